@@ -1,1 +1,5 @@
+//! Real-time speech server for delayed-streams models. Start at ARCHITECTURE.md.
+
+pub mod config;
 pub mod model;
+pub mod pipeline;

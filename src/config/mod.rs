@@ -1,0 +1,3 @@
+//! Configuration: Kyutai's TOML, unchanged, plus our own sections.
+
+pub mod module;

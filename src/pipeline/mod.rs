@@ -1,0 +1,4 @@
+//! The batched pipeline: rows as entities, dense columns, plain systems, bounded links between stages.
+
+pub mod ids;
+pub mod words;
