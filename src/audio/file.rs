@@ -184,7 +184,7 @@ impl FileDecoder {
     }
 
     /// Decodes a piece (at most some hundred milliseconds) and hands its mono samples at 24 kHz, if any, to `emit`.
-    /// Returns false at the end of the file. A damaged packet is left out; a file cut short ends where it was cut.
+    /// Returns false at the end of the file. A damaged packet is left out; a file cut short (but for mp4) ends where it was cut.
     ///
     /// # Errors
     /// Reading failed, the file is damaged beyond a packet here and there, or it ended without any audio.

@@ -135,9 +135,10 @@ impl Engine {
 mod tests {
     use super::*;
 
-    fn sine(rate: u32, hz: f32, samples: usize) -> Vec<f32> {
+    fn sine(rate: u32, hz: f64, samples: usize) -> Vec<f32> {
+        let turn = hz * std::f64::consts::TAU / f64::from(rate);
         (0..samples)
-            .map(|i| (i as f32 * hz * std::f32::consts::TAU / rate as f32).sin() * 0.5)
+            .map(|i| (i as f64 * turn).sin() as f32 * 0.5)
             .collect()
     }
 
