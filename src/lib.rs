@@ -1,6 +1,10 @@
 //! Real-time speech server for delayed-streams models. Start at ARCHITECTURE.md.
 
 pub mod audio;
+pub mod captions;
+pub mod client;
 pub mod config;
+pub mod hub;
 pub mod model;
 pub mod pipeline;
+pub mod protocol;
