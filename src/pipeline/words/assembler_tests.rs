@@ -84,8 +84,8 @@ fn a_predicted_pause_ends_the_word_at_once() {
     let mut machine = WordMachine::new(0, 12.5);
     let mut steps: Vec<(u32, &[f32])> = vec![(3, &[0.0, 0.0, 0.9, 0.0]); 12];
     steps.extend([
-        (7, &[0.0, 0.0, 0.1, 0.0] as &[f32]),
-        (3, &[0.9, 0.9, 0.6, 0.9]),
+        (7, [0.0f32, 0.0, 0.1, 0.0].as_slice()),
+        (3, &[0.9f32, 0.9, 0.6, 0.9]),
         (3, &[0.0, 0.0, 0.7, 0.0]),
     ]);
     assert_eq!(
@@ -138,14 +138,14 @@ fn a_reset_in_mid_stream_drops_pieces_and_keeps_the_clock() {
 proptest! {
     #[test]
     fn agrees_with_the_published_rules(delay in 0u64..10, tokens in prop::collection::vec(0u32..12, 0..200)) {
-        let steps: Vec<(u32, &[f32])> = tokens.iter().map(|t| (*t, &[0.0, 0.0, 0.9] as &[f32])).collect();
+        let steps: Vec<(u32, &[f32])> = tokens.iter().map(|t| (*t, [0.0f32, 0.0, 0.9].as_slice())).collect();
         let mut plain = WordMachine::new(delay as u32, 12.5).with_rule(None);
         prop_assert_eq!(run(&mut plain, &steps), reference(delay, &tokens));
     }
 
     #[test]
     fn early_ends_change_no_word_and_never_come_later(delay in 0u64..10, tokens in prop::collection::vec(0u32..12, 0..200)) {
-        let steps: Vec<(u32, &[f32])> = tokens.iter().map(|t| (*t, &[] as &[f32])).collect();
+        let steps: Vec<(u32, &[f32])> = tokens.iter().map(|t| (*t, [0.0f32; 0].as_slice())).collect();
         let ours = run(&mut WordMachine::new(delay as u32, 12.5), &steps);
         let theirs = reference(delay, &tokens);
         let words = |heard: &[(usize, Heard)]| -> Vec<_> {
