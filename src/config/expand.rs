@@ -7,9 +7,11 @@ use crate::config::bundled;
 /// Name of the variable that points at the folder of bundled checkpoints; found by itself in a checkout.
 pub const MODELS_DIR: &str = "MOSHI_MODELS_DIR";
 
+type Lookup = dyn Fn(&str) -> Option<String>;
+
 /// Looks variables up.
 pub struct Expander {
-    lookup: Box<dyn Fn(&str) -> Option<String>>,
+    lookup: Box<Lookup>,
 }
 
 /// A string after expansion.
