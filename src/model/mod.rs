@@ -1,6 +1,22 @@
 //! Streaming models over batch rows. Knows tensors and rows; knows no sessions and no sockets.
 
+mod conditioning;
+mod cpu;
+pub mod device;
+pub mod error;
+mod kv_cache;
+mod lm;
+mod memory;
+pub mod mimi;
+mod sampling;
+mod stt;
+pub mod tokenizer;
+mod transformer;
+mod weights;
+
 use std::time::Duration;
+
+pub use stt::{LoadOptions, Loaded, delay_frames, load};
 
 use crate::pipeline::ids::RowId;
 
