@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn hours_have_their_place() {
-        assert_eq!(clock(3_723.4504, ','), "01:02:03,450");
+        assert_eq!(clock(3723.4504, ','), "01:02:03,450");
         assert_eq!(clock(-1.0, '.'), "00:00:00.000");
     }
 }

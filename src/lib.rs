@@ -2,6 +2,7 @@
 
 pub mod audio;
 pub mod captions;
+pub mod cli;
 pub mod client;
 pub mod config;
 pub mod hub;

@@ -23,7 +23,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let found = bundled::CONFIGS.iter().find(|(file, _)| file.strip_suffix(".toml") == Some(stem(&name)));
+    let found = bundled::CONFIGS
+        .iter()
+        .find(|(file, _)| file.strip_suffix(".toml") == Some(stem(&name)));
     match found {
         Some((_, text)) => {
             print!("{text}");
@@ -31,7 +33,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         None => {
             let names: Vec<&str> = bundled::CONFIGS.iter().map(|(file, _)| *file).collect();
-            anyhow::bail!("there is no configuration `{name}`; there are {}", names.join(", "))
+            anyhow::bail!(
+                "there is no configuration `{name}`; there are {}",
+                names.join(", ")
+            )
         }
     }
 }

@@ -42,12 +42,24 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut worker = Worker::start(&["worker", "--addr", "127.0.0.1", "--port", &port, "--log", "warn"])?;
     worker.wait_until_ready(args.port)?;
 
-    eprintln!("The server is ready. Speaking {} to it, in real time:\n", sample.display());
-    let form = Form { extras: true, ..Form::default() };
+    eprintln!(
+        "The server is ready. Speaking {} to it, in real time:\n",
+        sample.display()
+    );
+    let form = Form {
+        extras: true,
+        ..Form::default()
+    };
     let url = format!("ws://127.0.0.1:{port}");
-    let endpoint = Endpoint { url: url.clone(), credential: Credential::None, form };
+    let endpoint = Endpoint {
+        url: url.clone(),
+        credential: Credential::None,
+        form,
+    };
     let live = Live::new(file.length());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let report = runtime.block_on(play(&endpoint, file, Some(1.0), Some(live)))?;
     print!("{}", report.transcript.render(Format::Txt));
     eprintln!("\n{}", summary(&report));
@@ -59,7 +71,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     eprintln!("\nThe server stays up at http://127.0.0.1:{port} (WebSocket {url}/api/asr-streaming).");
     eprintln!("Try `moshi-server transcribe FILE` in another terminal. Stop it with Ctrl-C.");
     let status = worker.wait()?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The server as a process of its own, so that the demo measures what a client sees. Ends with its owner.
@@ -70,7 +86,10 @@ struct Worker {
 impl Worker {
     fn start(args: &[&str]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program")?;
-        let process = Command::new(program).args(args).spawn().context("cannot start the server")?;
+        let process = Command::new(program)
+            .args(args)
+            .spawn()
+            .context("cannot start the server")?;
         Ok(Self { process })
     }
 
@@ -82,7 +101,9 @@ impl Worker {
             if let Some(status) = self.process.try_wait()? {
                 anyhow::bail!("the server did not start ({status}); what it wrote above says why");
             }
-            if ureq::get(&url).timeout(Duration::from_secs(2)).call().is_ok() && self.process.try_wait()?.is_none() {
+            if ureq::get(&url).timeout(Duration::from_secs(2)).call().is_ok()
+                && self.process.try_wait()?.is_none()
+            {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -32,8 +32,14 @@ impl Live {
             None => "{spinner} {elapsed}\n{msg}",
         };
         // invariant: both templates are valid; the default style is no worse than none.
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, terminal, line: String::new() }
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        Self {
+            bar,
+            terminal,
+            line: String::new(),
+        }
     }
 
     /// Takes a message of the server.
@@ -51,7 +57,8 @@ impl Live {
                 self.bar.set_message(self.line.clone());
             }
             ServerMsg::Queued { position } => {
-                self.bar.set_message(format!("waiting for a place, number {position}"));
+                self.bar
+                    .set_message(format!("waiting for a place, number {position}"));
             }
             ServerMsg::Draining { deadline_s } => {
                 self.note(&format!("the server stops in {deadline_s:.0} s"));
@@ -94,7 +101,10 @@ pub(super) fn summary(report: &Report) -> String {
         report.ready.as_millis()
     );
     if report.words.quantile(0.5).is_some() {
-        text.push_str(&format!("\nfrom the start of a spoken word to its text: {}", report.words));
+        text.push_str(&format!(
+            "\nfrom the start of a spoken word to its text: {}",
+            report.words
+        ));
     }
     text
 }

@@ -60,11 +60,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         (Some(key), None) => Credential::ApiKey(key),
         (None, None) => Credential::None,
     };
-    let form = Form { extras: !args.classic, ..Form::default() };
-    let endpoint = Endpoint { url: args.url, credential, form };
+    let form = Form {
+        extras: !args.classic,
+        ..Form::default()
+    };
+    let endpoint = Endpoint {
+        url: args.url,
+        credential,
+        form,
+    };
     let file = open(&args.file)?;
     let live = (!args.quiet).then(|| Live::new(file.length()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let report = runtime.block_on(play(&endpoint, file, args.rtf, live))?;
     print!("{}", report.transcript.render(args.format));
     if !args.quiet {

@@ -29,7 +29,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!("{report}");
         fine &= good;
     }
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if fine {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// What there is to say about a file, and whether it can be used.
@@ -55,10 +59,16 @@ fn describe(file: &Path, hub: &Hub) -> (String, bool) {
     let mut good = true;
     for (name, module) in &config.modules {
         let rows = module.rows();
-        let _ = writeln!(out, "  [modules.{name}] {}, {rows} streams at once", module.path());
+        let _ = writeln!(
+            out,
+            "  [modules.{name}] {}, {rows} streams at once",
+            module.path()
+        );
         match module {
             ModuleConfig::BatchedAsr(asr) | ModuleConfig::Asr(asr) => good &= asr_lines(&mut out, asr, hub),
-            ModuleConfig::Scripted(_) => out.push_str("    scripted: computes nothing, for tests of capacity\n"),
+            ModuleConfig::Scripted(_) => {
+                out.push_str("    scripted: computes nothing, for tests of capacity\n")
+            }
         }
     }
     (out, good)
@@ -107,7 +117,11 @@ fn asr_lines(out: &mut String, asr: &AsrModule, hub: &Hub) -> bool {
         out,
         "    text {delay_s:.2} s behind the audio, {:.0} s of context, {}",
         asr.model.transformer.context as f64 / estimate::FRAME_RATE,
-        if heads > 0 { format!("{heads} pause predictors") } else { "no pause prediction".to_owned() },
+        if heads > 0 {
+            format!("{heads} pause predictors")
+        } else {
+            "no pause prediction".to_owned()
+        },
     );
     let _ = writeln!(out, "    {estimate}");
     good
@@ -121,7 +135,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.toml");
         std::fs::write(&file, text).unwrap();
-        let source = Source { cache: dir.path().join("cache"), ..Source::from_env(true) };
+        let source = Source {
+            cache: dir.path().join("cache"),
+            ..Source::from_env(true)
+        };
         describe(&file, &Hub::new(source))
     }
 
@@ -130,7 +147,13 @@ mod tests {
         let (_, text) = crate::config::bundled::CONFIGS[1];
         let (report, good) = described(text);
         assert!(good, "{report}");
-        for part in ["64 streams at once", "will be fetched", "0.48 s behind", "60 s of context", "4 pause predictors"] {
+        for part in [
+            "64 streams at once",
+            "will be fetched",
+            "0.48 s behind",
+            "60 s of context",
+            "4 pause predictors",
+        ] {
             assert!(report.contains(part), "{part} in {report}");
         }
     }
@@ -147,6 +170,9 @@ mod tests {
         let (report, good) = described("[modules.a]\ntype = \"Scripted\"\n[limits]\nqueue_len = -1\n");
         assert!(!good);
         assert!(report.contains("config.toml:4: limits.queue_len"), "{report}");
-        assert!(report.contains("config.toml:1: modules.a.path: missing field"), "{report}");
+        assert!(
+            report.contains("config.toml:1: modules.a.path: missing field"),
+            "{report}"
+        );
     }
 }
