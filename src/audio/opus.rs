@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-
 use crate::audio::RATE;
 
 /// The longest packet Opus allows, 120 ms, in samples at 24 kHz.
@@ -148,7 +147,10 @@ mod tests {
 
     #[test]
     fn every_packet_duration_decodes_to_its_length() {
-        for application in [unsafe_libopus::OPUS_APPLICATION_AUDIO, unsafe_libopus::OPUS_APPLICATION_VOIP] {
+        for application in [
+            unsafe_libopus::OPUS_APPLICATION_AUDIO,
+            unsafe_libopus::OPUS_APPLICATION_VOIP,
+        ] {
             for frame in [60, 120, 240, 480, 960, 1440, 1920, 2400, 2880] {
                 let packets = testing::encode(&testing::tone(2880 * 5, 1), 1, frame, application);
                 let mut decoder = OpusDecoder::new().unwrap();
@@ -163,7 +165,12 @@ mod tests {
 
     #[test]
     fn stereo_becomes_mono_with_the_same_sound() {
-        let packets = testing::encode(&testing::tone(24_000, 2), 2, 480, unsafe_libopus::OPUS_APPLICATION_AUDIO);
+        let packets = testing::encode(
+            &testing::tone(24_000, 2),
+            2,
+            480,
+            unsafe_libopus::OPUS_APPLICATION_AUDIO,
+        );
         let mut decoder = OpusDecoder::new().unwrap();
         let (mut out, mut pcm) = ([0.0; MAX_SAMPLES], Vec::new());
         for packet in &packets {
