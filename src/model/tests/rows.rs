@@ -131,7 +131,7 @@ fn sampling_depends_on_the_rows_seed() {
     let mut f = Fixture::open("tiny-1b");
     f.module.temperature = 1.5;
     let audio = pcm(61, 40);
-    let mut draw = |seed| {
+    let draw = |seed| {
         let mut model = model(&f, 1);
         model.reset_row(RowId(0), seed);
         alone(&mut *model, RowId(0), &audio).0
