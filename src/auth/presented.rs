@@ -21,6 +21,11 @@ impl Credential {
     pub(super) fn expose(&self) -> &str {
         &self.0
     }
+
+    /// The credential in clear, to hand to its owner.
+    pub fn reveal(self) -> String {
+        self.0
+    }
 }
 
 impl From<String> for Credential {
