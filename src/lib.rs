@@ -4,3 +4,4 @@ pub mod audio;
 pub mod config;
 pub mod model;
 pub mod pipeline;
+pub mod protocol;
