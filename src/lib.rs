@@ -5,3 +5,5 @@ pub mod config;
 pub mod model;
 pub mod pipeline;
 pub mod protocol;
+pub mod session;
+pub mod telemetry;

@@ -205,6 +205,16 @@ impl<H, L: Labels> Family<H, L> {
     pub fn of(&self, labels: L) -> &H {
         &self.handles[labels.index()]
     }
+
+    /// Replaces the handle of `labels`.
+    pub(super) fn replace(&mut self, labels: L, with: impl FnOnce(&H) -> H)
+    where
+        H: Clone,
+    {
+        let mut handles = self.handles.to_vec();
+        handles[labels.index()] = with(&handles[labels.index()]);
+        self.handles = handles.into();
+    }
 }
 
 impl<H: Instrument, L: Labels + Clone> Instrument for Family<H, L> {

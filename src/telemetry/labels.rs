@@ -5,6 +5,9 @@
 
 use std::borrow::Cow;
 
+use crate::protocol::close::{CloseReason, TABLE};
+use crate::session::stage::{EDGES, Stage};
+
 /// One `key="value"` pair.
 pub type Pair = (&'static str, Cow<'static, str>);
 
@@ -229,9 +232,70 @@ label! {
     }
 }
 
+impl Labels for Stage {
+    const COUNT: usize = Self::ALL.len();
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn all() -> Vec<Vec<Pair>> {
+        Self::ALL.iter().map(|stage| vec![("stage", stage.label().into())]).collect()
+    }
+}
+
+/// One of [`EDGES`]; gives the labels `from` and `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge(usize);
+
+impl Edge {
+    /// The edge between two stages, if there is one.
+    #[must_use]
+    pub fn between(from: Stage, to: Stage) -> Option<Self> {
+        EDGES.iter().position(|edge| *edge == (from, to)).map(Self)
+    }
+}
+
+impl Labels for Edge {
+    const COUNT: usize = EDGES.len();
+
+    fn index(self) -> usize {
+        self.0
+    }
+
+    fn all() -> Vec<Vec<Pair>> {
+        let pairs = |(from, to): &(Stage, Stage)| vec![("from", from.label().into()), ("to", to.label().into())];
+        EDGES.iter().map(pairs).collect()
+    }
+}
+
+/// Gives the labels `reason` and `code`.
+impl Labels for CloseReason {
+    const COUNT: usize = TABLE.len();
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn all() -> Vec<Vec<Pair>> {
+        let pairs = |row: &crate::protocol::close::CloseRow| {
+            vec![("reason", row.label.into()), ("code", row.code.to_string().into())]
+        };
+        TABLE.iter().map(pairs).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::links::LINKS;
+
+    #[test]
+    fn every_link_of_the_pipeline_has_its_label() {
+        let labels: Vec<&str> = LinkName::ALL.iter().map(|link| link.label()).collect();
+        let links: Vec<&str> = LINKS.iter().map(|link| link.name).collect();
+        assert_eq!(labels, links);
+    }
 
     #[test]
     fn the_index_of_a_product_finds_its_own_pairs() {

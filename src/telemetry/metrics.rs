@@ -12,11 +12,11 @@ use metrics::{Counter, Gauge, Histogram};
 use super::exposition;
 use super::instrument::{Family, Instrument, Metric, SecondsCounter, Store, Unit, area};
 use super::labels::{
-    Codec, Dropped, EngineFault, FlushKind, Kind, LinkName, Method, Outcome, Pair, Refused, StepStage, Verdict,
+    Codec, Dropped, Edge, EngineFault, FlushKind, Kind, LinkName, Method, Outcome, Pair, Refused, StepStage, Verdict,
 };
 use super::legacy::Legacy;
 use crate::protocol::close::CloseReason;
-use crate::session::phase::{Edge, Stage};
+use crate::session::stage::Stage;
 
 /// One frame: what a step may take in all.
 pub const STEP_BUDGET: Duration = Duration::from_millis(80);
@@ -82,6 +82,8 @@ area! {
             "Events a row could not take in its phase; each retired its row. Anything but 0 is a defect of the server.";
         duration: Histogram = "moshi_session_duration_seconds", Unit::Seconds, in SESSION,
             "Time from getting a row to the end of the session.";
+        heard: Histogram = "moshi_session_audio_seconds", Unit::Seconds, in SESSION,
+            "Audio heard from one session, in seconds of sound.";
         speed: Histogram = "moshi_session_realtime_ratio", Unit::Ratio, in SPEED,
             "Seconds of audio heard for each second the session had its row. Live audio gives 1; a file gives more.";
     }
@@ -297,16 +299,21 @@ impl Meters {
     #[must_use]
     pub fn new(kyutai_names: bool) -> Self {
         let store = Store::default();
+        let legacy = kyutai_names.then(|| Legacy::register(&store));
+        let mut sessions = Sessions::register(&store, &[]);
+        if let Some(legacy) = &legacy {
+            legacy.follow_sessions(&mut sessions);
+        }
         Self(Arc::new(Areas {
             auth: Auth::register(&store, &[]),
-            sessions: Sessions::register(&store, &[]),
+            sessions,
             admission: Admission::register(&store, &[]),
             audio: Audio::register(&store, &[]),
             links: Links::register(&store, &[]),
             health: HealthState::register(&store, &[]),
             process: Process::register(&store, &[]),
             runtime: Runtime::register(&store, &[]),
-            legacy: kyutai_names.then(|| Legacy::register(&store)),
+            legacy,
             store,
         }))
     }
@@ -314,7 +321,10 @@ impl Meters {
     /// Handles of one module. Call it once a module: each call makes new series.
     #[must_use]
     pub fn engine(&self, module: &str) -> Engine {
-        let engine = Engine::register(&self.store, &[("module", module.to_owned().into())]);
+        let mut engine = Engine::register(&self.store, &[("module", module.to_owned().into())]);
+        if let Some(legacy) = &self.legacy {
+            legacy.follow_engine(&mut engine);
+        }
         engine.budget.set(STEP_BUDGET.as_secs_f64());
         engine
     }
@@ -338,6 +348,60 @@ impl Meters {
     /// Everything, in the text form of Prometheus.
     #[must_use]
     pub fn render(&self) -> String {
+        if let Some(legacy) = &self.legacy {
+            legacy.refresh(&self.store);
+        }
         exposition::render(&self.store)
     }
 }
+
+impl Sessions {
+    /// A session enters its first stage.
+    pub fn entered(&self, stage: Stage) {
+        self.open.of(stage).increment(1);
+    }
+
+    /// A session goes from stage to stage.
+    pub fn moved(&self, from: Stage, to: Stage) {
+        self.open.of(from).decrement(1);
+        if to != Stage::Closed {
+            self.open.of(to).increment(1);
+        }
+        if let Some(edge) = Edge::between(from, to) {
+            self.transitions.of(edge).increment(1);
+        }
+    }
+}
+
+/// Where the time of one step went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StepTimes {
+    pub mimi: Duration,
+    pub lm: Duration,
+    /// The whole tick around the model, the model included.
+    pub total: Duration,
+}
+
+impl Engine {
+    /// A step advanced `rows` rows by one frame each.
+    pub fn stepped(&self, rows: usize, times: StepTimes) {
+        let host = times.total.saturating_sub(times.mimi + times.lm);
+        let stages = [
+            (StepStage::Mimi, times.mimi),
+            (StepStage::Lm, times.lm),
+            (StepStage::Host, host),
+            (StepStage::Total, times.total),
+        ];
+        for (stage, time) in stages {
+            self.step.of(stage).record(time.as_secs_f64());
+        }
+        self.batch.record(rows as f64);
+        self.frames.increment(rows as u64);
+        if times.total > STEP_BUDGET {
+            self.overruns.increment(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! A session: its stages, from connecting to closed.
+
+pub mod stage;
