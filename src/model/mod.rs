@@ -62,3 +62,6 @@ pub trait StreamModel: Send {
     /// Advances each of `rows` (distinct) by one frame. `pcm` is `rows.len() × frame_samples`, row after row, in [-1, 1].
     fn step(&mut self, rows: &[RowId], pcm: &[f32], out: &mut StepOutput) -> Result<(), ModelError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,10 +141,12 @@ impl Transformer {
         format: Option<WeightFormat>,
     ) -> Result<Self, LoadError> {
         let head_dim = shape.dim / shape.heads.max(1);
-        if shape.dim % 8 != 0
-            || shape.heads * head_dim != shape.dim
-            || head_dim % 8 != 0
-            || shape.hidden % 8 != 0
+        let whole = shape.heads * head_dim == shape.dim;
+        if shape.layers > 0
+            && !(whole
+                && [shape.dim, head_dim, shape.hidden]
+                    .iter()
+                    .all(|width| width % 8 == 0))
         {
             return Err(LoadError::Config(format!(
                 "{prefix}: width {}, {} heads, hidden width {}: width, head width and hidden width must be multiples of 8",
