@@ -3,8 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-use unsafe_libopus as libopus;
-
 use crate::audio::RATE;
 
 /// The longest packet Opus allows, 120 ms, in samples at 24 kHz.
@@ -17,7 +15,7 @@ pub struct BadPacket;
 
 /// Decodes the packets of one stream, mono or stereo, to mono at 24 kHz.
 pub struct OpusDecoder {
-    state: NonNull<libopus::OpusDecoder>,
+    state: NonNull<unsafe_libopus::OpusDecoder>,
     /// A packet made the decoder panic; its state means nothing any more.
     broken: bool,
 }
@@ -31,7 +29,7 @@ impl OpusDecoder {
     pub fn new() -> Option<Self> {
         let mut error = 0;
         // SAFETY: rate and channel count are ones libopus takes, `error` is valid for a write; null means failure.
-        let state = unsafe { libopus::opus_decoder_create(RATE as i32, 1, &raw mut error) };
+        let state = unsafe { unsafe_libopus::opus_decoder_create(RATE as i32, 1, &raw mut error) };
         NonNull::new(state).map(|state| Self { state, broken: false })
     }
 
@@ -52,7 +50,7 @@ impl OpusDecoder {
             // SAFETY: `state` came from `opus_decoder_create` and is owned by `self`; `packet` is `length` bytes;
             // `out` has room for the longest packet, and libopus is told so.
             unsafe {
-                libopus::opus_decode_float(
+                unsafe_libopus::opus_decode_float(
                     state,
                     packet.as_ptr(),
                     length,
@@ -75,7 +73,7 @@ impl OpusDecoder {
 impl Drop for OpusDecoder {
     fn drop(&mut self) {
         // SAFETY: `state` came from `opus_decoder_create` and is freed once, here.
-        unsafe { libopus::opus_decoder_destroy(self.state.as_ptr()) }
+        unsafe { unsafe_libopus::opus_decoder_destroy(self.state.as_ptr()) }
     }
 }
 
@@ -108,7 +106,7 @@ pub(crate) mod testing {
         let mut error = 0;
         // SAFETY: arguments are ones libopus takes.
         let encoder = unsafe {
-            libopus::opus_encoder_create(RATE as i32, channels as i32, application, &raw mut error)
+            unsafe_libopus::opus_encoder_create(RATE as i32, channels as i32, application, &raw mut error)
         };
         assert_eq!(error, 0);
         let packets = pcm
@@ -118,7 +116,7 @@ pub(crate) mod testing {
                 // SAFETY: `chunk` holds `frame` samples per channel, `packet` has the room that is stated.
                 let length = unsafe {
                     let room = packet.len() as i32;
-                    libopus::opus_encode_float(
+                    unsafe_libopus::opus_encode_float(
                         encoder,
                         chunk.as_ptr(),
                         frame as i32,
@@ -131,7 +129,7 @@ pub(crate) mod testing {
             })
             .collect();
         // SAFETY: created above, not used afterwards.
-        unsafe { libopus::opus_encoder_destroy(encoder) };
+        unsafe { unsafe_libopus::opus_encoder_destroy(encoder) };
         packets
     }
 
@@ -149,7 +147,10 @@ mod tests {
 
     #[test]
     fn every_packet_duration_decodes_to_its_length() {
-        for application in [libopus::OPUS_APPLICATION_AUDIO, libopus::OPUS_APPLICATION_VOIP] {
+        for application in [
+            unsafe_libopus::OPUS_APPLICATION_AUDIO,
+            unsafe_libopus::OPUS_APPLICATION_VOIP,
+        ] {
             for frame in [60, 120, 240, 480, 960, 1440, 1920, 2400, 2880] {
                 let packets = testing::encode(&testing::tone(2880 * 5, 1), 1, frame, application);
                 let mut decoder = OpusDecoder::new().unwrap();
@@ -164,7 +165,12 @@ mod tests {
 
     #[test]
     fn stereo_becomes_mono_with_the_same_sound() {
-        let packets = testing::encode(&testing::tone(24_000, 2), 2, 480, libopus::OPUS_APPLICATION_AUDIO);
+        let packets = testing::encode(
+            &testing::tone(24_000, 2),
+            2,
+            480,
+            unsafe_libopus::OPUS_APPLICATION_AUDIO,
+        );
         let mut decoder = OpusDecoder::new().unwrap();
         let (mut out, mut pcm) = ([0.0; MAX_SAMPLES], Vec::new());
         for packet in &packets {

@@ -4,6 +4,7 @@
 
 pub mod bundled;
 pub mod check;
+pub mod estimate;
 pub mod expand;
 pub mod kinds;
 pub mod limits;

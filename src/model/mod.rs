@@ -9,6 +9,7 @@ mod lm;
 mod memory;
 pub mod mimi;
 mod sampling;
+pub mod scripted;
 mod stt;
 pub mod tokenizer;
 mod transformer;

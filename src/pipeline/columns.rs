@@ -101,7 +101,8 @@ impl AudioRing {
         done
     }
 
-    fn clear(&mut self) {
+    /// Drops all samples.
+    pub fn clear(&mut self) {
         self.blocks.clear();
         self.len = 0;
     }

@@ -14,7 +14,9 @@ pub enum ClientMsg {
     Init,
     Audio(Sound),
     /// Tell when all audio up to here has been transcribed.
-    Marker { id: i64 },
+    Marker {
+        id: i64,
+    },
     /// Transcribe all audio up to here now, without waiting for more.
     Flush,
     /// No more audio follows: send what is left and close.
@@ -59,12 +61,18 @@ pub struct BadMessage {
 }
 
 fn malformed(message: impl Into<String>) -> BadMessage {
-    BadMessage { reason: CloseReason::BadMessage, message: message.into() }
+    BadMessage {
+        reason: CloseReason::BadMessage,
+        message: message.into(),
+    }
 }
 
 fn unknown(kind: &str) -> BadMessage {
     let kind: String = kind.chars().take(32).collect();
-    BadMessage { reason: CloseReason::Unsupported, message: format!("unknown message type `{kind}`") }
+    BadMessage {
+        reason: CloseReason::Unsupported,
+        message: format!("unknown message type `{kind}`"),
+    }
 }
 
 #[derive(Deserialize)]
@@ -88,14 +96,23 @@ impl ClientMsg {
         let fields = Fields::parse(&frame).map_err(malformed)?;
         Ok(match fields.kind {
             "Audio" => Self::Audio(Sound::F32(
-                fields.get("pcm", 0).and_then(msgpack::floats).map_err(malformed)?,
+                fields
+                    .get("pcm", 0)
+                    .and_then(msgpack::floats)
+                    .map_err(malformed)?,
             )),
             "OggOpus" => Self::Audio(Sound::Ogg(
-                fields.get("data", 0).and_then(msgpack::octets).map_err(malformed)?,
+                fields
+                    .get("data", 0)
+                    .and_then(msgpack::octets)
+                    .map_err(malformed)?,
             )),
             "Init" => Self::Init,
             "Marker" => Self::Marker {
-                id: fields.get("id", 0).and_then(msgpack::integer).map_err(malformed)?,
+                id: fields
+                    .get("id", 0)
+                    .and_then(msgpack::integer)
+                    .map_err(malformed)?,
             },
             "Flush" if form.extras => Self::Flush,
             "EndOfStream" if form.extras => Self::EndOfStream,
@@ -114,7 +131,11 @@ impl ClientMsg {
         let message = serde_json::from_slice(frame).map_err(|e| {
             malformed(format!(
                 "a text frame must be a JSON control message like {{\"type\":\"Flush\"}} ({})",
-                if e.is_data() { "unknown type or field" } else { "not valid JSON" }
+                if e.is_data() {
+                    "unknown type or field"
+                } else {
+                    "not valid JSON"
+                }
             ))
         })?;
         Ok(Some(match message {

@@ -2,7 +2,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const EXTRAS: Form = Form { extras: true, json: false, pcm16: None };
+const EXTRAS: Form = Form {
+    extras: true,
+    json: false,
+    pcm16: None,
+};
 
 fn classic(bytes: &[u8]) -> Result<ClientMsg, BadMessage> {
     ClientMsg::from_binary(Bytes::copy_from_slice(bytes), Form::default())
@@ -54,7 +58,8 @@ mod rmp_value {
             }
             Value::Ints(list) => {
                 encode::write_array_len(out, list.len() as u32).unwrap();
-                list.iter().for_each(|x| drop(encode::write_sint(out, *x).unwrap()));
+                list.iter()
+                    .for_each(|x| drop(encode::write_sint(out, *x).unwrap()));
             }
             Value::Bin(bytes) => encode::write_bin(out, bytes).unwrap(),
             Value::Nested => {
@@ -74,9 +79,18 @@ use rmp_value::Value;
 fn numbers_of_any_kind_are_samples() {
     let expected = Ok(audio(&[1.0, -0.5, 0.0]));
     let kind = || ("type", Value::Str("Audio"));
-    assert_eq!(classic(&map(&[kind(), ("pcm", Value::F32s(vec![1.0, -0.5, 0.0]))])), expected);
-    assert_eq!(classic(&map(&[kind(), ("pcm", Value::F64s(vec![1.0, -0.5, 0.0]))])), expected);
-    assert_eq!(classic(&map(&[kind(), ("pcm", Value::Ints(vec![1, -1, 0]))])), Ok(audio(&[1.0, -1.0, 0.0])));
+    assert_eq!(
+        classic(&map(&[kind(), ("pcm", Value::F32s(vec![1.0, -0.5, 0.0]))])),
+        expected
+    );
+    assert_eq!(
+        classic(&map(&[kind(), ("pcm", Value::F64s(vec![1.0, -0.5, 0.0]))])),
+        expected
+    );
+    assert_eq!(
+        classic(&map(&[kind(), ("pcm", Value::Ints(vec![1, -1, 0]))])),
+        Ok(audio(&[1.0, -1.0, 0.0]))
+    );
     let bin = [1.0f32, -0.5, 0.0].iter().flat_map(|s| s.to_le_bytes()).collect();
     assert_eq!(classic(&map(&[kind(), ("pcm", Value::Bin(bin))])), expected);
 }
@@ -90,7 +104,10 @@ fn keys_come_in_any_order_among_unknown_ones() {
     ]);
     let expected = Ok(ClientMsg::Audio(Sound::Ogg(Bytes::from_static(&[1, 200]))));
     assert_eq!(classic(&bytes), expected);
-    let bytes = map(&[("type", Value::Str("OggOpus")), ("data", Value::Bin(vec![1, 200]))]);
+    let bytes = map(&[
+        ("type", Value::Str("OggOpus")),
+        ("data", Value::Bin(vec![1, 200])),
+    ]);
     assert_eq!(classic(&bytes), expected);
 }
 
@@ -116,9 +133,17 @@ fn what_is_no_message_closes_with_bad_message() {
         map(&[("type", Value::Str("Marker")), ("id", Value::F64s(vec![1.0]))]),
     ];
     for bytes in cases {
-        assert_eq!(classic(&bytes).unwrap_err().reason, CloseReason::BadMessage, "{bytes:?}");
+        assert_eq!(
+            classic(&bytes).unwrap_err().reason,
+            CloseReason::BadMessage,
+            "{bytes:?}"
+        );
     }
-    let claims_much = [b"\x82\xa4type\xa5Audio\xa3pcm\xdd\xff\xff\xff\xff".as_slice(), &[0xca]].concat();
+    let claims_much = [
+        b"\x82\xa4type\xa5Audio\xa3pcm\xdd\xff\xff\xff\xff".as_slice(),
+        &[0xca],
+    ]
+    .concat();
     assert_eq!(classic(&claims_much).unwrap_err().reason, CloseReason::BadMessage);
 }
 
@@ -127,15 +152,28 @@ fn extras_are_unknown_to_a_classic_session() {
     let flush = map(&[("type", Value::Str("Flush"))]);
     assert_eq!(classic(&flush).unwrap_err().reason, CloseReason::Unsupported);
     assert_eq!(ClientMsg::from_binary(flush.into(), EXTRAS), Ok(ClientMsg::Flush));
-    assert_eq!(ClientMsg::from_text(b"{\"type\":\"Flush\"}", Form::default()), Ok(None));
+    assert_eq!(
+        ClientMsg::from_text(b"{\"type\":\"Flush\"}", Form::default()),
+        Ok(None)
+    );
 }
 
 #[test]
 fn control_messages_come_as_json_beside_raw_pcm() {
-    let form = Form { extras: false, json: false, pcm16: Some(16_000) };
+    let form = Form {
+        extras: false,
+        json: false,
+        pcm16: Some(16_000),
+    };
     let text = |text: &str| ClientMsg::from_text(text.as_bytes(), form);
-    assert_eq!(text("{\"type\":\"EndOfStream\"}"), Ok(Some(ClientMsg::EndOfStream)));
-    assert_eq!(text("{\"id\":3,\"type\":\"Marker\"}"), Ok(Some(ClientMsg::Marker { id: 3 })));
+    assert_eq!(
+        text("{\"type\":\"EndOfStream\"}"),
+        Ok(Some(ClientMsg::EndOfStream))
+    );
+    assert_eq!(
+        text("{\"id\":3,\"type\":\"Marker\"}"),
+        Ok(Some(ClientMsg::Marker { id: 3 }))
+    );
     assert_eq!(text("flush").unwrap_err().reason, CloseReason::BadMessage);
     let raw = Bytes::from_static(&[1, 2, 3]);
     assert_eq!(

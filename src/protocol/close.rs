@@ -54,7 +54,12 @@ pub struct CloseRow {
 }
 
 const fn row(reason: CloseReason, code: u16, label: &'static str, text: &'static str) -> CloseRow {
-    CloseRow { reason, code, label, text }
+    CloseRow {
+        reason,
+        code,
+        label,
+        text,
+    }
 }
 
 /// Every reason, in the order of the enum.
@@ -63,19 +68,64 @@ pub const TABLE: [CloseRow; 18] = [
     row(CloseReason::ClientClosed, 1000, "client_closed", ""),
     row(CloseReason::PeerGone, 1001, "peer_gone", "peer is gone"),
     row(CloseReason::GoingAway, 1001, "going_away", "server is stopping"),
-    row(CloseReason::Unsupported, 1003, "unsupported", "unknown message type"),
-    row(CloseReason::BadMessage, 1007, "bad_message", "message cannot be decoded"),
-    row(CloseReason::BadAudio, 1007, "bad_audio", "audio cannot be decoded"),
+    row(
+        CloseReason::Unsupported,
+        1003,
+        "unsupported",
+        "unknown message type",
+    ),
+    row(
+        CloseReason::BadMessage,
+        1007,
+        "bad_message",
+        "message cannot be decoded",
+    ),
+    row(
+        CloseReason::BadAudio,
+        1007,
+        "bad_audio",
+        "audio cannot be decoded",
+    ),
     row(CloseReason::Idle, 1008, "idle", "no audio for too long"),
-    row(CloseReason::Stalled, 1008, "stalled", "audio was not taken in time"),
-    row(CloseReason::SlowReader, 1008, "slow_reader", "client reads too slowly"),
+    row(
+        CloseReason::Stalled,
+        1008,
+        "stalled",
+        "audio was not taken in time",
+    ),
+    row(
+        CloseReason::SlowReader,
+        1008,
+        "slow_reader",
+        "client reads too slowly",
+    ),
     row(CloseReason::TooLong, 1008, "too_long", "longest session reached"),
     row(CloseReason::TooBig, 1009, "too_big", "message too big"),
-    row(CloseReason::Protocol, 1002, "protocol", "WebSocket protocol error"),
-    row(CloseReason::EngineFailed, 1011, "engine_failed", "internal failure"),
+    row(
+        CloseReason::Protocol,
+        1002,
+        "protocol",
+        "WebSocket protocol error",
+    ),
+    row(
+        CloseReason::EngineFailed,
+        1011,
+        "engine_failed",
+        "internal failure",
+    ),
     row(CloseReason::Restart, 1012, "restart", "server restarts"),
-    row(CloseReason::Full, 1013, "full", "no free channels, try again later"),
-    row(CloseReason::Unauthorized, 4401, "unauthorized", "credentials are missing or no longer valid"),
+    row(
+        CloseReason::Full,
+        1013,
+        "full",
+        "no free channels, try again later",
+    ),
+    row(
+        CloseReason::Unauthorized,
+        4401,
+        "unauthorized",
+        "credentials are missing or no longer valid",
+    ),
     row(CloseReason::Forbidden, 4403, "forbidden", "not allowed"),
 ];
 

@@ -97,12 +97,21 @@ mod tests {
     #[test]
     fn raw_pcm_has_a_rate() {
         assert_eq!(Form::from_query("input=pcm16").unwrap().pcm16, Some(24_000));
-        assert_eq!(Form::from_query("input=pcm16&rate=8000").unwrap().pcm16, Some(8_000));
+        assert_eq!(
+            Form::from_query("input=pcm16&rate=8000").unwrap().pcm16,
+            Some(8_000)
+        );
     }
 
     #[test]
     fn unknown_values_are_refused_with_the_known_ones() {
-        for query in ["format=xml", "input=mp3", "input=pcm16&rate=44100", "rate=x", "extras=maybe"] {
+        for query in [
+            "format=xml",
+            "input=mp3",
+            "input=pcm16&rate=44100",
+            "rate=x",
+            "extras=maybe",
+        ] {
             let message = Form::from_query(query).unwrap_err().to_string();
             assert!(message.contains("use "), "{query}: {message}");
         }

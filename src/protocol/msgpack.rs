@@ -5,7 +5,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rmp::Marker;
-use rmp::decode::{MessageLen, RmpRead, read_array_len, read_int, read_map_len, read_marker, read_str_from_slice};
+use rmp::decode::{
+    MessageLen, RmpRead, read_array_len, read_int, read_map_len, read_marker, read_str_from_slice,
+};
 
 /// Deepest nesting of a value nobody asked for.
 const MAX_DEPTH: usize = 16;
@@ -32,17 +34,25 @@ impl<'a> Fields<'a> {
         if let Ok(len) = read_map_len(&mut rest) {
             let values = Values::Named(rest, len);
             let kind = values.find("type", 0)?.ok_or("the message has no `type`")?;
-            return Ok(Self { kind: text(kind)?.0, values });
+            return Ok(Self {
+                kind: text(kind)?.0,
+                values,
+            });
         }
         let mut rest = message;
         let len = read_array_len(&mut rest).map_err(|_| "a message is a MessagePack map")?;
         let (kind, rest) = text(rest)?;
-        Ok(Self { kind, values: Values::Listed(rest, len.saturating_sub(1)) })
+        Ok(Self {
+            kind,
+            values: Values::Listed(rest, len.saturating_sub(1)),
+        })
     }
 
     /// The value called `name`, which is number `position` in the array form.
     pub(super) fn get(&self, name: &str, position: u32) -> Result<&'a [u8], Malformed> {
-        self.values.find(name, position)?.ok_or("the message lacks a field of its type")
+        self.values
+            .find(name, position)?
+            .ok_or("the message lacks a field of its type")
     }
 }
 
@@ -91,7 +101,11 @@ pub(super) fn integer(mut value: &[u8]) -> Result<i64, Malformed> {
 pub(super) fn floats(mut value: &[u8]) -> Result<Bytes, Malformed> {
     const WRONG: Malformed = "`pcm` must be a list of numbers, or bytes of 32-bit floats";
     if let Some(bytes) = binary(value)? {
-        return if bytes.len() % 4 == 0 { Ok(Bytes::copy_from_slice(bytes)) } else { Err(WRONG) };
+        return if bytes.len() % 4 == 0 {
+            Ok(Bytes::copy_from_slice(bytes))
+        } else {
+            Err(WRONG)
+        };
     }
     let len = read_array_len(&mut value).map_err(|_| WRONG)? as usize;
     // A header may claim any length; each number takes at least a byte.

@@ -106,7 +106,10 @@ mod tests {
     #[test]
     fn messages_are_the_bytes_that_published_clients_read() {
         assert_eq!(bytes(&ServerMsg::Ready), b"\x81\xa4type\xa5Ready");
-        let word = ServerMsg::Word { text: "hé".to_owned(), start_time: 1.5 };
+        let word = ServerMsg::Word {
+            text: "hé".to_owned(),
+            start_time: 1.5,
+        };
         assert_eq!(
             bytes(&word),
             b"\x83\xa4type\xa4Word\xa4text\xa3h\xc3\xa9\xaastart_time\xcb\x3f\xf8\0\0\0\0\0\0"
@@ -124,20 +127,36 @@ mod tests {
             bytes(&ServerMsg::EndWord { stop_time: 2.0 }),
             b"\x82\xa4type\xa7EndWord\xa9stop_time\xcb\x40\0\0\0\0\0\0\0"
         );
-        assert_eq!(bytes(&ServerMsg::Marker { id: -1 }), b"\x82\xa4type\xa6Marker\xa2id\xff");
         assert_eq!(
-            bytes(&ServerMsg::Error { message: "no".to_owned() }),
+            bytes(&ServerMsg::Marker { id: -1 }),
+            b"\x82\xa4type\xa6Marker\xa2id\xff"
+        );
+        assert_eq!(
+            bytes(&ServerMsg::Error {
+                message: "no".to_owned()
+            }),
             b"\x82\xa4type\xa5Error\xa7message\xa2no"
         );
     }
 
     #[test]
     fn json_has_the_same_fields() {
-        let form = Form { extras: true, json: true, pcm16: None };
+        let form = Form {
+            extras: true,
+            json: true,
+            pcm16: None,
+        };
         let mut out = Vec::new();
-        let step = ServerMsg::Step { step_idx: 2, prs: [0.25].into_iter().collect(), buffered_pcm: 0 };
+        let step = ServerMsg::Step {
+            step_idx: 2,
+            prs: [0.25].into_iter().collect(),
+            buffered_pcm: 0,
+        };
         step.encode(form, &mut out);
-        assert_eq!(out, br#"{"type":"Step","step_idx":2,"prs":[0.25],"buffered_pcm":0}"#);
+        assert_eq!(
+            out,
+            br#"{"type":"Step","step_idx":2,"prs":[0.25],"buffered_pcm":0}"#
+        );
         assert_eq!(serde_json::from_slice::<ServerMsg>(&out).unwrap(), step);
         ServerMsg::Queued { position: 3 }.encode(form, &mut out);
         assert_eq!(out, br#"{"type":"Queued","position":3}"#);

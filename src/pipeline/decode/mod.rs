@@ -1,5 +1,7 @@
 //! Client audio in any form to mono 24 kHz samples. Knows bytes; knows no sockets, rows or threads.
 
+pub mod stage;
+
 use std::time::Duration;
 
 use crate::audio::ogg_opus::{OggMeter, OggOpus, OggOpusError};

@@ -70,7 +70,9 @@ impl Words {
         for (i, key) in output.keys.iter().enumerate() {
             let pauses = &output.step.pauses[i * self.heads..][..self.heads];
             let (token, heard, buffered) = (output.step.tokens[i], output.heard[i], output.buffered[i]);
-            self.guarded(*key, |stream, text| stream.step(token, pauses, heard, buffered, text));
+            self.guarded(*key, |stream, text| {
+                stream.step(token, pauses, heard, buffered, text)
+            });
         }
         for (key, event) in output.after.drain(..) {
             self.event(key, event);
@@ -113,7 +115,10 @@ impl Words {
         key: RowKey,
         act: impl FnOnce(&mut Stream, &dyn Detokenize) -> Result<(), NotTaken>,
     ) {
-        let Some(stream) = self.streams[key.row].as_mut().filter(|s| s.epoch == key.epoch.get()) else {
+        let Some(stream) = self.streams[key.row]
+            .as_mut()
+            .filter(|s| s.epoch == key.epoch.get())
+        else {
             return;
         };
         match catch_unwind(AssertUnwindSafe(|| act(stream, &*self.text))) {
@@ -144,14 +149,23 @@ impl Stream {
             if !pauses.is_empty() {
                 self.outbox.send(ServerMsg::Step {
                     step_idx: self.frames,
-                    prs: pauses.iter().copied().take(Pauses::new_const().capacity()).collect(),
+                    prs: pauses
+                        .iter()
+                        .copied()
+                        .take(Pauses::new_const().capacity())
+                        .collect(),
                     buffered_pcm: buffered,
                 })?;
             }
             self.frames += 1;
         }
         let mut sent = Ok(());
-        let Self { machine, clock, outbox, .. } = self;
+        let Self {
+            machine,
+            clock,
+            outbox,
+            ..
+        } = self;
         machine.step(token, pauses, text, &mut |heard| {
             sent = std::mem::replace(&mut sent, Ok(())).and_then(|()| outbox.send(message(clock, heard)));
         });
@@ -160,7 +174,12 @@ impl Stream {
 
     fn settle(&mut self, text: &dyn Detokenize) -> Result<(), NotTaken> {
         let mut sent = Ok(());
-        let Self { machine, clock, outbox, .. } = self;
+        let Self {
+            machine,
+            clock,
+            outbox,
+            ..
+        } = self;
         machine.finish(text, &mut |heard| {
             sent = std::mem::replace(&mut sent, Ok(())).and_then(|()| outbox.send(message(clock, heard)));
         });
@@ -170,7 +189,12 @@ impl Stream {
 
 fn message(clock: &RowClock, heard: Heard) -> ServerMsg {
     match heard {
-        Heard::Word { text, start } => ServerMsg::Word { text, start_time: clock.audio(start) },
-        Heard::EndWord { stop } => ServerMsg::EndWord { stop_time: clock.audio(stop) },
+        Heard::Word { text, start } => ServerMsg::Word {
+            text,
+            start_time: clock.audio(start),
+        },
+        Heard::EndWord { stop } => ServerMsg::EndWord {
+            stop_time: clock.audio(stop),
+        },
     }
 }

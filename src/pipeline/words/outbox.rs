@@ -31,7 +31,10 @@ impl OutboxTx {
     ) -> (Self, OutboxRx) {
         // Whoever vanishes without a word has failed.
         let end = Arc::new(AtomicU8::new(CloseReason::EngineFailed as u8));
-        let receiver = OutboxRx { messages: rx, end: Arc::clone(&end) };
+        let receiver = OutboxRx {
+            messages: rx,
+            end: Arc::clone(&end),
+        };
         (Self { messages: tx, end }, receiver)
     }
 

@@ -62,7 +62,14 @@ impl TickOutput {
 
     /// Forgets everything and keeps the storage.
     pub fn clear(&mut self) {
-        let Self { before, keys, heard, buffered, step, after } = self;
+        let Self {
+            before,
+            keys,
+            heard,
+            buffered,
+            step,
+            after,
+        } = self;
         before.clear();
         keys.clear();
         heard.clear();
