@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .codec import Encoder, Quantizer, Shape
+from .lm import SpeechLm
 
 
 def kmeans(x: Tensor, bins: int, rounds: int = 12) -> Tensor:
@@ -52,6 +53,17 @@ def fit(latents: Tensor, shape: Shape) -> tuple[Quantizer, float]:
     contributions, codes = q.contributions(), q.encode(latents[:4096])
     decoded = sum(contributions[i][codes[:, i]] for i in range(shape.codebooks))
     return q, float((decoded - latents[:4096]).pow(2).mean() / latents.var(0).mean())
+
+
+def seed(model: SpeechLm, q: Quantizer) -> None:
+    """Makes a model that was trained on features read codes: each code's table row is what the
+    projection makes of that code's share of the decoded latent, the bias going to the first level."""
+    with torch.no_grad():
+        rows = q.contributions().to(model.feature_in.weight) @ model.feature_in.weight.T
+        for i, table in enumerate(model.emb):
+            table.weight[:-1] = rows[i]
+            table.weight[-1] = 0
+        model.emb[0].weight += model.feature_in.bias
 
 
 def load(cache: Path, device: str = "cpu") -> tuple[Encoder, Quantizer]:

@@ -92,21 +92,11 @@ def lm_tensors(model: SpeechLm) -> dict[str, torch.Tensor]:
     return {n: p.half().contiguous() for n, p in keep.items()}
 
 
-def seed_codes(model: SpeechLm, q: Quantizer) -> None:
-    """Makes a model that was trained on features read codes: each code's table row is what the
-    projection makes of that code's share of the decoded latent, the bias going to the first level."""
-    with torch.no_grad():
-        rows = q.contributions().to(model.feature_in.weight) @ model.feature_in.weight.T
-        for i, table in enumerate(model.emb):
-            table.weight[:-1] = rows[i]
-            table.weight[-1] = 0
-        model.emb[0].weight += model.feature_in.bias
-
-
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--lm", type=Path, help="trained language model; without it a random one is written")
+    p.add_argument("--features", action="store_true", help="the language model has only seen features so far")
     p.add_argument("--out", type=Path, required=True)
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
@@ -118,6 +108,8 @@ def main() -> None:
         encoder, q = Encoder(codec_shape), Quantizer(codec_shape)
     if a.lm:
         model.load_state_dict(torch.load(a.lm, weights_only=True, map_location="cpu")["model"])
+    if a.features:
+        codes.seed(model, q)
     half = {n: t.detach().half().contiguous() for n, t in (encoder.tensors() | q.tensors()).items()}
     save_file(half, a.out / "mimi.safetensors", {"mimi_config": codec_shape.metadata()})
     save_file(lm_tensors(model), a.out / "model.safetensors")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import labels, streams
+from . import codes, labels, streams
 from .features import log_mel
 from .lm import Shape, SpeechLm
 from .metrics import Score
@@ -134,14 +134,14 @@ def main() -> None:
         optimizer.load_state_dict(state["optimizer"])
         spent, step, history = state["spent"], state["step"], state["history"]
     elif a.start:
-        model.load_state_dict(torch.load(a.start, weights_only=True)["model"])
+        model.load_state_dict(torch.load(a.start, weights_only=True, map_location=a.device)["model"])
+        if a.codes:
+            codes.seed(model, codes.load(a.cache, a.device)[1])
     packs = Packs(a.cache, a.codes, step + 1)
     while not packs.refresh():
         time.sleep(5)
     if a.codes:
-        from .codes import encoder_of
-
-        encode = encoder_of(a.cache, a.device)
+        encode = codes.encoder_of(a.cache, a.device)
         embed = lambda audio: model.embed_codes(F.pad(encode(audio), (0, 0, 1, 0), value=model.shape.bins)[:, :-1])
     else:
         embed = lambda audio: model.embed_features(log_mel(audio.to(a.device)))
