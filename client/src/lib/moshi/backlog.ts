@@ -1,10 +1,15 @@
+interface Chunk {
+  at: number;
+  pcm: Float32Array;
+}
+
 /**
  * Audio that the server has not yet confirmed to have transcribed, kept so that a new connection can go on
  * where the old one broke. Positions count samples since the stream began and never go back.
  */
 export class AudioBacklog {
   readonly #capacity: number;
-  #chunks: { at: number; pcm: Float32Array }[] = [];
+  #chunks: Chunk[] = [];
   #start = 0;
   #end = 0;
   #confirmed = 0;
@@ -32,13 +37,14 @@ export class AudioBacklog {
   push(pcm: Float32Array): void {
     this.#chunks.push({ at: this.#end, pcm });
     this.#end += pcm.length;
-    this.#dropUntil(this.#end - this.#capacity);
+    this.#dropWhile(({ at }) => at < this.#end - this.#capacity);
   }
 
   /** The server has transcribed everything before `position`. */
   confirm(position: number): void {
     this.#confirmed = Math.max(this.#confirmed, Math.min(position, this.#end));
-    this.#dropUntil(this.#confirmed);
+    // Chunks go whole: one that is confirmed in part stays.
+    this.#dropWhile(({ at, pcm }) => at + pcm.length <= this.#confirmed);
   }
 
   /** What is missing is given up: from here on the stream counts from `start`. */
@@ -51,14 +57,9 @@ export class AudioBacklog {
     return this.#chunks.map((chunk) => chunk.pcm);
   }
 
-  #dropUntil(position: number): void {
-    // Chunks go whole: one that is confirmed in part stays.
-    let dropped = 0;
-    for (const { at, pcm } of this.#chunks) {
-      if (at + pcm.length > position) break;
-      dropped += 1;
-    }
-    this.#chunks.splice(0, dropped);
+  #dropWhile(obsolete: (chunk: Chunk) => boolean): void {
+    const kept = this.#chunks.findIndex((chunk) => !obsolete(chunk));
+    this.#chunks.splice(0, kept < 0 ? this.#chunks.length : kept);
     this.#start = this.#chunks[0]?.at ?? this.#end;
   }
 }
