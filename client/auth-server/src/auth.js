@@ -29,7 +29,11 @@ export async function openAuth(settings) {
       cookieCache: { enabled: true, strategy: "jwt", maxAge: settings.cookieSeconds },
     },
     rateLimit: { enabled: settings.rateLimit },
-    advanced: { ipAddress: { ipAddressHeaders: ["x-forwarded-for"] } },
+    advanced: {
+      ipAddress: { ipAddressHeaders: ["x-forwarded-for"] },
+      // Said, because Better Auth switches it off under test runners.
+      disableOriginCheck: false,
+    },
     telemetry: { enabled: false },
     plugins: [moshiToken()],
   });

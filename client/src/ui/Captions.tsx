@@ -104,7 +104,10 @@ function neighbour(key: string, at: number, count: number): number | null {
 }
 
 function wordTime({ start, stop }: Word): string {
-  const exact = (seconds: number) => `${shortClock(seconds)}.${Math.floor((seconds % 1) * 10)}`;
+  const exact = (seconds: number) => {
+    const tenths = Math.round(seconds * 10);
+    return `${shortClock(tenths / 10)}.${tenths % 10}`;
+  };
   return stop === null ? exact(start) : `${exact(start)} to ${exact(stop)}`;
 }
 

@@ -31,9 +31,10 @@ export function Dock({ session, view, children }: DockProps) {
               className="quiet"
               aria-pressed={view.phase === "checking"}
               disabled={!canCheck}
+              aria-label="Test the microphone"
               onClick={() => void session.toggleCheck()}
             >
-              Test<span className="visually-hidden"> the microphone</span>
+              Test
             </button>
           )}
           <DevicePicker session={session} view={view} />

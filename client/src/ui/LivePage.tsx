@@ -56,8 +56,15 @@ export function LivePage({ session, user, transcribeUrl, onSignOut, onSignInAgai
       <footer>
         <Dock session={session} view={view}>
           <TextSize size={size} onChange={setSize} />
-          <button type="button" className="quiet" aria-pressed={announce} onClick={() => setAnnounce(!announce)}>
-            Read aloud<span className="visually-hidden"> finished phrases to screen readers</span>
+          <button
+            type="button"
+            className="quiet"
+            aria-pressed={announce}
+            aria-label="Announce finished phrases to screen readers"
+            title="Screen readers say each finished phrase"
+            onClick={() => setAnnounce(!announce)}
+          >
+            Announce
           </button>
           <ExportMenu session={session} />
         </Dock>

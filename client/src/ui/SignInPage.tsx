@@ -157,9 +157,8 @@ function PasswordField({ fresh }: { fresh: boolean }) {
       autoComplete={fresh ? "new-password" : "current-password"}
       {...(fresh ? { hint: "At least 8 characters.", minLength: 8 } : {})}
     >
-      <button type="button" className="reveal" aria-pressed={shown} onClick={() => setShown(!shown)}>
+      <button type="button" className="reveal" aria-label={shown ? "Hide password" : "Show password"} onClick={() => setShown(!shown)}>
         {shown ? "Hide" : "Show"}
-        <span className="visually-hidden"> password</span>
       </button>
     </Field>
   );
