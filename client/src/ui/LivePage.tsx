@@ -78,12 +78,8 @@ function TextSize({ size, onChange }: { size: number; onChange: (size: number) =
   const step = (by: number) => onChange(SIZES[Math.min(SIZES.length - 1, Math.max(0, index + by))]!);
   return (
     <div className="text-size" role="group" aria-label="Caption size">
-      <button type="button" className="quiet" aria-label="Smaller captions" disabled={index === 0} onClick={() => step(-1)}>
-        A<span aria-hidden="true">−</span>
-      </button>
-      <button type="button" className="quiet" aria-label="Larger captions" disabled={index === SIZES.length - 1} onClick={() => step(1)}>
-        A<span aria-hidden="true">+</span>
-      </button>
+      <button type="button" className="quiet smaller" aria-label="Smaller captions" disabled={index === 0} onClick={() => step(-1)} />
+      <button type="button" className="quiet larger" aria-label="Larger captions" disabled={index === SIZES.length - 1} onClick={() => step(1)} />
     </div>
   );
 }

@@ -51,7 +51,8 @@ export function SignInPage({ accounts, apiKeys, resuming }: SignInProps) {
         <p className="pitch-words">
           <span>Words,</span> <span>as they</span> <span>are</span> <span className="pending">spoken.</span>
         </p>
-        <p className="pitch-note">Live captions from your own server. No recording is kept.</p>
+        <Waveform />
+        <p className="pitch-note">Live captions from your own server.</p>
       </section>
       <section className="panel">
         <h1>{HEADINGS[mode]}</h1>
@@ -87,6 +88,22 @@ export function SignInPage({ accounts, apiKeys, resuming }: SignInProps) {
         </div>
       </section>
     </main>
+  );
+}
+
+/** The sound of three words, drawn: syllables that swell and fade, with silence between. */
+function Waveform() {
+  const heights = Array.from({ length: 72 }, (_, i) => {
+    const word = Math.max(0, Math.sin((i / 72) * Math.PI * 3.4 + 0.35));
+    const grain = 0.62 + 0.38 * Math.sin(i * 2.3) * Math.cos(i * 0.71);
+    return 3 + 93 * word * grain;
+  });
+  return (
+    <svg className="pitch-wave" viewBox="0 0 720 100" preserveAspectRatio="none" focusable="false">
+      {heights.map((height, i) => (
+        <rect key={i} x={i * 10} y={50 - height / 2} width="4" height={height} rx="2" />
+      ))}
+    </svg>
   );
 }
 

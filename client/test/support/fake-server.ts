@@ -79,8 +79,10 @@ export class FakeServer {
   refuseUpgrade: number | null = null;
   usedSlots = 0;
   port = 0;
-  /** Answers by `METHOD path`; the rest is 404. */
+  /** Answers by `METHOD path`. */
   readonly routes = new Map<string, Handler>();
+  /** Answers everything else. */
+  fallback: Handler = (_request, response) => void response.writeHead(404).end();
   onConnection: (connection: FakeConnection) => void = (connection) => connection.ready();
   #next: ((connection: FakeConnection) => void)[] = [];
   #arrived: FakeConnection[] = [];
@@ -121,6 +123,12 @@ export class FakeServer {
     return arrived ? Promise.resolve(arrived) : new Promise((resolve) => this.#next.push(resolve));
   }
 
+  /** Leaves the next test none of this one's connections. */
+  forgetConnections(): void {
+    this.#arrived = [];
+    this.#next = [];
+  }
+
   async stop(): Promise<void> {
     for (const client of this.#sockets.clients) client.terminate();
     this.#server.closeAllConnections();
@@ -137,7 +145,7 @@ export class FakeServer {
     else if (route) route(request, response);
     else if (path === "/api/auth-check") response.writeHead(this.authStatus).end();
     else if (path === "/api/modules_info") json(response, [{ type: "stt", path: PATH, used_slots: String(this.usedSlots), total_slots: "4" }]);
-    else response.writeHead(404).end();
+    else this.fallback(request, response);
   }
 }
 
