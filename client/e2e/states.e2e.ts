@@ -1,4 +1,7 @@
-/** What the page does in every state a server can put it in; the server is a scripted one. */
+/**
+ * What the page does in every state a server can put it in; the server is a scripted one.
+ * `SCREENSHOTS=folder` keeps a picture of each.
+ */
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type FakeConnection, FakeServer } from "../test/support/fake-server";
@@ -146,7 +149,7 @@ describe("what goes wrong is told", () => {
   test.each([
     [503, 4, "The server is full"],
     [500, 0, "The server can’t be reached"],
-  ])("a handshake refused with %i", async (status, usedSlots, title) => {
+  ])("a handshake refused with %i, till it is not", async (status, usedSlots, title) => {
     server.refuseUpgrade = status;
     server.usedSlots = usedSlots;
     await page.getByRole("button", { name: "Start" }).click();
@@ -155,7 +158,6 @@ describe("what goes wrong is told", () => {
     await expectAccessible(page);
     await shot(`refused-${status}`);
     server.refuseUpgrade = null;
-    await page.getByRole("button", { name: "Try now" }).click();
     const connection = await server.connection();
     await page.getByText("Listening", { exact: true }).waitFor();
     expect(await page.getByRole("alert").count()).toBe(0);

@@ -1,6 +1,6 @@
-import { type KeyboardEvent, memo, type MouseEvent, useEffect, useRef, useState } from "react";
+import { Fragment, type KeyboardEvent, memo, type MouseEvent, useEffect, useRef, useState } from "react";
 import { gapText, shortClock } from "../captions/exports";
-import type { CaptionSession } from "../captions/session";
+import type { CaptionSession, SessionView } from "../captions/session";
 import type { Item, Phrase, Word } from "../captions/transcript";
 import { EmptyState } from "./EmptyState";
 import { useItems } from "./useSession";
@@ -14,10 +14,10 @@ interface CaptionsProps {
   session: CaptionSession;
   announce: boolean;
   size: number;
-  listening: boolean;
+  view: SessionView;
 }
 
-export function Captions({ session, announce, size, listening }: CaptionsProps) {
+export function Captions({ session, announce, size, view }: CaptionsProps) {
   const items = useItems(session.transcript);
   /** Index of the first item shown; `null` follows the newest. */
   const [from, setFrom] = useState<number | null>(null);
@@ -56,7 +56,7 @@ export function Captions({ session, announce, size, listening }: CaptionsProps) 
       onKeyDown={onKeyDown}
       onClick={onClick}
     >
-      {items.length === 0 && <EmptyState listening={listening} />}
+      {items.length === 0 && <EmptyState view={view} />}
       {first > 0 && (
         <button type="button" className="quiet page" onClick={() => setFrom(Math.max(0, first - MAX_SHOWN / 2))}>
           Earlier captions ({first})
@@ -138,9 +138,11 @@ function PhraseLine({ phrase, chosen }: { phrase: Phrase; chosen: number | null 
       <time aria-hidden="true">{shortClock(phrase.words[0]?.start ?? 0)}</time>
       <span>
         {phrase.words.map((word) => (
-          <span key={word.id} data-word={word.id} className={wordClass(word, word.id === chosen)}>
-            {word.text}{" "}
-          </span>
+          <Fragment key={word.id}>
+            <span data-word={word.id} className={wordClass(word, word.id === chosen)}>
+              {word.text}
+            </span>{" "}
+          </Fragment>
         ))}
       </span>
     </p>

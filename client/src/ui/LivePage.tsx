@@ -51,7 +51,7 @@ export function LivePage({ session, user, transcribeUrl, onSignOut, onSignInAgai
         <h1 className="visually-hidden">Live captions</h1>
         <ProblemBanner session={session} view={view} onSignIn={onSignInAgain} />
         <FilePanel session={session} view={view} url={transcribeUrl} />
-        <Captions session={session} announce={announce} size={size} listening={view.connection === "live"} />
+        <Captions session={session} announce={announce} size={size} view={view} />
       </main>
       <footer>
         <Dock session={session} view={view}>

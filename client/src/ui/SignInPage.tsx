@@ -49,7 +49,7 @@ export function SignInPage({ accounts, apiKeys, resuming }: SignInProps) {
       <section className="pitch" aria-hidden="true">
         <Logo />
         <p className="pitch-words">
-          <span>Words,</span> <span>as they</span> <span>are</span> <span className="pending">spoken.</span>
+          Words, as they are <span className="pending">spoken.</span>
         </p>
         <Waveform />
         <p className="pitch-note">Live captions from your own server.</p>

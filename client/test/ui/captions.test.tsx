@@ -17,7 +17,7 @@ function say(text: string, from: number): void {
   });
 }
 
-const show = (announce = true) => render(<Captions session={session} announce={announce} size={1} listening={false} />);
+const show = (announce = true) => render(<Captions session={session} announce={announce} size={1} view={session.view} />);
 const log = () => screen.getByRole("log");
 const drawnWords = () => [...document.querySelectorAll(".word")].map((w) => w.textContent?.trim());
 
@@ -34,7 +34,7 @@ test("only finished phrases are in the log", () => {
 test("the last word is pending till its end is heard", () => {
   show();
   act(() => session.transcript.addWord("wait", 0));
-  expect(document.querySelector(".pending")?.textContent).toBe("wait ");
+  expect(document.querySelector(".pending")?.textContent).toBe("wait");
   act(() => session.transcript.endWord(0.4));
   expect(document.querySelector(".pending")).toBeNull();
 });
@@ -42,7 +42,7 @@ test("the last word is pending till its end is heard", () => {
 test("announcing can be switched off", () => {
   const { rerender } = show(true);
   expect(log().getAttribute("aria-live")).toBe("polite");
-  rerender(<Captions session={session} announce={false} size={1} listening={false} />);
+  rerender(<Captions session={session} announce={false} size={1} view={session.view} />);
   expect(log().getAttribute("aria-live")).toBe("off");
 });
 
