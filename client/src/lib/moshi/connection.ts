@@ -31,6 +31,7 @@ export class Connection {
   readonly #markers = new Map<number, { position: number; at: number }>();
   #sent = 0;
   #marked = 0;
+  #heardAt = 0;
   #nextMarker = 0;
   #opened = false;
   #ending = false;
@@ -97,6 +98,7 @@ export class Connection {
 
   #onData(data: unknown): void {
     if (this.#over) return;
+    this.#heardAt = performance.now();
     let message: ServerMessage | null;
     try {
       if (typeof data !== "string") throw new TypeError("binary frame");
@@ -119,7 +121,9 @@ export class Connection {
 
   #checkStall(): void {
     const oldest = this.#markers.values().next().value;
-    if (oldest && performance.now() - oldest.at > this.#stallSeconds * 1000) {
+    // A replay has many markers on their way at once: a server that works through them is not dead.
+    const since = oldest && Math.max(oldest.at, this.#heardAt);
+    if (since !== undefined && performance.now() - since > this.#stallSeconds * 1000) {
       this.#fail(new MoshiError("unreachable", "the server has stopped answering"));
     }
   }
