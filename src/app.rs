@@ -45,7 +45,10 @@ pub enum AppError {
     #[error("module {name}: {source}")]
     Pipeline { name: String, source: PipelineError },
     #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
 }
 
 /// How the process ended.
@@ -94,10 +97,17 @@ impl App {
             };
             let pipeline = wiring
                 .start(&module.name, module.model, module.text, row_free, &ends_tx)
-                .map_err(|source| AppError::Pipeline { name: module.name.clone(), source })?;
+                .map_err(|source| AppError::Pipeline {
+                    name: module.name.clone(),
+                    source,
+                })?;
             threads.extend(pipeline.threads);
             hearts.push(pipeline.heart);
-            served.push(Arc::new(Module { path: module.path, admission, info: module.info }));
+            served.push(Arc::new(Module {
+                path: module.path,
+                admission,
+                info: module.info,
+            }));
         }
         let listener = bind(SocketAddr::new(config.server.addr, config.server.port)).await?;
         let admin = match config.server.admin_addr {
@@ -109,7 +119,10 @@ impl App {
             guard,
             server: config.server.clone(),
             registry: Arc::new(Registry::default()),
-            context: Context { limits: Arc::clone(&limits), lifecycle: watching.clone() },
+            context: Context {
+                limits: Arc::clone(&limits),
+                lifecycle: watching.clone(),
+            },
             files: Arc::new(Semaphore::new(limits.max_files)),
         });
         let app = Self {
@@ -135,7 +148,10 @@ impl App {
         watching: &watch::Receiver<Lifecycle>,
     ) {
         let router = net::router(&self.shared, config.static_dir.as_deref());
-        let routes = [Some((listener, router)), admin.map(|l| (l, net::admin::router(&self.shared)))];
+        let routes = [
+            Some((listener, router)),
+            admin.map(|l| (l, net::admin::router(&self.shared))),
+        ];
         for (listener, router) in routes.into_iter().flatten() {
             let (server, limits, watching) = (config.server.clone(), Arc::clone(limits), watching.clone());
             tokio::spawn(listener::serve(listener, router, server, limits, watching));
@@ -170,7 +186,10 @@ impl App {
     async fn fail(self, failure: &str) -> Outcome {
         tracing::error!(failure, "a stage failed; ending all sessions");
         self.lifecycle.send_replace(Lifecycle::Failed);
-        self.shared.modules.iter().for_each(|module| module.admission.drain());
+        self.shared
+            .modules
+            .iter()
+            .for_each(|module| module.admission.drain());
         // Those who cannot be told in time will see the connection end.
         let _ = timeout(LAST_WORDS, self.shared.registry.wait_until_empty()).await;
         sleep(Duration::from_millis(100)).await;
@@ -183,15 +202,27 @@ impl App {
         self.lifecycle.send_replace(Lifecycle::NotReady);
         sleep(NOTICE.min(limits.drain)).await;
         let until = Instant::now() + limits.drain;
-        self.shared.modules.iter().for_each(|module| module.admission.drain());
+        self.shared
+            .modules
+            .iter()
+            .for_each(|module| module.admission.drain());
         self.lifecycle.send_replace(Lifecycle::Draining { until });
-        if timeout_at(until, self.shared.registry.wait_until_empty()).await.is_err() {
-            tracing::warn!(sessions = self.shared.registry.len(), "the grace period is over; ending the rest");
+        if timeout_at(until, self.shared.registry.wait_until_empty())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                sessions = self.shared.registry.len(),
+                "the grace period is over; ending the rest"
+            );
         }
         self.lifecycle.send_replace(Lifecycle::Stopped);
         let _ = timeout(LAST_WORDS, self.shared.registry.wait_until_empty()).await;
         // Upstream first: without rows and leases nothing feeds the decoders, and so on down the line.
-        self.shared.modules.iter().for_each(|module| module.admission.shut());
+        self.shared
+            .modules
+            .iter()
+            .for_each(|module| module.admission.shut());
         self.join().await
     }
 
@@ -217,10 +248,15 @@ impl App {
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AppError::Listen { address, source })
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, AppError> {
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    listener.local_addr().map_err(|source| AppError::Listen { address: unknown, source })
+    listener.local_addr().map_err(|source| AppError::Listen {
+        address: unknown,
+        source,
+    })
 }

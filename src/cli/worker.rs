@@ -86,7 +86,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn start_logs(args: &Args) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&args.log).context("--log")?;
     if !args.silent {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
     }
     Ok(())
 }
@@ -109,9 +112,16 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 
 fn load(config: &Config, args: &Args) -> anyhow::Result<Vec<LoadedModule>> {
     let hub = Hub::new(Source::from_env(false));
-    let device: Device = if args.cpu { Device::Cpu } else { args.device.parse()? };
+    let device: Device = if args.cpu {
+        Device::Cpu
+    } else {
+        args.device.parse()?
+    };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = config.server.model_threads.unwrap_or_else(|| cores.saturating_sub(1).max(1));
+    let threads = config
+        .server
+        .model_threads
+        .unwrap_or_else(|| cores.saturating_sub(1).max(1));
     let one = |(name, module): (&String, &ModuleConfig)| {
         load_one(name, module, args, &hub, device, threads).with_context(|| format!("module {name}"))
     };
@@ -131,7 +141,14 @@ fn load_one(
         ModuleConfig::BatchedAsr(asr) | ModuleConfig::Asr(asr) => {
             let asr = hub.resolve(asr)?;
             tracing::info!(module = name, rows, "loading {}", asr.lm_model_file);
-            let loaded = model::load(&asr, LoadOptions { rows, threads, device })?;
+            let loaded = model::load(
+                &asr,
+                LoadOptions {
+                    rows,
+                    threads,
+                    device,
+                },
+            )?;
             let files = (asr.lm_model_file, asr.audio_tokenizer_file);
             ("batched_asr", Some(files), loaded.model, loaded.text as _)
         }

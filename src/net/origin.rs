@@ -25,7 +25,10 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        is_allowed(&headers, &allowed.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+        is_allowed(
+            &headers,
+            &allowed.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>(),
+        )
     }
 
     #[test]
@@ -35,6 +38,9 @@ mod tests {
         assert!(!check(Some("https://evil.example"), &[]));
         assert!(!check(Some("null"), &[]));
         assert!(!check(Some("https://stt.example.org:8080.evil.example"), &[]));
-        assert!(check(Some("https://app.example.org"), &["https://app.example.org"]));
+        assert!(check(
+            Some("https://app.example.org"),
+            &["https://app.example.org"]
+        ));
     }
 }

@@ -28,7 +28,9 @@ pub(super) async fn connect(
     module: Arc<Module>,
     request: Request,
 ) -> Response {
-    open(&shared, &module, request).await.unwrap_or_else(|response| response)
+    open(&shared, &module, request)
+        .await
+        .unwrap_or_else(|response| response)
 }
 
 /// Whether credentials are good, without using a row.
@@ -40,11 +42,17 @@ pub(super) async fn auth_check(State(shared): State<Arc<Shared>>, request: Reque
     }
 }
 
-async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) -> Result<Response, Response> {
+async fn open(
+    shared: &Arc<Shared>,
+    module: &Arc<Module>,
+    mut request: Request,
+) -> Result<Response, Response> {
     if !fastwebsockets::upgrade::is_upgrade_request(&request) {
         let message = "this is a WebSocket: connect with ws://, or POST an audio file";
         let mut response = Refusal::new(StatusCode::UPGRADE_REQUIRED, message).into_response();
-        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        response
+            .headers_mut()
+            .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         return Err(response);
     }
     if !origin::is_allowed(request.headers(), &shared.server.allowed_origins) {
@@ -68,10 +76,14 @@ async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) 
     match admit(shared, module, connecting, principal) {
         Ok(session) => {
             let context = shared.context.clone();
-            after(upgrading, shared, move |upgraded| socket::serve(upgraded, form, session, context));
+            after(upgrading, shared, move |upgraded| {
+                socket::serve(upgraded, form, session, context)
+            });
         }
         Err(Denied::NoRow(Refused::Full)) if shared.server.classic_full => {
-            let message = ServerMsg::Error { message: Refused::Full.to_string() };
+            let message = ServerMsg::Error {
+                message: Refused::Full.to_string(),
+            };
             let context = shared.context.clone();
             let farewell = CloseReason::Full.into();
             after(upgrading, shared, move |upgraded| {
@@ -83,11 +95,16 @@ async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) 
     Ok(answer(response, subprotocol))
 }
 
-fn answer(response: axum::http::Response<http_body_util::Empty<bytes::Bytes>>, subprotocol: Option<&'static str>) -> Response {
+fn answer(
+    response: axum::http::Response<http_body_util::Empty<bytes::Bytes>>,
+    subprotocol: Option<&'static str>,
+) -> Response {
     let mut response = response.map(Body::new);
     if let Some(subprotocol) = subprotocol {
         let value = HeaderValue::from_static(subprotocol);
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+        response
+            .headers_mut()
+            .insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
     response
 }
@@ -128,7 +145,10 @@ pub(super) fn admit(
     connecting: Session<Connecting>,
     principal: Principal,
 ) -> Result<Session<Queued>, Denied> {
-    let most = principal.limits.max_sessions.or(shared.limits().max_sessions_per_user);
+    let most = principal
+        .limits
+        .max_sessions
+        .or(shared.limits().max_sessions_per_user);
     let session = connecting
         .authenticated(principal, most)
         .map_err(|(_, too_many)| Denied::TooMany(too_many))?;
@@ -148,7 +168,10 @@ pub(super) fn admit(
 /// The client's address.
 pub(super) fn peer(parts: &Parts) -> SocketAddr {
     // The listener puts it on every request.
-    parts.extensions.get::<Peer>().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0)
+    parts
+        .extensions
+        .get::<Peer>()
+        .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0)
 }
 
 /// Checks the credentials of a request.
@@ -161,4 +184,3 @@ pub(super) async fn check(shared: &Shared, parts: &Parts, peer: SocketAddr) -> R
         .await
         .map_err(|refusal| Refusal::new(refusal.status(), "credentials are missing or not valid"))
 }
-

@@ -26,7 +26,9 @@ pub enum EngineError {
 
 /// A model this server cannot feed.
 #[derive(Debug, thiserror::Error)]
-#[error("the model takes {frame_samples} samples a frame at {sample_rate} Hz; this server feeds 1920 at 24000")]
+#[error(
+    "the model takes {frame_samples} samples a frame at {sample_rate} Hz; this server feeds 1920 at 24000"
+)]
 pub struct Unsupported {
     frame_samples: usize,
     sample_rate: u32,
@@ -52,7 +54,10 @@ pub struct Heart {
 
 impl Default for Heart {
     fn default() -> Self {
-        Self { base: Instant::now(), busy_since: AtomicU64::new(0) }
+        Self {
+            base: Instant::now(),
+            busy_since: AtomicU64::new(0),
+        }
     }
 }
 
@@ -98,7 +103,10 @@ impl Engine {
         if spec.frame_samples == FRAME_SAMPLES && spec.sample_rate == SAMPLE_RATE {
             return Ok(());
         }
-        Err(Unsupported { frame_samples: spec.frame_samples, sample_rate: spec.sample_rate })
+        Err(Unsupported {
+            frame_samples: spec.frame_samples,
+            sample_rate: spec.sample_rate,
+        })
     }
 
     pub fn new(
@@ -189,6 +197,10 @@ impl Engine {
             Some(out) if !out.is_empty() => self.out = self.output.exchange(out),
             untouched => self.out = untouched,
         }
-        if self.out.is_none() { Err(EngineError::WordsGone) } else { Ok(()) }
+        if self.out.is_none() {
+            Err(EngineError::WordsGone)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -76,7 +76,14 @@ pub struct Wiring {
 pub fn wire(rows: usize, options: PipelineOptions) -> (Rows, Wiring) {
     let bounds = Bounds::new(rows, options.frames_ahead);
     let (tx, ingress) = links::ingress(bounds, options.shards);
-    (Rows::new(bounds, tx), Wiring { bounds, options, ingress })
+    (
+        Rows::new(bounds, tx),
+        Wiring {
+            bounds,
+            options,
+            ingress,
+        },
+    )
 }
 
 /// The links without a pipeline behind them.
@@ -96,7 +103,11 @@ impl Wiring {
         row_free: RowFree,
         ends: &mpsc::Sender<StageEnd>,
     ) -> Result<Pipeline, PipelineError> {
-        let Self { bounds, options, ingress } = self;
+        let Self {
+            bounds,
+            options,
+            ingress,
+        } = self;
         Engine::check(model.spec())?;
         let heart = Arc::new(Heart::default());
         let (pcm_tx, pcm_rx) = links::pcm(bounds);
@@ -113,7 +124,14 @@ impl Wiring {
         }
         drop(pcm_tx);
         let words = Words::new(model.spec(), text, row_free);
-        let engine = Engine::new(model, bounds, options.coalesce, pcm_rx, (step_tx, first), Arc::clone(&heart));
+        let engine = Engine::new(
+            model,
+            bounds,
+            options.coalesce,
+            pcm_rx,
+            (step_tx, first),
+            Arc::clone(&heart),
+        );
         threads.push(spawn(format!("{name}-engine"), ends, move || {
             engine.run().map_err(|e| e.to_string())
         })?);

@@ -102,7 +102,10 @@ pub struct Summary {
 struct Edge<From, To>(PhantomData<(From, To)>);
 
 impl<From: State, To: State> Edge<From, To> {
-    const EXISTS: () = assert!(is_edge(From::STAGE, To::STAGE), "EDGES does not list this transition");
+    const EXISTS: () = assert!(
+        is_edge(From::STAGE, To::STAGE),
+        "EDGES does not list this transition"
+    );
 }
 
 impl<S: State> Session<S> {
@@ -127,7 +130,12 @@ impl Session<Connecting> {
     /// A session begins.
     #[must_use]
     pub fn open(entry: Entry) -> Self {
-        Self { entry, opened: Instant::now(), state: Connecting(()), stage: PhantomData }
+        Self {
+            entry,
+            opened: Instant::now(),
+            state: Connecting(()),
+            stage: PhantomData,
+        }
     }
 
     /// The client is `principal`, who may have `most` sessions. Too many of them end this one.
@@ -211,7 +219,10 @@ impl<S: Open> Session<S> {
         S: State,
     {
         let row_was_leased = matches!(S::STAGE, Stage::Active | Stage::Draining);
-        self.go(|_| Closed { reason, row_was_leased })
+        self.go(|_| Closed {
+            reason,
+            row_was_leased,
+        })
     }
 }
 

@@ -36,8 +36,15 @@ impl Decode {
     /// The shard `i` of `shards` has the rows `r` with `r % shards == i`.
     #[must_use]
     pub fn new(rows: usize, shards: usize, pool: FramePool, output: PcmTx) -> Self {
-        let streams = std::iter::repeat_with(|| None).take(rows.div_ceil(shards)).collect();
-        Self { streams, shards, pool, output }
+        let streams = std::iter::repeat_with(|| None)
+            .take(rows.div_ceil(shards))
+            .collect();
+        Self {
+            streams,
+            shards,
+            pool,
+            output,
+        }
     }
 
     /// Runs until the sessions end, or the engine does.
@@ -94,7 +101,9 @@ impl Decode {
             Sound::Ogg(bytes) => Chunk::Ogg(bytes),
         };
         let (pool, output) = (&self.pool, &self.output);
-        let Stream { decoder, tail, held, .. } = stream;
+        let Stream {
+            decoder, tail, held, ..
+        } = stream;
         let mut sent = Ok(());
         // A decoder that panics has been fed something nobody thought of: the end of that stream, not of the others.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
@@ -106,7 +115,10 @@ impl Decode {
         if !matches!(decoded, Ok(Ok(()))) {
             stream.failed = true;
             stream.refund();
-            return self.output.send(Pcm::Fail { key, reason: CloseReason::BadAudio });
+            return self.output.send(Pcm::Fail {
+                key,
+                reason: CloseReason::BadAudio,
+            });
         }
         stream.refund();
         Ok(())
@@ -122,7 +134,9 @@ impl Decode {
             return Ok(());
         }
         let (pool, output) = (&self.pool, &self.output);
-        let Stream { decoder, tail, held, .. } = stream;
+        let Stream {
+            decoder, tail, held, ..
+        } = stream;
         if matches!(control, Control::Flush | Control::End) {
             let mut sent = Ok(());
             decoder.finish(&mut |samples| {
@@ -141,7 +155,11 @@ impl Decode {
 impl Stream {
     /// Gives back what was charged and is not audio that waits here: small messages are charged more than they hold.
     fn refund(&mut self) {
-        let waiting = if self.failed { 0 } else { self.tail.as_ref().map_or(0, FrameBuf::len) as u32 };
+        let waiting = if self.failed {
+            0
+        } else {
+            self.tail.as_ref().map_or(0, FrameBuf::len) as u32
+        };
         let excess = self.held.saturating_sub(waiting);
         self.held -= excess;
         self.credits.give(excess);
@@ -186,10 +204,19 @@ mod tests {
     fn stage() -> (Decode, PcmRx, Arc<Credits>, RowKey, OutboxTx) {
         let bounds = Bounds::new(1, 4);
         let (tx, rx) = links::pcm(bounds);
-        let key = RowKey { row: RowId(0), epoch: std::num::NonZeroU32::MIN };
+        let key = RowKey {
+            row: RowId(0),
+            epoch: std::num::NonZeroU32::MIN,
+        };
         let (outbox, _) = links::outbox(1);
         let credits = Arc::new(Credits::new(bounds.credits));
-        (Decode::new(1, 1, links::frame_pool(4), tx), rx, credits, key, outbox)
+        (
+            Decode::new(1, 1, links::frame_pool(4), tx),
+            rx,
+            credits,
+            key,
+            outbox,
+        )
     }
 
     fn frames(rx: &PcmRx) -> Vec<(usize, u32)> {
@@ -208,16 +235,31 @@ mod tests {
     #[test]
     fn odd_chunks_are_cut_into_frames_and_every_credit_is_accounted_for() {
         let (mut stage, rx, credits, key, outbox) = stage();
-        let attach = Box::new(Attach { pcm16_rate: 24_000, credits: Arc::clone(&credits), outbox });
+        let attach = Box::new(Attach {
+            pcm16_rate: 24_000,
+            credits: Arc::clone(&credits),
+            outbox,
+        });
         stage.apply(Ingress::Attach { key, attach }).unwrap();
         // Messages of 100 samples are charged as if they were 480.
         for _ in 0..20 {
             assert!(credits.try_take(MIN_CHARGE));
             let sound = Sound::F32(Bytes::from(vec![0; 400]));
-            stage.apply(Ingress::Sound { key, charge: MIN_CHARGE, sound }).unwrap();
+            stage
+                .apply(Ingress::Sound {
+                    key,
+                    charge: MIN_CHARGE,
+                    sound,
+                })
+                .unwrap();
         }
         assert!(credits.try_take(MIN_CHARGE));
-        stage.apply(Ingress::Control { key, control: Control::Mark(1) }).unwrap();
+        stage
+            .apply(Ingress::Control {
+                key,
+                control: Control::Mark(1),
+            })
+            .unwrap();
         assert_eq!(frames(&rx), [(1920, 1920), (80, 80), (0, 0)]);
         assert_eq!(credits.in_flight(), 2000 + MIN_CHARGE);
     }
@@ -225,12 +267,22 @@ mod tests {
     #[test]
     fn audio_that_cannot_be_decoded_ends_its_stream_and_holds_nothing() {
         let (mut stage, rx, credits, key, outbox) = stage();
-        let attach = Box::new(Attach { pcm16_rate: 24_000, credits: Arc::clone(&credits), outbox });
+        let attach = Box::new(Attach {
+            pcm16_rate: 24_000,
+            credits: Arc::clone(&credits),
+            outbox,
+        });
         stage.apply(Ingress::Attach { key, attach }).unwrap();
         for bytes in [vec![0u8; 400], vec![0; 3], vec![0; 400]] {
             assert!(credits.try_take(MIN_CHARGE));
             let sound = Sound::F32(bytes.into());
-            stage.apply(Ingress::Sound { key, charge: MIN_CHARGE, sound }).unwrap();
+            stage
+                .apply(Ingress::Sound {
+                    key,
+                    charge: MIN_CHARGE,
+                    sound,
+                })
+                .unwrap();
         }
         assert_eq!(frames(&rx), [(usize::MAX, 0)]);
         assert_eq!(credits.in_flight(), 0);
