@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocket};
 use moshi_server::app::{App, LoadedModule, Outcome};
+use moshi_server::auth::{AuthConfig, Guard};
 use moshi_server::config::expand::Expander;
 use moshi_server::config::{Config, ModuleConfig};
 use moshi_server::model::scripted::{Scripted, level};
@@ -105,8 +106,9 @@ impl Server {
     }
 }
 
-fn guard(_: &Config) -> moshi_server::auth::Guard {
-    moshi_server::auth::Guard::default()
+fn guard(config: &Config) -> Guard {
+    let auth: AuthConfig = config.auth.clone().try_into().unwrap();
+    Guard::from_config(&auth, &config.authorized_ids, &config.server.allowed_origins, |_| None).unwrap()
 }
 
 /// Waits for a condition.
