@@ -1,5 +1,15 @@
 //! Real-time speech server for delayed-streams models. Start at ARCHITECTURE.md.
 
+pub mod audio;
+pub mod auth;
+pub mod captions;
+pub mod cli;
+pub mod client;
 pub mod config;
+pub mod hub;
 pub mod model;
 pub mod pipeline;
+pub mod protocol;
+pub mod session;
+pub mod telemetry;
+pub mod shutdown;

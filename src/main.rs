@@ -1,1 +1,19 @@
-fn main() {}
+//! The program. Everything is in the library; this chooses the command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use moshi_server::cli::Cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -53,8 +53,16 @@ pub struct ExtraHeads {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type")]
 pub enum Conditioner {
-    Lut { n_bins: usize, dim: usize, possible_values: Vec<String> },
-    ContinuousAttribute { dim: usize, scale_factor: f32, max_period: f32 },
+    Lut {
+        n_bins: usize,
+        dim: usize,
+        possible_values: Vec<String>,
+    },
+    ContinuousAttribute {
+        dim: usize,
+        scale_factor: f32,
+        max_period: f32,
+    },
 }
 
 /// Shape of the transformer. Only what published checkpoints use is supported; the loader names what is not.

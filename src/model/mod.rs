@@ -1,6 +1,23 @@
 //! Streaming models over batch rows. Knows tensors and rows; knows no sessions and no sockets.
 
+mod conditioning;
+mod cpu;
+pub mod device;
+pub mod error;
+mod kv_cache;
+mod lm;
+mod memory;
+pub mod mimi;
+mod sampling;
+pub mod scripted;
+mod stt;
+pub mod tokenizer;
+mod transformer;
+mod weights;
+
 use std::time::Duration;
+
+pub use stt::{LoadOptions, Loaded, delay_frames, load};
 
 use crate::pipeline::ids::RowId;
 
@@ -46,3 +63,6 @@ pub trait StreamModel: Send {
     /// Advances each of `rows` (distinct) by one frame. `pcm` is `rows.len() × frame_samples`, row after row, in [-1, 1].
     fn step(&mut self, rows: &[RowId], pcm: &[f32], out: &mut StepOutput) -> Result<(), ModelError>;
 }
+
+#[cfg(test)]
+mod tests;

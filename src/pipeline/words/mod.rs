@@ -1,3 +1,200 @@
-//! The words stage: tokens of each row become words with times.
+//! The words stage: tokens of each row become words with times. Owns the word columns; knows no model and no sockets.
 
 pub mod assembler;
+pub mod clock;
+pub mod outbox;
+pub mod output;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use self::assembler::{Detokenize, Heard, WordMachine};
+use self::clock::RowClock;
+use self::outbox::{NotTaken, OutboxTx};
+use self::output::{RowEvent, TickOutput};
+use super::columns::Col;
+use super::frame::{FRAME_SAMPLES, SAMPLE_RATE};
+use super::ids::RowKey;
+use super::links::StepRx;
+use crate::model::ModelSpec;
+use crate::protocol::close::CloseReason;
+use crate::protocol::server::{Pauses, ServerMsg};
+
+/// Told when a row's last message is out and the row is free.
+pub type RowFree = Box<dyn Fn(RowKey) + Send>;
+
+/// What the stage keeps of a stream.
+struct Stream {
+    epoch: u32,
+    machine: WordMachine,
+    clock: RowClock,
+    /// Frames of the client's audio.
+    frames: u64,
+    outbox: OutboxTx,
+}
+
+/// The words stage.
+pub struct Words {
+    streams: Col<Option<Stream>>,
+    text: Arc<dyn Detokenize>,
+    delay: u32,
+    heads: usize,
+    row_free: RowFree,
+}
+
+impl Words {
+    #[must_use]
+    pub fn new(spec: &ModelSpec, text: Arc<dyn Detokenize>, row_free: RowFree) -> Self {
+        Self {
+            streams: Col::new(spec.rows, || None),
+            text,
+            delay: spec.delay_frames,
+            heads: spec.vad_heads,
+            row_free,
+        }
+    }
+
+    /// Runs until the engine ends.
+    pub fn run(mut self, input: &StepRx) {
+        while let Some(mut output) = input.recv() {
+            self.apply(&mut output);
+            input.give_back(output);
+        }
+    }
+
+    /// Applies the output of one tick.
+    pub fn apply(&mut self, output: &mut TickOutput) {
+        for (key, event) in output.before.drain(..) {
+            self.event(key, event);
+        }
+        for (i, key) in output.keys.iter().enumerate() {
+            let pauses = &output.step.pauses[i * self.heads..][..self.heads];
+            let (token, heard, buffered) = (output.step.tokens[i], output.heard[i], output.buffered[i]);
+            self.guarded(*key, |stream, text| {
+                stream.step(token, pauses, heard, buffered, text)
+            });
+        }
+        for (key, event) in output.after.drain(..) {
+            self.event(key, event);
+        }
+    }
+
+    fn event(&mut self, key: RowKey, event: RowEvent) {
+        match event {
+            RowEvent::Opened(outbox) => {
+                self.streams[key.row] = Some(Stream {
+                    epoch: key.epoch.get(),
+                    machine: WordMachine::new(self.delay, f64::from(SAMPLE_RATE) / FRAME_SAMPLES as f64),
+                    clock: RowClock::default(),
+                    frames: 0,
+                    outbox,
+                });
+            }
+            RowEvent::Ready => self.guarded(key, |stream, _| {
+                stream.machine.reset(stream.machine.frames());
+                stream.outbox.send(ServerMsg::Ready)
+            }),
+            RowEvent::Settled => self.guarded(key, Stream::settle),
+            RowEvent::Mark(id) => self.guarded(key, |stream, _| stream.outbox.send(ServerMsg::Marker { id })),
+            RowEvent::Flushed => self.guarded(key, |stream, _| stream.outbox.send(ServerMsg::Flushed)),
+            RowEvent::Ended => {
+                self.guarded(key, |stream, _| stream.outbox.send(ServerMsg::EndOfStream));
+                self.close(key, CloseReason::Done);
+            }
+            RowEvent::Failed(reason) => self.close(key, reason),
+            RowEvent::Detached => {
+                self.close(key, CloseReason::ClientClosed);
+                (self.row_free)(key);
+            }
+        }
+    }
+
+    // One stream's failure is its own: a client that does not read, or a bug its text found.
+    fn guarded(
+        &mut self,
+        key: RowKey,
+        act: impl FnOnce(&mut Stream, &dyn Detokenize) -> Result<(), NotTaken>,
+    ) {
+        let Some(stream) = self.streams[key.row]
+            .as_mut()
+            .filter(|s| s.epoch == key.epoch.get())
+        else {
+            return;
+        };
+        match catch_unwind(AssertUnwindSafe(|| act(stream, &*self.text))) {
+            Ok(Ok(())) => {}
+            Ok(Err(NotTaken)) => self.close(key, CloseReason::SlowReader),
+            Err(_) => self.close(key, CloseReason::EngineFailed),
+        }
+    }
+
+    fn close(&mut self, key: RowKey, reason: CloseReason) {
+        if let Some(stream) = self.streams[key.row].take_if(|s| s.epoch == key.epoch.get()) {
+            stream.outbox.finish(reason);
+        }
+    }
+}
+
+impl Stream {
+    fn step(
+        &mut self,
+        token: u32,
+        pauses: &[f32],
+        heard: u16,
+        buffered: u32,
+        text: &dyn Detokenize,
+    ) -> Result<(), NotTaken> {
+        self.clock.step(u64::from(heard));
+        if heard > 0 {
+            if !pauses.is_empty() {
+                self.outbox.send(ServerMsg::Step {
+                    step_idx: self.frames,
+                    prs: pauses
+                        .iter()
+                        .copied()
+                        .take(Pauses::new_const().capacity())
+                        .collect(),
+                    buffered_pcm: buffered,
+                })?;
+            }
+            self.frames += 1;
+        }
+        let mut sent = Ok(());
+        let Self {
+            machine,
+            clock,
+            outbox,
+            ..
+        } = self;
+        machine.step(token, pauses, text, &mut |heard| {
+            sent = std::mem::replace(&mut sent, Ok(())).and_then(|()| outbox.send(message(clock, heard)));
+        });
+        sent
+    }
+
+    fn settle(&mut self, text: &dyn Detokenize) -> Result<(), NotTaken> {
+        let mut sent = Ok(());
+        let Self {
+            machine,
+            clock,
+            outbox,
+            ..
+        } = self;
+        machine.finish(text, &mut |heard| {
+            sent = std::mem::replace(&mut sent, Ok(())).and_then(|()| outbox.send(message(clock, heard)));
+        });
+        sent
+    }
+}
+
+fn message(clock: &RowClock, heard: Heard) -> ServerMsg {
+    match heard {
+        Heard::Word { text, start } => ServerMsg::Word {
+            text,
+            start_time: clock.audio(start),
+        },
+        Heard::EndWord { stop } => ServerMsg::EndWord {
+            stop_time: clock.audio(stop),
+        },
+    }
+}

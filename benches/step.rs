@@ -1,0 +1,60 @@
+//! What one model step costs: codec and language model together, by active rows.
+//!
+//! `cargo bench --bench step` runs the scaled-down shape; `-- stt-1b` adds the true one (2 GB of random weights).
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use moshi_server::model::device::Device;
+use moshi_server::model::{LoadOptions, StepOutput, load};
+use moshi_server::pipeline::ids::RowId;
+
+fn step(c: &mut Criterion) {
+    let wanted: Vec<String> = std::env::args().collect();
+    let big = |name: &str| wanted.iter().any(|a| a.contains(name));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    for size in [support::SMALL, support::STT_1B, support::STT_2_6B] {
+        if size.dim > 1000 && !big(size.name) {
+            continue;
+        }
+        let dir = std::env::temp_dir().join(format!("moshi-bench-{}", size.name));
+        let mut group = c.benchmark_group(size.name);
+        group
+            .sample_size(10)
+            .warm_up_time(Duration::from_millis(500))
+            .measurement_time(Duration::from_secs(4));
+        for dtype in ["f32", "bf16", "q8_0"] {
+            for (active, rows) in [(1, 1), (4, 4), (4, 16), (16, 16)] {
+                if size.dim > 1000 && rows > 4 {
+                    continue;
+                }
+                let module = support::checkpoint(&dir, &size, rows, Some(dtype));
+                let mut loaded = load(
+                    &module,
+                    LoadOptions {
+                        rows,
+                        threads,
+                        device: Device::Cpu,
+                    },
+                )
+                .expect("loads");
+                let ids: Vec<RowId> = (0..active).map(|i| RowId(i as u16)).collect();
+                let pcm = support::audio(active, 1);
+                let mut out = StepOutput::default();
+                group.bench_function(BenchmarkId::new(dtype, format!("{active}/{rows}")), |b| {
+                    b.iter_custom(|n| {
+                        let start = Instant::now();
+                        (0..n).for_each(|_| loaded.model.step(&ids, &pcm, &mut out).expect("steps"));
+                        start.elapsed()
+                    });
+                });
+                println!("    last step: codec {:?}, lm {:?}", out.codec, out.lm);
+            }
+        }
+    }
+}
+
+criterion_group!(benches, step);
+criterion_main!(benches);

@@ -1,0 +1,101 @@
+//! What must hold for any bytes a client or an operator can give. Shared by the fuzz targets and `tests/fuzz.rs`.
+
+use bytes::Bytes;
+use moshi_server::config::Config;
+use moshi_server::config::expand::Expander;
+use moshi_server::pipeline::decode::{Chunk, Decoder, Meter, Pcm16Rate};
+use moshi_server::protocol::Form;
+use moshi_server::protocol::client::{ClientMsg, Sound};
+use ogg::writing::{PacketWriteEndInfo, PacketWriter};
+
+/// A frame of a client is a message or an error, in every form of session; floats come whole.
+pub fn client_msg(data: &[u8]) {
+    for form in [
+        Form::default(),
+        Form {
+            extras: true,
+            ..Form::default()
+        },
+        Form {
+            extras: true,
+            json: true,
+            pcm16: Some(16_000),
+        },
+    ] {
+        if let Ok(ClientMsg::Audio(Sound::F32(bytes))) =
+            ClientMsg::from_binary(Bytes::copy_from_slice(data), form)
+        {
+            assert_eq!(bytes.len() % 4, 0);
+            decode(&[Chunk::F32Bytes(&bytes)]);
+        }
+        let _ = ClientMsg::from_text(data, form);
+    }
+}
+
+/// A configuration is read or refused, and a refusal has a reason.
+pub fn config(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Err(errors) = Config::parse("fuzz.toml", &text, &Expander::new(|_| None)) {
+        assert!(!errors.mistakes.is_empty());
+    }
+}
+
+/// An Ogg stream decodes to the same samples however it is cut, and never to more than the meter says.
+///
+/// The first byte chooses the header, the second the cut, the rest become packets: raw bytes alone would hardly ever pass
+/// a page's checksum.
+pub fn ogg_pages(data: &[u8]) {
+    let [channels, cut, rest @ ..] = data else { return };
+    decode(&[Chunk::Ogg(data)]);
+    let stream = ogg_stream(*channels, rest);
+    let cut = 1 + usize::from(*cut);
+    let whole = decode(&[Chunk::Ogg(&stream)]);
+    let parts: Vec<Chunk<'_>> = stream.chunks(cut).map(Chunk::Ogg).collect();
+    let parts = decode(&parts);
+    assert_eq!(whole, parts);
+    let mut meter = Meter::new(Pcm16Rate::default());
+    if let Ok(cost) = meter.cost(Chunk::Ogg(&stream)) {
+        let decoded = whole.0.len() as f64 / 24_000.0;
+        assert!(decoded <= cost.as_secs_f64() + 1e-6);
+    }
+}
+
+/// The samples' bits (a decoder may give NaN for garbage), and whether all chunks could be decoded.
+fn decode(chunks: &[Chunk<'_>]) -> (Vec<u32>, bool) {
+    let mut decoder = Decoder::new(Pcm16Rate::default());
+    let mut samples = Vec::new();
+    let good = chunks.iter().all(|chunk| {
+        decoder
+            .push(*chunk, &mut |pcm| samples.extend(pcm.iter().map(|s| s.to_bits())))
+            .is_ok()
+    });
+    (samples, good)
+}
+
+/// A well-formed stream whose packets are cut from `data`: each begins with its length.
+fn ogg_stream(channels: u8, data: &[u8]) -> Vec<u8> {
+    let mut head = b"OpusHead\x01".to_vec();
+    head.extend([channels % 4, 0x38, 0x01, 0x80, 0xbb, 0, 0, 0, 0, 0]);
+    let mut bytes = Vec::new();
+    let mut writer = PacketWriter::new(&mut bytes);
+    let write = |writer: &mut PacketWriter<'_, _>, packet: Vec<u8>, end| {
+        // Writing into memory cannot fail.
+        let _ = writer.write_packet(packet, 1, end, 0);
+    };
+    write(&mut writer, head, PacketWriteEndInfo::EndPage);
+    write(&mut writer, b"OpusTags".to_vec(), PacketWriteEndInfo::EndPage);
+    let mut rest = data;
+    while let [length, tail @ ..] = rest {
+        let (packet, tail) = tail.split_at(usize::from(*length).min(tail.len()));
+        let end = if length % 3 == 0 {
+            PacketWriteEndInfo::EndPage
+        } else {
+            PacketWriteEndInfo::NormalPacket
+        };
+        write(&mut writer, packet.to_vec(), end);
+        rest = tail;
+    }
+    write(&mut writer, vec![0xf8, 0xff, 0xfe], PacketWriteEndInfo::EndStream);
+    drop(writer);
+    bytes
+}

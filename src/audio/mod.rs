@@ -1,0 +1,11 @@
+//! Audio in any form to what the models hear: mono, 24 kHz, f32 in [-1, 1]. Pure: bytes in, samples out.
+
+pub mod file;
+pub mod ogg;
+pub mod ogg_opus;
+pub mod opus;
+pub mod pcm;
+pub mod resample;
+
+/// Sample rate of the models, in Hz.
+pub const RATE: u32 = 24_000;

@@ -1,0 +1,207 @@
+//! A safe Opus decoder over libopus (its Rust translation). The only file that calls it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use crate::audio::RATE;
+
+/// The longest packet Opus allows, 120 ms, in samples at 24 kHz.
+pub const MAX_SAMPLES: usize = RATE as usize * 120 / 1000;
+
+/// A packet libopus cannot decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid Opus packet")]
+pub struct BadPacket;
+
+/// Decodes the packets of one stream, mono or stereo, to mono at 24 kHz.
+pub struct OpusDecoder {
+    state: NonNull<unsafe_libopus::OpusDecoder>,
+    /// A packet made the decoder panic; its state means nothing any more.
+    broken: bool,
+}
+
+// SAFETY: the state is a plain block of memory of its own, with no thread-local data and no other owner.
+unsafe impl Send for OpusDecoder {}
+
+impl OpusDecoder {
+    /// A decoder at the start of a stream; none when memory is out.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let mut error = 0;
+        // SAFETY: rate and channel count are ones libopus takes, `error` is valid for a write; null means failure.
+        let state = unsafe { unsafe_libopus::opus_decoder_create(RATE as i32, 1, &raw mut error) };
+        NonNull::new(state).map(|state| Self { state, broken: false })
+    }
+
+    /// Decodes one packet into the front of `out`. Returns the number of samples, 60 to 2,880 (2.5 to 120 ms).
+    ///
+    /// # Errors
+    /// `packet` is empty, malformed or longer than Opus allows. The stream can go on with the next one.
+    pub fn decode(&mut self, packet: &[u8], out: &mut [f32; MAX_SAMPLES]) -> Result<usize, BadPacket> {
+        // libopus takes an empty packet for a lost one and would invent 120 ms.
+        if packet.is_empty() || self.broken {
+            return Err(BadPacket);
+        }
+        let length = i32::try_from(packet.len()).map_err(|_| BadPacket)?;
+        let state = self.state.as_ptr();
+        // The translation checks its arithmetic in debug builds and asserts what it holds impossible. A packet that
+        // trips over such a check ends this stream, not the thread.
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: `state` came from `opus_decoder_create` and is owned by `self`; `packet` is `length` bytes;
+            // `out` has room for the longest packet, and libopus is told so.
+            unsafe {
+                unsafe_libopus::opus_decode_float(
+                    state,
+                    packet.as_ptr(),
+                    length,
+                    out.as_mut_ptr(),
+                    MAX_SAMPLES as i32,
+                    0,
+                )
+            }
+        }));
+        match decoded {
+            Ok(samples) => usize::try_from(samples).map_err(|_| BadPacket),
+            Err(_) => {
+                self.broken = true;
+                Err(BadPacket)
+            }
+        }
+    }
+}
+
+impl Drop for OpusDecoder {
+    fn drop(&mut self) {
+        // SAFETY: `state` came from `opus_decoder_create` and is freed once, here.
+        unsafe { unsafe_libopus::opus_decoder_destroy(self.state.as_ptr()) }
+    }
+}
+
+/// Samples at 24 kHz that `packet` will decode to, from its first bytes (RFC 6716, 3.1); none when they are invalid.
+#[must_use]
+pub fn packet_samples(packet: &[u8]) -> Option<usize> {
+    let toc = usize::from(*packet.first()?);
+    let size = toc >> 3 & 3;
+    let frame = if toc & 0x80 != 0 {
+        60 << size // CELT: 2.5, 5, 10, 20 ms
+    } else if toc & 0x60 == 0x60 {
+        240 << (size & 1) // hybrid: 10, 20 ms
+    } else {
+        [240, 480, 960, 1440][size] // SILK: 10, 20, 40, 60 ms
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => usize::from(*packet.get(1)? & 0x3f),
+    };
+    Some(frame * frames).filter(|samples| (1..=MAX_SAMPLES).contains(samples))
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Encodes `pcm` (24 kHz, `channels` interleaved) in packets of `frame` samples per channel.
+    pub(crate) fn encode(pcm: &[f32], channels: usize, frame: usize, application: i32) -> Vec<Vec<u8>> {
+        let mut error = 0;
+        // SAFETY: arguments are ones libopus takes.
+        let encoder = unsafe {
+            unsafe_libopus::opus_encoder_create(RATE as i32, channels as i32, application, &raw mut error)
+        };
+        assert_eq!(error, 0);
+        let packets = pcm
+            .chunks_exact(frame * channels)
+            .map(|chunk| {
+                let mut packet = vec![0; 4_000];
+                // SAFETY: `chunk` holds `frame` samples per channel, `packet` has the room that is stated.
+                let length = unsafe {
+                    let room = packet.len() as i32;
+                    unsafe_libopus::opus_encode_float(
+                        encoder,
+                        chunk.as_ptr(),
+                        frame as i32,
+                        packet.as_mut_ptr(),
+                        room,
+                    )
+                };
+                packet.truncate(usize::try_from(length).expect("encodes"));
+                packet
+            })
+            .collect();
+        // SAFETY: created above, not used afterwards.
+        unsafe { unsafe_libopus::opus_encoder_destroy(encoder) };
+        packets
+    }
+
+    pub(crate) fn tone(samples: usize, channels: usize) -> Vec<f32> {
+        let at = |i: usize| (i as f32 * 440.0 * std::f32::consts::TAU / 24_000.0).sin() * 0.3;
+        (0..samples)
+            .flat_map(|i| std::iter::repeat_n(at(i), channels))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_packet_duration_decodes_to_its_length() {
+        for application in [
+            unsafe_libopus::OPUS_APPLICATION_AUDIO,
+            unsafe_libopus::OPUS_APPLICATION_VOIP,
+        ] {
+            for frame in [60, 120, 240, 480, 960, 1440, 1920, 2400, 2880] {
+                let packets = testing::encode(&testing::tone(2880 * 5, 1), 1, frame, application);
+                let mut decoder = OpusDecoder::new().unwrap();
+                let mut out = [0.0; MAX_SAMPLES];
+                for packet in &packets {
+                    assert_eq!(decoder.decode(packet, &mut out), Ok(frame));
+                    assert_eq!(packet_samples(packet), Some(frame));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stereo_becomes_mono_with_the_same_sound() {
+        let packets = testing::encode(
+            &testing::tone(24_000, 2),
+            2,
+            480,
+            unsafe_libopus::OPUS_APPLICATION_AUDIO,
+        );
+        let mut decoder = OpusDecoder::new().unwrap();
+        let (mut out, mut pcm) = ([0.0; MAX_SAMPLES], Vec::new());
+        for packet in &packets {
+            let samples = decoder.decode(packet, &mut out).unwrap();
+            pcm.extend_from_slice(&out[..samples]);
+        }
+        let power = pcm[4_800..].iter().map(|s| s * s).sum::<f32>() / (pcm.len() - 4_800) as f32;
+        assert!(
+            (power - 0.045).abs() < 0.01,
+            "a 0.3 sine has power 0.045, got {power}"
+        );
+    }
+
+    #[test]
+    fn an_empty_packet_is_bad() {
+        let mut decoder = OpusDecoder::new().unwrap();
+        assert_eq!(decoder.decode(&[], &mut [0.0; MAX_SAMPLES]), Err(BadPacket));
+        assert_eq!(packet_samples(&[]), None);
+        assert_eq!(packet_samples(&[3, 0]), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn garbage_decodes_to_something_or_an_error(packets: Vec<Vec<u8>>) {
+            let mut decoder = OpusDecoder::new().unwrap();
+            let mut out = [0.0; MAX_SAMPLES];
+            for packet in &packets {
+                if let Ok(samples) = decoder.decode(packet, &mut out) {
+                    proptest::prop_assert_eq!(packet_samples(packet), Some(samples));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Who is who, from the credential alone: API keys, Better Auth's tokens and cookies, and tickets. No call to anyone
+//! stands between a request and its verdict.
+//!
+//! A [`Principal`] is made only here. Rules and their reasons: docs/authentication.md.
+
+mod api_keys;
+mod bound;
+mod claims;
+mod config;
+mod cookie;
+mod guard;
+mod identity;
+pub mod inspect;
+mod jwks;
+mod jwt;
+pub mod key_file;
+mod key_source;
+mod leases;
+mod methods;
+pub mod mint;
+mod origin;
+mod policy;
+mod presented;
+mod reason;
+mod refusal;
+mod secrets;
+mod throttle;
+mod tickets;
+
+pub use config::{AuthConfig, BetterAuthConfig, OnExpiry, UserLimits};
+pub use cookie::{CookieNames, SessionCookies, session_cookies};
+pub use guard::{AuthConfigError, Guard};
+pub use identity::{Method, Principal, PrincipalLimits, Scope};
+pub use jwks::{KeySet, KeySetError};
+pub use key_source::{KeySource, KeySourceError};
+pub use leases::{Lease, Ledger};
+pub use origin::{OriginError, Origins};
+pub use policy::Access;
+pub use presented::{Credential, KEY_HEADER, Presented, SUBPROTOCOL, auth_id};
+pub use reason::Reason;
+pub use refusal::Refusal;
+pub use secrets::{SecretError, Secrets, Weakness, parse_list};
+pub use tickets::{TICKET_LIFE_S, Ticket};

@@ -1,0 +1,52 @@
+//! The command line.
+
+pub mod configs;
+pub mod demo;
+pub mod keys;
+mod live;
+pub mod token;
+pub mod transcribe;
+pub mod validate;
+pub mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Real-time speech server: live audio in over a WebSocket, words out while the person speaks.
+#[derive(Parser)]
+#[command(name = "moshi-server", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Subcommand)]
+pub enum Command {
+    Worker(worker::Args),
+    Validate(validate::Args),
+    Configs(configs::Args),
+    Transcribe(transcribe::Args),
+    Demo(demo::Args),
+    Keys(keys::Args),
+    Token(token::Args),
+}
+
+impl Command {
+    /// Runs the command; its exit code is the program's.
+    ///
+    /// # Errors
+    /// What stopped it, for the person who started it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Worker(args) => worker::run(args),
+            Self::Validate(args) => validate::run(args),
+            Self::Configs(args) => configs::run(args),
+            Self::Transcribe(args) => transcribe::run(args),
+            Self::Demo(args) => demo::run(args),
+            Self::Keys(args) => keys::run(args),
+            Self::Token(args) => token::run(args),
+        }
+    }
+}

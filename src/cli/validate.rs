@@ -1,0 +1,178 @@
+//! `validate`: what configurations mean, and every mistake in them.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::config::estimate::{self, Estimate};
+use crate::config::module::AsrModule;
+use crate::config::{Config, ModuleConfig, Warning};
+use crate::hub::{Hub, HubError, Source};
+
+/// Checks configurations and tells what they mean: files, rows, memory. Fetches and starts nothing.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Configuration files
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// Runs the command. Exits with 1 when a file has a mistake or names a model file that is not there.
+///
+/// # Errors
+/// None; mistakes are printed.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let hub = Hub::new(Source::from_env(true));
+    let mut fine = true;
+    for file in &args.files {
+        let (report, good) = describe(file, &hub);
+        println!("{report}");
+        fine &= good;
+    }
+    Ok(if fine {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// What there is to say about a file, and whether it can be used.
+fn describe(file: &Path, hub: &Hub) -> (String, bool) {
+    let name = file.display();
+    let mut out = String::new();
+    let (config, warnings) = match Config::load(file) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            warn(&mut out, &name.to_string(), &errors.warnings);
+            let _ = writeln!(out, "{errors}");
+            return (out, false);
+        }
+    };
+    let _ = writeln!(out, "{name}: no mistakes");
+    warn(&mut out, &name.to_string(), &warnings);
+    let server = &config.server;
+    let _ = writeln!(out, "  listens on {}:{}", server.addr, server.port);
+    match server.admin_addr {
+        Some(admin) => drop(writeln!(out, "  metrics and the operator's routes on {admin}")),
+        None => out.push_str("  no admin listener\n"),
+    }
+    let mut good = true;
+    for (name, module) in &config.modules {
+        let rows = module.rows();
+        let _ = writeln!(
+            out,
+            "  [modules.{name}] {}, {rows} streams at once",
+            module.path()
+        );
+        match module {
+            ModuleConfig::BatchedAsr(asr) | ModuleConfig::Asr(asr) => good &= asr_lines(&mut out, asr, hub),
+            ModuleConfig::Scripted(_) => {
+                out.push_str("    scripted: computes nothing, for tests of capacity\n")
+            }
+        }
+    }
+    (out, good)
+}
+
+fn warn(out: &mut String, file: &str, warnings: &[Warning]) {
+    for warning in warnings {
+        let _ = writeln!(out, "  warning: {file}{warning}");
+    }
+}
+
+/// The lines of one speech-to-text module. False when a file of it is not there.
+fn asr_lines(out: &mut String, asr: &AsrModule, hub: &Hub) -> bool {
+    let mut good = true;
+    let mut sizes = [None; 2];
+    let files = [
+        ("model", &asr.lm_model_file),
+        ("codec", &asr.audio_tokenizer_file),
+        ("tokenizer", &asr.text_tokenizer_file),
+    ];
+    for (index, (what, name)) in files.into_iter().enumerate() {
+        let state = match hub.local(name) {
+            Ok(Some(path)) => {
+                let size = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+                if let Some(slot) = sizes.get_mut(index) {
+                    *slot = Some(size);
+                }
+                format!("{} ({})", path.display(), estimate::human(size))
+            }
+            Ok(None) => format!("{name} (not in the cache, will be fetched)"),
+            Err(HubError::Missing(path)) => {
+                good = false;
+                format!("{} (MISSING)", path.display())
+            }
+            Err(error) => {
+                good = false;
+                error.to_string()
+            }
+        };
+        let _ = writeln!(out, "    {what:10} {state}");
+    }
+    let estimate = Estimate::of(asr, sizes[0], sizes[1]);
+    let delay_s = f64::from(asr.asr_delay_in_tokens) / estimate::FRAME_RATE;
+    let heads = asr.model.extra_heads.as_ref().map_or(0, |heads| heads.num_heads);
+    let _ = writeln!(
+        out,
+        "    text {delay_s:.2} s behind the audio, {:.0} s of context, {}",
+        asr.model.transformer.context as f64 / estimate::FRAME_RATE,
+        if heads > 0 {
+            format!("{heads} pause predictors")
+        } else {
+            "no pause prediction".to_owned()
+        },
+    );
+    let _ = writeln!(out, "    {estimate}");
+    good
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(text: &str) -> (String, bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        let source = Source {
+            cache: dir.path().join("cache"),
+            ..Source::from_env(true)
+        };
+        describe(&file, &Hub::new(source))
+    }
+
+    #[test]
+    fn a_published_file_tells_its_memory_and_what_must_be_fetched() {
+        let (_, text) = crate::config::bundled::CONFIGS[1];
+        let (report, good) = described(text);
+        assert!(good, "{report}");
+        for part in [
+            "64 streams at once",
+            "will be fetched",
+            "0.48 s behind",
+            "60 s of context",
+            "4 pause predictors",
+        ] {
+            assert!(report.contains(part), "{part} in {report}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_no_success() {
+        let (_, text) = crate::config::bundled::CONFIGS[1];
+        let (report, good) = described(&text.replace("hf://kyutai", "/nowhere"));
+        assert!(!good && report.contains("MISSING"), "{report}");
+    }
+
+    #[test]
+    fn mistakes_are_listed_with_their_lines() {
+        let (report, good) = described("[modules.a]\ntype = \"Scripted\"\n[limits]\nqueue_len = -1\n");
+        assert!(!good);
+        assert!(report.contains("config.toml:4: limits.queue_len"), "{report}");
+        assert!(
+            report.contains("config.toml:1: modules.a.path: missing field"),
+            "{report}"
+        );
+    }
+}

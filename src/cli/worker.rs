@@ -1,0 +1,169 @@
+//! `worker`: the server.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{App, LoadedModule, Outcome};
+use crate::auth::Guard;
+use crate::config::{Config, ModuleConfig, Warning};
+use crate::hub::{Hub, Source};
+use crate::model::device::Device;
+use crate::model::scripted::Scripted;
+use crate::model::{self, LoadOptions};
+use crate::net::ModuleInfo;
+
+/// Exit code that asks a supervisor for a restart (`EX_SOFTWARE` of sysexits).
+const FAILED: u8 = 70;
+
+/// Runs the server. Without --config, on the checkpoint that comes with the repository.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Configuration file
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or a filter like moshi_server=debug
+    #[arg(short, long, default_value = "info")]
+    log: String,
+    /// Address to listen on, instead of the configured one
+    #[arg(short, long)]
+    addr: Option<IpAddr>,
+    /// Port to listen on, instead of the configured one
+    #[arg(short, long)]
+    port: Option<u16>,
+    /// The same as --device cpu
+    #[arg(long)]
+    cpu: bool,
+    /// Do not log to the terminal
+    #[arg(long)]
+    silent: bool,
+    /// Processor of the model: cpu, cuda:N, or auto for the best there is
+    #[arg(long, default_value = "auto", conflicts_with = "cpu")]
+    device: String,
+    /// Streams at once, instead of the configured batch_size
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    rows: Option<u16>,
+}
+
+/// Runs the command. Exits with 0 after it was told to stop and with 70 after a failure.
+///
+/// # Errors
+/// The server could not be started.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (mut config, warnings) = match &args.config {
+        Some(path) => Config::load(path)?,
+        None => Config::bundled()?,
+    };
+    config.server.addr = args.addr.unwrap_or(config.server.addr);
+    config.server.port = args.port.unwrap_or(config.server.port);
+    start_logs(&args)?;
+    report(&warnings);
+    let guard = Guard::default();
+    let modules = load(&config, &args)?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.saturating_sub(3).max(2))
+        .thread_name("io")
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(async {
+        let stop = stop_signal()?;
+        let app = App::start(&config, guard, modules).await?;
+        tracing::info!(address = %app.address, admin = ?app.admin_address, "ready");
+        anyhow::Ok(app.run(stop).await)
+    })?;
+    // A hung step cannot be waited for.
+    runtime.shutdown_background();
+    Ok(match outcome {
+        Outcome::Stopped => ExitCode::SUCCESS,
+        Outcome::Failed => ExitCode::from(FAILED),
+    })
+}
+
+fn start_logs(args: &Args) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&args.log).context("--log")?;
+    if !args.silent {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+    }
+    Ok(())
+}
+
+fn report(warnings: &[Warning]) {
+    for warning in warnings {
+        tracing::warn!("configuration{warning}");
+    }
+}
+
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+fn load(config: &Config, args: &Args) -> anyhow::Result<Vec<LoadedModule>> {
+    let hub = Hub::new(Source::from_env(false));
+    let device: Device = if args.cpu {
+        Device::Cpu
+    } else {
+        args.device.parse()?
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = config
+        .server
+        .model_threads
+        .unwrap_or_else(|| cores.saturating_sub(1).max(1));
+    let one = |(name, module): (&String, &ModuleConfig)| {
+        load_one(name, module, args, &hub, device, threads).with_context(|| format!("module {name}"))
+    };
+    config.modules.iter().map(one).collect()
+}
+
+fn load_one(
+    name: &str,
+    module: &ModuleConfig,
+    args: &Args,
+    hub: &Hub,
+    device: Device,
+    threads: usize,
+) -> anyhow::Result<LoadedModule> {
+    let rows = args.rows.map_or(module.rows(), usize::from);
+    let (kind, files, model, text) = match module {
+        ModuleConfig::BatchedAsr(asr) | ModuleConfig::Asr(asr) => {
+            let asr = hub.resolve(asr)?;
+            tracing::info!(module = name, rows, "loading {}", asr.lm_model_file);
+            let loaded = model::load(
+                &asr,
+                LoadOptions {
+                    rows,
+                    threads,
+                    device,
+                },
+            )?;
+            let files = (asr.lm_model_file, asr.audio_tokenizer_file);
+            ("batched_asr", Some(files), loaded.model, loaded.text as _)
+        }
+        ModuleConfig::Scripted(scripted) => {
+            let mut scripted = scripted.clone();
+            scripted.batch_size = rows;
+            let (model, text) = Scripted::load(&scripted);
+            ("scripted", None, model, text)
+        }
+    };
+    Ok(LoadedModule {
+        name: name.to_owned(),
+        path: module.path().to_owned(),
+        info: ModuleInfo { kind, files },
+        model,
+        text,
+    })
+}

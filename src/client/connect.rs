@@ -1,0 +1,200 @@
+//! Opening a WebSocket, plain or over TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Request, Uri, header};
+use fastwebsockets::handshake;
+use http_body_util::Empty;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::client::session::{Receiver, Sender};
+use crate::client::{ClientError, session};
+use crate::protocol::Form;
+
+/// Path when the address names none.
+const DEFAULT_PATH: &str = "/api/asr-streaming";
+
+/// Time for the connection and the upgrade, in seconds.
+const TIMEOUT_S: u64 = 10;
+
+/// What the server is shown.
+#[derive(Clone, Default)]
+pub enum Credential {
+    #[default]
+    None,
+    /// A static key or an API key, in the `kyutai-api-key` header.
+    ApiKey(String),
+    /// A JWT, as a bearer token.
+    Token(String),
+}
+
+/// A server, and how to speak with it.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// `ws://host:port` or `wss://host:port`, with a path if it is not the usual one.
+    pub url: String,
+    pub credential: Credential,
+    pub form: Form,
+}
+
+struct SpawnTasks;
+
+impl<F> hyper::rt::Executor<F> for SpawnTasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, task: F) {
+        tokio::spawn(task);
+    }
+}
+
+impl Endpoint {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or does not open a WebSocket.
+    pub async fn connect(&self) -> Result<(Sender, Receiver), ClientError> {
+        let timeout = Duration::from_secs(TIMEOUT_S);
+        tokio::time::timeout(timeout, self.open())
+            .await
+            .map_err(|_| ClientError::Timeout(TIMEOUT_S))?
+    }
+
+    async fn open(&self) -> Result<(Sender, Receiver), ClientError> {
+        let wrong = || ClientError::Address(self.url.clone());
+        let url: Uri = self.url.parse().map_err(|_| wrong())?;
+        let tls = match url.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            _ => return Err(wrong()),
+        };
+        let host = url.host().ok_or_else(wrong)?;
+        // An IPv6 address stands in brackets in a URL, and without them elsewhere.
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let unreachable = |source| ClientError::Connect {
+            address: format!("{host}:{port}"),
+            source,
+        };
+        let socket = TcpStream::connect((name, port)).await.map_err(unreachable)?;
+        socket.set_nodelay(true).map_err(unreachable)?;
+        if !tls {
+            return self.upgrade(&url, host, port, socket).await;
+        }
+        let roots = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.into(),
+        };
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| wrong())?;
+        let socket = TlsConnector::from(Arc::new(config))
+            .connect(name, socket)
+            .await
+            .map_err(unreachable)?;
+        self.upgrade(&url, host, port, socket).await
+    }
+
+    async fn upgrade<S>(
+        &self,
+        url: &Uri,
+        host: &str,
+        port: u16,
+        socket: S,
+    ) -> Result<(Sender, Receiver), ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut request = Request::get(self.target(url))
+            .header(header::HOST, format!("{host}:{port}"))
+            .header(header::UPGRADE, "websocket")
+            .header(header::CONNECTION, "upgrade")
+            .header(header::SEC_WEBSOCKET_KEY, handshake::generate_key())
+            .header(header::SEC_WEBSOCKET_VERSION, "13");
+        match &self.credential {
+            Credential::None => {}
+            Credential::ApiKey(key) => request = request.header("kyutai-api-key", key),
+            Credential::Token(token) => {
+                request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+            }
+        }
+        let request = request.body(Empty::<bytes::Bytes>::new());
+        let request = request.map_err(|_| ClientError::Address(self.url.clone()))?;
+        let (socket, _) = handshake::client(&SpawnTasks, request, socket).await?;
+        Ok(session::split(socket, self.form))
+    }
+
+    /// Path and query of the request.
+    fn target(&self, url: &Uri) -> String {
+        let path = if matches!(url.path(), "" | "/") {
+            DEFAULT_PATH
+        } else {
+            url.path()
+        };
+        let mut query: Vec<String> = url.query().map(str::to_owned).into_iter().collect();
+        if self.form.extras {
+            query.push("extras=1".to_owned());
+        }
+        if self.form.json {
+            query.push("format=json".to_owned());
+        }
+        if let Some(rate) = self.form.pcm16 {
+            query.push(format!("input=pcm16&rate={rate}"));
+        }
+        if query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{}", query.join("&"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str, form: Form) -> String {
+        Endpoint {
+            url: url.to_owned(),
+            credential: Credential::None,
+            form,
+        }
+        .target(&url.parse().unwrap())
+    }
+
+    #[test]
+    fn the_usual_path_and_what_the_form_asks_for() {
+        assert_eq!(target("ws://h:1", Form::default()), "/api/asr-streaming");
+        assert_eq!(target("ws://h:1/other?a=b", Form::default()), "/other?a=b");
+        let form = Form {
+            extras: true,
+            json: true,
+            pcm16: Some(16_000),
+        };
+        assert_eq!(
+            Form::from_query(target("ws://h/", form).split_once('?').unwrap().1),
+            Ok(form)
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_no_address_says_so() {
+        for url in ["http://h", "h:8080", "", "ws://"] {
+            let endpoint = Endpoint {
+                url: url.to_owned(),
+                credential: Credential::None,
+                form: Form::default(),
+            };
+            assert!(
+                matches!(endpoint.connect().await, Err(ClientError::Address(_))),
+                "{url}"
+            );
+        }
+    }
+}

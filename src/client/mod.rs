@@ -1,0 +1,54 @@
+//! A client of this server and of Kyutai's: what the `transcribe` and `demo` commands and the load tool speak with.
+
+mod connect;
+mod latency;
+mod session;
+mod stream;
+
+pub use connect::{Credential, Endpoint};
+pub use latency::Latency;
+pub use session::{Receiver, Sender};
+pub use stream::{Report, stream};
+
+/// Why a conversation with a server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("`{0}` is not an address like ws://host:8080 or wss://host/api/asr-streaming")]
+    Address(String),
+    #[error("cannot connect to {address}: {source}")]
+    Connect { address: String, source: std::io::Error },
+    #[error("the server did not answer within {0} s")]
+    Timeout(u64),
+    #[error("the server refused the credentials ({0}); give a valid --api-key or --token")]
+    Unauthorized(u16),
+    #[error("the server is full; try again later")]
+    Full,
+    #[error("the server answered with status {0} instead of opening a WebSocket")]
+    Status(u16),
+    #[error("the server said: {0}")]
+    Server(String),
+    #[error("the server closed the connection ({code}{}{reason})", if reason.is_empty() { "" } else { ": " })]
+    Closed { code: u16, reason: String },
+    #[error("the connection was lost")]
+    Lost,
+    #[error("the server sent something that is no message: {0}")]
+    Message(String),
+    #[error(transparent)]
+    WebSocket(fastwebsockets::WebSocketError),
+}
+
+impl From<fastwebsockets::WebSocketError> for ClientError {
+    fn from(error: fastwebsockets::WebSocketError) -> Self {
+        use fastwebsockets::WebSocketError as E;
+        match error {
+            E::InvalidStatusCode(status @ (401 | 403)) => Self::Unauthorized(status),
+            E::InvalidStatusCode(503) => Self::Full,
+            E::InvalidStatusCode(status) => Self::Status(status),
+            E::UnexpectedEOF | E::ConnectionClosed | E::IoError(_) => Self::Lost,
+            error => Self::WebSocket(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

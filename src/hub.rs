@@ -1,0 +1,242 @@
+//! Model files by name: paths as they are, `hf://org/repo/file` from the hub's cache or the hub.
+//!
+//! The cache is the one all hub tools share (`HF_HOME`), the address can be a mirror (`HF_ENDPOINT`), and with
+//! `HF_HUB_OFFLINE=1` nothing is fetched.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
+use hf_hub::{Cache, Repo};
+use sha2::{Digest as _, Sha256};
+
+use crate::config::module::AsrModule;
+
+const SCHEME: &str = "hf://";
+
+/// Tries after a first one that broke off; each goes on where the last one stopped.
+const RETRIES: usize = 4;
+
+/// Why a file is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    #[error("{0}: no such file")]
+    Missing(PathBuf),
+    #[error("`{0}` is not a name like hf://org/repo/file")]
+    Name(String),
+    #[error("{0} is not in the cache {1}, and HF_HUB_OFFLINE or --offline forbids to fetch it")]
+    Offline(String, PathBuf),
+    #[error(
+        "{name}: the hub refused ({status}). Accept the model's terms on its page if it has any, and set HF_TOKEN to a token \
+         that may read it"
+    )]
+    Refused { name: String, status: u16 },
+    #[error("{0}: the hub has no such repository or file")]
+    Unknown(String),
+    #[error(
+        "{name}: cannot reach {endpoint} ({reason}). Without a network, fill the cache elsewhere and set HF_HUB_OFFLINE=1"
+    )]
+    Unreachable {
+        name: String,
+        endpoint: String,
+        reason: String,
+    },
+    #[error("{name}: another process is fetching it ({}); wait for that to end", lock.display())]
+    Locked { name: String, lock: PathBuf },
+    #[error("{0} arrived damaged and was removed from the cache; start again to fetch it again")]
+    Damaged(String),
+    #[error("{name}: {reason}")]
+    Failed { name: String, reason: String },
+}
+
+/// Where files come from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Address of the hub or a mirror.
+    pub endpoint: String,
+    /// Folder of the cache.
+    pub cache: PathBuf,
+    /// Sent to the hub. Never logged.
+    pub token: Option<String>,
+    /// Fetch nothing.
+    pub offline: bool,
+    /// Show a progress bar on standard error while fetching.
+    pub progress: bool,
+}
+
+impl Source {
+    /// What the environment says. `HF_TOKEN` wins over the token that hub tools have stored.
+    #[must_use]
+    pub fn from_env(offline: bool) -> Self {
+        let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let cache = Cache::from_env();
+        Self {
+            endpoint: var("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned()),
+            token: var("HF_TOKEN").or_else(|| cache.token()),
+            offline: offline || var("HF_HUB_OFFLINE").is_some_and(|value| value != "0" && value != "false"),
+            cache: cache.path().clone(),
+            progress: true,
+        }
+    }
+}
+
+/// Finds files.
+pub struct Hub {
+    source: Source,
+}
+
+impl Hub {
+    #[must_use]
+    pub fn new(source: Source) -> Self {
+        Self { source }
+    }
+
+    /// The module with its files as paths that exist, fetched where need be.
+    ///
+    /// # Errors
+    /// The first file that cannot be had.
+    pub fn resolve(&self, module: &AsrModule) -> Result<AsrModule, HubError> {
+        let mut module = module.clone();
+        for file in [
+            &mut module.lm_model_file,
+            &mut module.text_tokenizer_file,
+            &mut module.audio_tokenizer_file,
+        ] {
+            *file = self.find(file)?.to_string_lossy().into_owned();
+        }
+        Ok(module)
+    }
+
+    /// Path of the file called `name`, fetched where need be.
+    ///
+    /// # Errors
+    /// The file cannot be had.
+    pub fn find(&self, name: &str) -> Result<PathBuf, HubError> {
+        if let Some(path) = self.local(name)? {
+            return Ok(path);
+        }
+        let (repo, file) = split(name)?;
+        if self.source.offline {
+            return Err(HubError::Offline(name.to_owned(), self.source.cache.clone()));
+        }
+        let path = self
+            .api(name)?
+            .model(repo)
+            .get(&file)
+            .map_err(|error| self.explain(name, error))?;
+        verify(name, &path)?;
+        Ok(path)
+    }
+
+    /// Path of the file called `name` when that takes no fetching.
+    ///
+    /// # Errors
+    /// `name` is a path and there is no file, or it is no name at all.
+    pub fn local(&self, name: &str) -> Result<Option<PathBuf>, HubError> {
+        if !name.starts_with(SCHEME) {
+            let path = PathBuf::from(name);
+            return if path.is_file() {
+                Ok(Some(path))
+            } else {
+                Err(HubError::Missing(path))
+            };
+        }
+        let (repo, file) = split(name)?;
+        Ok(Cache::new(self.source.cache.clone())
+            .repo(Repo::model(repo))
+            .get(&file))
+    }
+
+    fn api(&self, name: &str) -> Result<Api, HubError> {
+        ApiBuilder::from_cache(Cache::new(self.source.cache.clone()))
+            .with_endpoint(self.source.endpoint.trim_end_matches('/').to_owned())
+            .with_token(self.source.token.clone())
+            .with_progress(self.source.progress)
+            .with_retries(RETRIES)
+            .with_user_agent(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .build()
+            .map_err(|error| self.explain(name, error))
+    }
+
+    fn explain(&self, name: &str, error: ApiError) -> HubError {
+        let name = name.to_owned();
+        match error {
+            ApiError::TooManyRetries(inner) => self.explain(&name, *inner),
+            ApiError::LockAcquisition(lock) => HubError::Locked { name, lock },
+            ApiError::RequestError(error) => match *error {
+                ureq::Error::Status(status @ (401 | 403), _) => HubError::Refused { name, status },
+                ureq::Error::Status(404, _) => HubError::Unknown(name),
+                ureq::Error::Status(status, _) => HubError::Failed {
+                    name,
+                    reason: format!("the hub answered with status {status}"),
+                },
+                ureq::Error::Transport(error) => HubError::Unreachable {
+                    name,
+                    endpoint: self.source.endpoint.clone(),
+                    reason: error.to_string(),
+                },
+            },
+            other => HubError::Failed {
+                name,
+                reason: other.to_string(),
+            },
+        }
+    }
+}
+
+/// `hf://org/repo/dir/file` is `dir/file` of `org/repo`.
+fn split(name: &str) -> Result<(String, String), HubError> {
+    let wrong = || HubError::Name(name.to_owned());
+    let rest = name.strip_prefix(SCHEME).ok_or_else(wrong)?;
+    let mut parts = rest.splitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(org), Some(repo), Some(file))
+            if rest
+                .split('/')
+                .all(|part| !part.is_empty() && part != "." && part != "..") =>
+        {
+            Ok((format!("{org}/{repo}"), file.to_owned()))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// Large files are stored under their SHA-256; one that does not have it is removed.
+fn verify(name: &str, path: &Path) -> Result<(), HubError> {
+    let failed = |error: std::io::Error| HubError::Failed {
+        name: name.to_owned(),
+        reason: error.to_string(),
+    };
+    let blob = path.canonicalize().map_err(failed)?;
+    let Some(expected) = blob.file_name().and_then(|n| n.to_str()).filter(|n| is_sha256(n)) else {
+        return Ok(());
+    };
+    let mut file = std::fs::File::open(&blob).map_err(failed)?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut block).map_err(failed)?;
+        if count == 0 {
+            break;
+        }
+        hash.update(&block[..count]);
+    }
+    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if found == expected {
+        return Ok(());
+    }
+    std::fs::remove_file(path)
+        .and_then(|()| std::fs::remove_file(&blob))
+        .map_err(failed)?;
+    Err(HubError::Damaged(name.to_owned()))
+}
+
+fn is_sha256(name: &str) -> bool {
+    name.len() == 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+#[cfg(test)]
+mod tests;

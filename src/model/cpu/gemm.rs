@@ -1,0 +1,405 @@
+//! Products of activations with weights: `y[n] = W · x[n] (+ b)` for one to thousands of activation rows.
+//!
+//! One kernel serves linear layers (an activation row is a stream's hidden vector) and causal convolutions (an
+//! activation row is a window of consecutive, channels-last samples, so windows overlap and nothing is copied).
+//! Every output is one eight-lane sum over the columns in ascending order, whatever else is computed beside it:
+//! a stream's result does not depend on the streams it is batched with.
+
+use super::lanes::Lanes;
+use super::matrix::{Data, Matrix, Q8_BLOCK};
+use super::pool::Pool;
+use super::{Isa, SyncPtr};
+
+/// Where activation rows lie in a buffer: row `n` starts at `base + n / per · outer + n % per · inner`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) base: usize,
+    pub(crate) per: usize,
+    pub(crate) outer: usize,
+    pub(crate) inner: usize,
+}
+
+impl Layout {
+    /// Rows one after the other, `stride` apart.
+    pub(crate) fn dense(stride: usize) -> Self {
+        Self {
+            base: 0,
+            per: usize::MAX,
+            outer: 0,
+            inner: stride,
+        }
+    }
+
+    #[inline(always)]
+    fn at(self, n: usize) -> usize {
+        if self.per == usize::MAX {
+            return self.base + n * self.inner;
+        }
+        self.base + n / self.per * self.outer + n % self.per * self.inner
+    }
+
+    fn end(self, rows: usize, len: usize) -> usize {
+        // Starts grow within a group, so only the ends of the last two groups can bound it.
+        let ends = [rows.checked_sub(1), (rows / self.per * self.per).checked_sub(1)];
+        ends.into_iter()
+            .flatten()
+            .map(|n| self.at(n) + len)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// What happens to the product.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// `y = Wx + b`
+    Set,
+    /// `y += Wx + b`
+    Add,
+}
+
+/// Activations in, at `layout`.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) layout: Layout,
+}
+
+/// Activations out, at `layout`.
+pub(crate) struct Output<'a> {
+    pub(crate) data: &'a mut [f32],
+    pub(crate) layout: Layout,
+    pub(crate) write: Write,
+}
+
+/// Bytes of activations a task keeps hot in the second-level cache while weights stream past.
+const ACTIVATION_BLOCK: usize = 128 * 1024;
+/// Multiply-adds below which waking another thread costs more than it gains.
+const PARALLEL_FROM: usize = 400_000;
+
+/// Computes `rows` activation rows. `x` must be readable up to `padded_cols` for every row.
+pub(crate) fn gemm(
+    pool: &mut Pool,
+    w: &Matrix,
+    rows: usize,
+    x: Input<'_>,
+    bias: Option<&[f32]>,
+    y: Output<'_>,
+) {
+    assert!(
+        x.layout.end(rows, w.padded_cols()) <= x.data.len(),
+        "gemm reads past its input"
+    );
+    assert!(
+        y.layout.end(rows, w.rows) <= y.data.len(),
+        "gemm writes past its output"
+    );
+    assert!(bias.is_none_or(|b| b.len() == w.rows), "one bias an output");
+    let work = rows * w.rows * w.stride;
+    let width = if work < PARALLEL_FROM { 1 } else { pool.width() };
+    let block = (ACTIVATION_BLOCK / (w.stride * 4)).clamp(4, 512);
+    let row_tasks = rows.div_ceil(block).max(1);
+    let out_tasks = if width == 1 {
+        1
+    } else {
+        (width * 3).div_ceil(row_tasks).min(w.rows.div_ceil(24))
+    };
+    let out_chunk = w.rows.div_ceil(out_tasks).next_multiple_of(24);
+    let call = Call {
+        w,
+        x,
+        bias,
+        y: SyncPtr(y.data.as_mut_ptr()),
+        y_layout: y.layout,
+        add: y.write == Write::Add,
+    };
+    let isa = Isa::detect();
+    let task = |i: usize| {
+        let (row, out) = (i / out_tasks * block, i % out_tasks * out_chunk);
+        let area = Area {
+            row,
+            row_end: (row + block).min(rows),
+            out,
+            out_end: (out + out_chunk).min(w.rows),
+        };
+        // SAFETY: ranges were checked above; tasks write disjoint outputs; `isa` was detected.
+        unsafe { isa.gemm(&call, area) };
+    };
+    let tasks = row_tasks * out_tasks;
+    if width == 1 {
+        (0..tasks).for_each(task)
+    } else {
+        pool.run(tasks, &task)
+    }
+}
+
+pub(crate) struct Call<'a> {
+    w: &'a Matrix,
+    x: Input<'a>,
+    bias: Option<&'a [f32]>,
+    y: SyncPtr,
+    y_layout: Layout,
+    add: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Area {
+    row: usize,
+    row_end: usize,
+    out: usize,
+    out_end: usize,
+}
+
+/// Reads eight weights of a row as f32.
+trait Weights<L: Lanes>: Copy {
+    unsafe fn load(self, at: usize) -> L::V;
+}
+
+#[derive(Clone, Copy)]
+struct F32(*const f32);
+#[derive(Clone, Copy)]
+struct Bf16(*const u16);
+#[derive(Clone, Copy)]
+struct F16(*const u16);
+#[derive(Clone, Copy)]
+struct Q8(*const i8, *const f32);
+
+// SAFETY (four impls): `at + 8` lies within the matrix, by the loop bounds of `tile`.
+impl<L: Lanes> Weights<L> for F32 {
+    #[inline(always)]
+    unsafe fn load(self, at: usize) -> L::V {
+        // SAFETY: see above.
+        unsafe { L::load(self.0.add(at)) }
+    }
+}
+impl<L: Lanes> Weights<L> for Bf16 {
+    #[inline(always)]
+    unsafe fn load(self, at: usize) -> L::V {
+        // SAFETY: see above.
+        unsafe { L::load_bf16(self.0.add(at)) }
+    }
+}
+impl<L: Lanes> Weights<L> for F16 {
+    #[inline(always)]
+    unsafe fn load(self, at: usize) -> L::V {
+        // SAFETY: see above.
+        unsafe { L::load_f16(self.0.add(at)) }
+    }
+}
+impl<L: Lanes> Weights<L> for Q8 {
+    #[inline(always)]
+    unsafe fn load(self, at: usize) -> L::V {
+        // SAFETY: see above; one scale a block.
+        unsafe { L::mul(L::load_i8(self.0.add(at)), L::splat(*self.1.add(at / Q8_BLOCK))) }
+    }
+}
+
+/// The kernel for one instruction set.
+///
+/// # Safety
+/// `L` is available; `area` lies within the ranges `gemm` checked; no other thread writes the same outputs.
+#[inline(always)]
+pub(crate) unsafe fn run<L: Lanes>(call: &Call<'_>, area: Area) {
+    // SAFETY: handed on.
+    unsafe {
+        match &call.w.data {
+            Data::F32(w) => outs::<L, F32>(F32(w.as_ptr()), call, area),
+            Data::Bf16(w) => outs::<L, Bf16>(Bf16(w.as_ptr()), call, area),
+            Data::F16(w) => outs::<L, F16>(F16(w.as_ptr()), call, area),
+            Data::Q8 { q, scale } => outs::<L, Q8>(Q8(q.as_ptr(), scale.as_ptr()), call, area),
+        }
+    }
+}
+
+// Weight rows × activation rows in registers: twelve sums, three weights and an input fill the sixteen of AVX2. With
+// few activation rows more weight rows keep the multiply-add units busy.
+#[inline(always)]
+unsafe fn outs<L: Lanes, W: Weights<L>>(w: W, call: &Call<'_>, area: Area) {
+    // SAFETY: handed on.
+    unsafe {
+        match area.row_end - area.row {
+            0 => {}
+            1 => rows::<L, W, 8>(w, call, area),
+            2 => rows::<L, W, 6>(w, call, area),
+            _ => rows::<L, W, 3>(w, call, area),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn rows<L: Lanes, W: Weights<L>, const R: usize>(w: W, call: &Call<'_>, area: Area) {
+    let mut out = area.out;
+    while out < area.out_end {
+        let whole = out + R <= area.out_end;
+        let mut row = area.row;
+        while row < area.row_end {
+            let left = (area.row_end - row).min(4);
+            // SAFETY: `out + R` and `row + B` stay within the area.
+            unsafe {
+                match (whole, left) {
+                    (true, 4) if R <= 3 => tile::<L, W, R, 4>(w, call, out, row),
+                    (true, 3) if R <= 3 => tile::<L, W, R, 3>(w, call, out, row),
+                    (true, 2) if R <= 6 => tile::<L, W, R, 2>(w, call, out, row),
+                    (true, 1) => tile::<L, W, R, 1>(w, call, out, row),
+                    _ => {
+                        for o in out..(out + R).min(area.out_end) {
+                            for r in row..row + left {
+                                tile::<L, W, 1, 1>(w, call, o, r);
+                            }
+                        }
+                    }
+                }
+            }
+            row += left;
+        }
+        out += R;
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<L: Lanes, W: Weights<L>, const R: usize, const B: usize>(
+    w: W,
+    call: &Call<'_>,
+    out: usize,
+    row: usize,
+) {
+    let stride = call.w.stride;
+    let x = call.x.data.as_ptr();
+    // SAFETY: `gemm` checked that all rows are readable to `stride` and all outputs writable.
+    unsafe {
+        let xs: [*const f32; B] = std::array::from_fn(|b| x.add(call.x.layout.at(row + b)));
+        let mut sums = [[L::splat(0.0); B]; R];
+        let mut k = 0;
+        while k < stride {
+            let mut ws = [L::splat(0.0); R];
+            for r in 0..R {
+                ws[r] = w.load((out + r) * stride + k);
+            }
+            for b in 0..B {
+                let v = L::load(xs[b].add(k));
+                for r in 0..R {
+                    sums[r][b] = L::mul_add(ws[r], v, sums[r][b]);
+                }
+            }
+            k += 8;
+        }
+        for b in 0..B {
+            let y = call.y.0.add(call.y_layout.at(row + b) + out);
+            for r in 0..R {
+                let value = L::sum(sums[r][b]) + call.bias.map_or(0.0, |bias| bias[out + r]);
+                let at = y.add(r);
+                *at = if call.add { *at + value } else { value };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::matrix::WeightFormat;
+    use super::*;
+
+    fn values(n: usize, seed: u32) -> Vec<f32> {
+        let mut s = seed;
+        let mut next = || {
+            s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (s >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
+    fn product(threads: usize, w: &Matrix, rows: usize, x: &[f32]) -> Vec<f32> {
+        let mut pool = Pool::new(threads).unwrap();
+        let mut y = vec![0.0; rows * w.rows];
+        let input = Input {
+            data: x,
+            layout: Layout::dense(w.padded_cols()),
+        };
+        let output = Output {
+            data: &mut y,
+            layout: Layout::dense(w.rows),
+            write: Write::Set,
+        };
+        gemm(&mut pool, w, rows, input, None, output);
+        y
+    }
+
+    #[test]
+    fn agrees_with_the_definition_for_every_shape_of_tile() {
+        for (outs, cols) in [(1, 8), (5, 24), (8, 40), (13, 64), (49, 96)] {
+            for rows in [1, 2, 3, 4, 5, 7, 9] {
+                let w = Matrix::new(outs, cols, &values(outs * cols, 1), WeightFormat::F32);
+                let x = values(rows * cols, 2);
+                let y = product(2, &w, rows, &x);
+                for (i, got) in y.iter().enumerate() {
+                    let mut want = 0.0f64;
+                    let mut row = vec![0.0; cols];
+                    w.add_row_to(i % outs, &mut row);
+                    for (a, b) in row.iter().zip(&x[i / outs * cols..]) {
+                        want += f64::from(a * b);
+                    }
+                    assert!(
+                        (f64::from(*got) - want).abs() < 1e-4,
+                        "{outs}x{cols}, {rows} rows: {got} for {want}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_bit_equal_alone_and_among_others_on_any_number_of_threads() {
+        for format in [
+            WeightFormat::F32,
+            WeightFormat::Bf16,
+            WeightFormat::F16,
+            WeightFormat::Q8,
+        ] {
+            let w = Matrix::new(301, 288, &values(301 * 288, 3), format);
+            let x = values(11 * 288, 4);
+            let together = product(2, &w, 11, &x);
+            for row in 0..11 {
+                let alone = product(1, &w, 1, &x[row * 288..][..288]);
+                assert_eq!(alone, together[row * 301..][..301], "{format:?}, row {row}");
+            }
+        }
+    }
+
+    #[test]
+    fn overlapping_windows_are_a_convolution() {
+        let (channels, kernel, stride, steps) = (8, 4, 2, 3);
+        let w = Matrix::new(
+            5,
+            kernel * channels,
+            &values(5 * kernel * channels, 5),
+            WeightFormat::F32,
+        );
+        let x = values(((steps - 1) * stride + kernel) * channels, 6);
+        let mut y = vec![1.0; steps * 5];
+        let layout = Layout {
+            base: 0,
+            per: steps,
+            outer: 0,
+            inner: stride * channels,
+        };
+        let output = Output {
+            data: &mut y,
+            layout: Layout::dense(5),
+            write: Write::Add,
+        };
+        gemm(
+            &mut Pool::new(1).unwrap(),
+            &w,
+            steps,
+            Input { data: &x, layout },
+            Some(&[0.5; 5]),
+            output,
+        );
+        for t in 0..steps {
+            let alone = product(1, &w, 1, &x[t * stride * channels..][..kernel * channels]);
+            for o in 0..5 {
+                assert_eq!(y[t * 5 + o], 1.0 + (alone[o] + 0.5));
+            }
+        }
+    }
+}

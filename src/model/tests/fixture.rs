@@ -1,0 +1,89 @@
+//! Reading a fixture and making its audio.
+
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+
+use crate::config::module::AsrModule;
+
+/// A checkpoint under `tests/fixtures` with the reference's results.
+pub(super) struct Fixture {
+    pub(super) dir: PathBuf,
+    pub(super) module: AsrModule,
+    expected: Vec<u8>,
+}
+
+impl Fixture {
+    pub(super) fn open(name: &str) -> Self {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures")
+            .join(name);
+        let text = std::fs::read_to_string(dir.join("config.toml")).unwrap();
+        let table: toml::Table = text.parse().unwrap();
+        let mut module: AsrModule = table["modules"]["asr"].clone().try_into().unwrap();
+        for file in [
+            &mut module.lm_model_file,
+            &mut module.text_tokenizer_file,
+            &mut module.audio_tokenizer_file,
+        ] {
+            *file = dir.join(&*file).to_string_lossy().into_owned();
+        }
+        let expected = std::fs::read(dir.join("expected.safetensors")).unwrap();
+        Self {
+            dir,
+            module,
+            expected,
+        }
+    }
+
+    pub(super) fn floats(&self, name: &str) -> Vec<f32> {
+        let tensors = SafeTensors::deserialize(&self.expected).unwrap();
+        let data = tensors.tensor(name).unwrap().data();
+        data.chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect()
+    }
+
+    pub(super) fn ints(&self, name: &str) -> Vec<u32> {
+        let tensors = SafeTensors::deserialize(&self.expected).unwrap();
+        let view = tensors.tensor(name).unwrap();
+        match view.dtype().size() {
+            1 => view.data().iter().map(|b| u32::from(*b)).collect(),
+            _ => view
+                .data()
+                .chunks_exact(4)
+                .map(|b| u32::from_le_bytes(b.try_into().unwrap()))
+                .collect(),
+        }
+    }
+}
+
+const LEVELS: [i64; 8] = [0, 9000, 3000, 14000, 500, 6000, 0, 11000];
+
+/// The audio of `tools/reference/audio.py`, to the bit: `frames × 1920` samples.
+pub(super) fn pcm(seed: u32, frames: usize) -> Vec<f32> {
+    let mut state = seed;
+    let sample = |i: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let part = i / 7200 + seed as usize;
+        let level = LEVELS[part % LEVELS.len()];
+        let wave = if (i / (20 + part * 37 % 90)) % 2 == 1 {
+            level
+        } else {
+            -level
+        };
+        let noise = ((i64::from(state >> 16) - 32768) * level).div_euclid(32768);
+        ((wave + noise).div_euclid(2)) as f32 / 32768.0
+    };
+    (0..frames * 1920).map(sample).collect()
+}
+
+/// Largest difference, relative to the largest expected magnitude.
+pub(super) fn relative_error(got: &[f32], want: &[f32]) -> f32 {
+    assert_eq!(got.len(), want.len());
+    let scale = want.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    got.iter()
+        .zip(want)
+        .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()))
+        / scale
+}

@@ -1,0 +1,218 @@
+//! Broken checkpoints: each is refused with a message that names the file and what was expected.
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+
+use super::fixture::Fixture;
+use crate::model::device::Device;
+use crate::model::{LoadOptions, load};
+
+struct Tampered {
+    fixture: Fixture,
+    dir: tempfile::TempDir,
+}
+
+impl Tampered {
+    fn new() -> Self {
+        Self {
+            fixture: Fixture::open("tiny-1b"),
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn place(&mut self, which: fn(&mut crate::config::module::AsrModule) -> &mut String, bytes: &[u8]) {
+        let name = Path::new(which(&mut self.fixture.module))
+            .file_name()
+            .unwrap()
+            .to_owned();
+        let path = self.dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        *which(&mut self.fixture.module) = path.to_string_lossy().into_owned();
+    }
+
+    fn error(&self) -> String {
+        self.error_with(4)
+    }
+
+    fn error_with(&self, rows: usize) -> String {
+        let options = LoadOptions {
+            rows,
+            threads: 1,
+            device: Device::Cpu,
+        };
+        load(&self.fixture.module, options)
+            .err()
+            .expect("refused")
+            .to_string()
+    }
+}
+
+/// Rewrites a safetensors file tensor by tensor; `edit` returns none to drop one.
+fn rewrite(
+    path: &str,
+    edit: impl Fn(&str, Dtype, Vec<usize>, Vec<u8>) -> Option<(Dtype, Vec<usize>, Vec<u8>)>,
+) -> Vec<u8> {
+    let bytes = fs::read(path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let kept: Vec<_> = tensors
+        .tensors()
+        .into_iter()
+        .filter_map(|(n, v)| {
+            Some((
+                n.clone(),
+                edit(&n, v.dtype(), v.shape().to_vec(), v.data().to_vec())?,
+            ))
+        })
+        .collect();
+    let views = kept
+        .iter()
+        .map(|(n, (dtype, shape, data))| (n.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    serialize(views, header.metadata().clone()).unwrap()
+}
+
+fn contains(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "`{message}` does not say `{part}`");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let mut t = Tampered::new();
+    t.fixture.module.lm_model_file = "/nowhere/model.safetensors".to_owned();
+    contains(&t.error(), &["/nowhere/model.safetensors", "No such file"]);
+}
+
+#[test]
+fn a_missing_tensor() {
+    let mut t = Tampered::new();
+    let bytes = rewrite(&t.fixture.module.lm_model_file, |name, d, s, b| {
+        (name != "emb.7.weight").then_some((d, s, b))
+    });
+    t.place(|m| &mut m.lm_model_file, &bytes);
+    contains(
+        &t.error(),
+        &["model.safetensors", "no tensor `emb.7.weight`", "[33, 256]"],
+    );
+}
+
+#[test]
+fn a_tensor_of_another_shape() {
+    let mut t = Tampered::new();
+    let bytes = rewrite(&t.fixture.module.audio_tokenizer_file, |name, d, s, b| {
+        Some(if name == "downsample.conv.conv.conv.weight" {
+            (d, vec![64, 32, 8], b)
+        } else {
+            (d, s, b)
+        })
+    });
+    t.place(|m| &mut m.audio_tokenizer_file, &bytes);
+    contains(
+        &t.error(),
+        &[
+            "mimi.safetensors",
+            "downsample.conv.conv.conv.weight",
+            "[64, 32, 8]",
+            "[64, 64, 4]",
+        ],
+    );
+}
+
+#[test]
+fn a_tensor_of_integers() {
+    let mut t = Tampered::new();
+    let bytes = rewrite(&t.fixture.module.lm_model_file, |name, d, s, b| {
+        Some(if name == "out_norm.alpha" {
+            (Dtype::I16, s, b)
+        } else {
+            (d, s, b)
+        })
+    });
+    t.place(|m| &mut m.lm_model_file, &bytes);
+    contains(&t.error(), &["out_norm.alpha", "I16", "bf16"]);
+}
+
+#[test]
+fn a_truncated_file() {
+    let mut t = Tampered::new();
+    let bytes = fs::read(&t.fixture.module.lm_model_file).unwrap();
+    for len in [0, 5, 300, bytes.len() / 2, bytes.len() - 1] {
+        t.place(|m| &mut m.lm_model_file, &bytes[..len]);
+        let message = t.error();
+        contains(&message, &["model.safetensors"]);
+    }
+}
+
+#[test]
+fn a_tokenizer_of_another_checkpoint() {
+    let mut t = Tampered::new();
+    t.fixture.module.text_tokenizer_file = Fixture::open("tiny-2.6b").module.text_tokenizer_file;
+    contains(&t.error(), &["330 pieces", "110", "another checkpoint"]);
+}
+
+#[test]
+fn a_tokenizer_that_is_none() {
+    let mut t = Tampered::new();
+    for bytes in [&b"not a protobuf"[..], b""] {
+        t.place(|m| &mut m.text_tokenizer_file, bytes);
+        contains(&t.error(), &["tokenizer.model", "SentencePiece"]);
+    }
+}
+
+#[test]
+fn codec_metadata_that_does_not_parse() {
+    let mut t = Tampered::new();
+    let bytes = fs::read(&t.fixture.module.audio_tokenizer_file).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let bad = serialize(
+        tensors.tensors(),
+        Some([("mimi_config".to_owned(), "{".to_owned())].into()),
+    )
+    .unwrap();
+    t.place(|m| &mut m.audio_tokenizer_file, &bad);
+    contains(&t.error(), &["mimi.safetensors", "mimi_config"]);
+}
+
+#[test]
+fn more_codebooks_than_the_codec_has() {
+    let mut t = Tampered::new();
+    t.fixture.module.model.audio_codebooks = 33;
+    contains(&t.error(), &["audio_codebooks is 33", "32"]);
+}
+
+#[test]
+fn settings_no_published_checkpoint_uses() {
+    let mut t = Tampered::new();
+    t.fixture.module.model.transformer.norm = "LayerNorm".to_owned();
+    contains(&t.error(), &["norm", "RmsNorm", "not supported"]);
+}
+
+#[test]
+fn an_unknown_dtype() {
+    let mut t = Tampered::new();
+    t.fixture.module.dtype_override = Some("int3".to_owned());
+    contains(&t.error(), &["int3", "q8_0"]);
+}
+
+#[test]
+fn more_rows_than_memory_holds() {
+    let t = Tampered::new();
+    contains(
+        &t.error_with(40_000_000),
+        &["40000000 rows", "rows fit", "batch_size"],
+    );
+}
+
+#[test]
+fn a_gpu_this_build_cannot_use() {
+    let message = "cuda:0".parse::<Device>().unwrap_err().to_string();
+    contains(&message, &["cuda:0", "--device cpu", "--features cuda"]);
+    contains(
+        &"tpu".parse::<Device>().unwrap_err().to_string(),
+        &["tpu", "auto"],
+    );
+}

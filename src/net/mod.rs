@@ -1,0 +1,79 @@
+//! Sockets and HTTP. The only place that reads or writes a connection of a client; knows no rows and no tensors.
+
+pub mod admin;
+mod file;
+mod info;
+pub mod listener;
+mod origin;
+mod reader;
+mod refusal;
+mod socket;
+mod upgrade;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::sync::Semaphore;
+use tower_http::services::{ServeDir, ServeFile};
+
+use crate::auth::Guard;
+use crate::config::{Limits, ServerConfig};
+use crate::session::admission::Admission;
+use crate::session::registry::Registry;
+use crate::session::task::Context;
+
+/// A module as the network sees it.
+pub struct Module {
+    pub path: String,
+    pub admission: Arc<Admission>,
+    /// What `/api/modules_info` says of it besides its slots.
+    pub info: ModuleInfo,
+}
+
+pub use info::ModuleInfo;
+
+/// What every request can reach.
+pub struct Shared {
+    pub modules: Vec<Arc<Module>>,
+    pub guard: Guard,
+    pub server: ServerConfig,
+    pub registry: Arc<Registry>,
+    pub context: Context,
+    /// Posted files that may be in work.
+    pub files: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn limits(&self) -> &Arc<Limits> {
+        &self.context.limits
+    }
+}
+
+/// The address of the client: of the connection, or what a trusted proxy says.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub std::net::SocketAddr);
+
+/// The routes of the main port.
+pub fn router(shared: &Arc<Shared>, static_dir: Option<&Path>) -> Router {
+    let mut router = Router::new()
+        .route("/livez", get(info::livez))
+        .route("/readyz", get(info::readyz))
+        .route("/api/build_info", get(info::build_info))
+        .route("/api/modules_info", get(info::modules_info))
+        .route("/api/auth-check", get(upgrade::auth_check));
+    for module in &shared.modules {
+        let (socket, posted) = (Arc::clone(module), Arc::clone(module));
+        let route = get(move |state, request| upgrade::connect(state, socket, request))
+            .post(move |state, request| file::transcribe(state, posted, request));
+        router = router.route(&module.path, route);
+    }
+    if let Some(dir) = static_dir {
+        // Unknown paths are the web client's own routes.
+        let index = ServeFile::new(dir.join("index.html"));
+        router = router.fallback_service(ServeDir::new(dir).fallback(index));
+    }
+    router.with_state(Arc::clone(shared))
+}

@@ -1,0 +1,194 @@
+//! The writer: the one task that writes to a client's socket. It pings, and it gives up on a client that does not read.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketError, WebSocketWrite, after_handshake_split};
+use tokio::io::{AsyncWrite, BufWriter};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::config::Limits;
+use crate::pipeline::words::outbox::OutboxRx;
+use crate::protocol::Form;
+use crate::protocol::close::CloseReason;
+use crate::protocol::server::ServerMsg;
+use crate::session::wire::{Aside, Farewell, Writing};
+
+/// Bytes written at once; a second of classic messages.
+const BUFFER: usize = 2048;
+/// Messages written before the buffer is flushed whatever comes.
+const BURST: usize = 32;
+
+/// Writes what the session says until it says farewell.
+pub(super) async fn write<W: AsyncWrite + Unpin>(socket: W, form: Form, limits: Arc<Limits>, from: Writing) {
+    let (_, frames) = after_handshake_split(
+        tokio::io::empty(),
+        BufWriter::with_capacity(BUFFER, socket),
+        Role::Server,
+    );
+    let Writing {
+        outbox,
+        mut aside,
+        over,
+        mut close,
+    } = from;
+    let mut socket = Socket {
+        frames,
+        form,
+        deadline: limits.write_timeout,
+        encoded: Vec::new(),
+    };
+    let mut source = Source {
+        outbox,
+        over: Some(over),
+    };
+    let mut ping_at = Instant::now() + limits.ping;
+    let farewell = loop {
+        let wrote = tokio::select! {
+            biased;
+            farewell = &mut close => break farewell.unwrap_or_else(|_| CloseReason::EngineFailed.into()),
+            Some(aside) = aside.recv() => match aside {
+                Aside::Message(message) => socket.message(&message).await,
+                Aside::Pong(data) => socket.pong(&data).await,
+            },
+            message = source.next() => socket.burst(message, &mut source).await,
+            () = sleep_until(ping_at) => socket.ping().await,
+        };
+        match wrote {
+            Ok(()) => ping_at = Instant::now() + limits.ping,
+            Err(reason) => {
+                source.end(reason);
+                // Nothing can be said to this client any more.
+                let _ = close.await;
+                return;
+            }
+        }
+    };
+    socket.farewell(&farewell).await;
+}
+
+/// The outbox, and the news that it is over.
+struct Source {
+    outbox: OutboxRx,
+    over: Option<oneshot::Sender<CloseReason>>,
+}
+
+impl Source {
+    /// The next message. Safe to cancel; never ends, for the farewell is the session's to say.
+    async fn next(&mut self) -> ServerMsg {
+        if self.over.is_some() {
+            match self.outbox.recv().await {
+                Ok(message) => return message,
+                Err(reason) => self.end(reason),
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        if let Some(over) = self.over.take() {
+            // The session may have ended first.
+            let _ = over.send(reason);
+        }
+    }
+}
+
+struct Socket<W> {
+    frames: WebSocketWrite<BufWriter<W>>,
+    form: Form,
+    deadline: Duration,
+    encoded: Vec<u8>,
+}
+
+impl<W: AsyncWrite + Unpin> Socket<W> {
+    /// Writes `first` and what is there besides in one go.
+    async fn burst(&mut self, first: ServerMsg, source: &mut Source) -> Result<(), CloseReason> {
+        let deadline = self.deadline;
+        in_time(deadline, async {
+            self.put(&first).await?;
+            for _ in 1..BURST {
+                let Some(next) = source.outbox.try_recv() else {
+                    break;
+                };
+                self.put(&next).await?;
+            }
+            self.frames.flush().await
+        })
+        .await
+    }
+
+    async fn message(&mut self, message: &ServerMsg) -> Result<(), CloseReason> {
+        let deadline = self.deadline;
+        in_time(deadline, async {
+            self.put(message).await?;
+            self.frames.flush().await
+        })
+        .await
+    }
+
+    async fn put(&mut self, message: &ServerMsg) -> Result<(), WebSocketError> {
+        if message.is_extra() && !self.form.extras {
+            return Ok(());
+        }
+        message.encode(self.form, &mut self.encoded);
+        let opcode = if self.form.json {
+            OpCode::Text
+        } else {
+            OpCode::Binary
+        };
+        // A copy of some tens of bytes: the library ties a borrowed payload to its writer's lifetime.
+        let payload = Payload::Owned(self.encoded.clone());
+        self.frames
+            .write_frame(Frame::new(true, opcode, None, payload))
+            .await
+    }
+
+    async fn pong(&mut self, data: &Bytes) -> Result<(), CloseReason> {
+        self.control(Frame::pong(Payload::Owned(data.to_vec()))).await
+    }
+
+    async fn ping(&mut self) -> Result<(), CloseReason> {
+        self.control(Frame::new(true, OpCode::Ping, None, Payload::Owned(Vec::new())))
+            .await
+    }
+
+    async fn farewell(&mut self, farewell: &Farewell) {
+        if farewell.reason == CloseReason::PeerGone {
+            return;
+        }
+        let mut end = farewell.text().len().min(123);
+        while !farewell.text().is_char_boundary(end) {
+            end -= 1;
+        }
+        // The client may be gone; there is no one else to tell.
+        let _ = self
+            .control(Frame::close(
+                farewell.reason.code(),
+                &farewell.text().as_bytes()[..end],
+            ))
+            .await;
+    }
+
+    async fn control(&mut self, frame: Frame<'static>) -> Result<(), CloseReason> {
+        let deadline = self.deadline;
+        in_time(deadline, async {
+            self.frames.write_frame(frame).await?;
+            self.frames.flush().await
+        })
+        .await
+    }
+}
+
+async fn in_time(
+    deadline: Duration,
+    writing: impl Future<Output = Result<(), WebSocketError>>,
+) -> Result<(), CloseReason> {
+    match timeout(deadline, writing).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(CloseReason::PeerGone),
+        Err(_) => Err(CloseReason::SlowReader),
+    }
+}

@@ -1,0 +1,206 @@
+//! The engine: one thread that owns the model and the engine's columns.
+//!
+//! [`Engine::tick`] looks at no clock but the one it is given and does no input or output but the model's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::columns::EngineCols;
+use super::frame::{FRAME_SAMPLES, SAMPLE_RATE};
+use super::links::{Arrival, Bounds, Pcm, PcmRx, StepTx};
+use super::systems::ingest::{self, Ingested};
+use super::systems::plan::{BatchPlan, Decision};
+use super::systems::{expire, plan, resolve, step};
+use super::words::output::TickOutput;
+use crate::model::{ModelError, ModelSpec, StreamModel};
+
+/// Why the engine ended before its input did. Fatal for the process.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error("the words stage has ended")]
+    WordsGone,
+}
+
+/// A model this server cannot feed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the model takes {frame_samples} samples a frame at {sample_rate} Hz; this server feeds 1920 at 24000"
+)]
+pub struct Unsupported {
+    frame_samples: usize,
+    sample_rate: u32,
+}
+
+/// What a tick did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// A step was done; there may be more at once.
+    Stepped,
+    /// Nothing to do until then, or until something arrives.
+    Idle(Option<Instant>),
+    /// The decoders have ended and nothing is left to do.
+    Closed,
+}
+
+/// Tells from outside whether a step takes too long.
+pub struct Heart {
+    base: Instant,
+    /// Nanoseconds since `base` at which the step now running began; 0 between steps.
+    busy_since: AtomicU64,
+}
+
+impl Default for Heart {
+    fn default() -> Self {
+        Self {
+            base: Instant::now(),
+            busy_since: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Heart {
+    fn begin(&self) {
+        let nanos = u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.busy_since.store(nanos.max(1), Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.busy_since.store(0, Ordering::Release);
+    }
+
+    /// How long the step now running has taken.
+    #[must_use]
+    pub fn busy_for(&self) -> Duration {
+        match self.busy_since.load(Ordering::Acquire) {
+            0 => Duration::ZERO,
+            since => self.base.elapsed().saturating_sub(Duration::from_nanos(since)),
+        }
+    }
+}
+
+/// The model, the columns and the ends of the links.
+pub struct Engine {
+    model: Box<dyn StreamModel>,
+    delay: u32,
+    coalesce: Duration,
+    cols: EngineCols,
+    plan: BatchPlan,
+    pcm: Vec<f32>,
+    input: PcmRx,
+    output: StepTx,
+    /// Filled during a tick, exchanged at its end. None only after the words stage has ended.
+    out: Option<Box<TickOutput>>,
+    seen: Ingested,
+    heart: Arc<Heart>,
+}
+
+impl Engine {
+    /// Checks that `spec` is a model this server can feed.
+    pub fn check(spec: &ModelSpec) -> Result<(), Unsupported> {
+        if spec.frame_samples == FRAME_SAMPLES && spec.sample_rate == SAMPLE_RATE {
+            return Ok(());
+        }
+        Err(Unsupported {
+            frame_samples: spec.frame_samples,
+            sample_rate: spec.sample_rate,
+        })
+    }
+
+    pub fn new(
+        model: Box<dyn StreamModel>,
+        bounds: Bounds,
+        coalesce: Duration,
+        input: PcmRx,
+        (output, first): (StepTx, Box<TickOutput>),
+        heart: Arc<Heart>,
+    ) -> Self {
+        Self {
+            delay: model.spec().delay_frames,
+            model,
+            coalesce,
+            cols: EngineCols::new(bounds),
+            plan: BatchPlan::new(bounds.rows),
+            pcm: vec![0.0; bounds.rows * FRAME_SAMPLES],
+            input,
+            output,
+            out: Some(first),
+            seen: Ingested::default(),
+            heart,
+        }
+    }
+
+    /// Runs until the decoders end.
+    pub fn run(mut self) -> Result<(), EngineError> {
+        loop {
+            match self.tick(Instant::now())? {
+                Tick::Stepped => {}
+                Tick::Closed => return Ok(()),
+                Tick::Idle(until) => {
+                    if let Arrival::Message(message) = self.input.wait(until) {
+                        self.accept(message, Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does all that can be done at `now`. The order of the systems is this function.
+    pub fn tick(&mut self, now: Instant) -> Result<Tick, EngineError> {
+        let closed = self.drain_input(now);
+        let out = self.out.as_mut().ok_or(EngineError::WordsGone)?;
+        let cols = &mut self.cols;
+        let patience = expire::expire(cols, now);
+        for row in cols.rows() {
+            resolve::resolve(cols, row, self.delay, &mut out.before);
+        }
+        step::reset(cols, &mut *self.model, out);
+        let decision = plan::plan(cols, now, self.coalesce, &mut self.plan);
+        if decision == Decision::Step {
+            step::stage(cols, &self.plan, &mut self.pcm, out);
+            self.heart.begin();
+            step::step(&mut *self.model, &self.plan, &self.pcm, out)?;
+            self.heart.end();
+            for row in &self.plan.rows {
+                resolve::resolve(cols, *row, self.delay, &mut out.after);
+            }
+        }
+        self.emit()?;
+        Ok(match decision {
+            Decision::Step => Tick::Stepped,
+            Decision::Nothing if closed => Tick::Closed,
+            Decision::Nothing => Tick::Idle(patience),
+            Decision::WaitUntil(until) => Tick::Idle(Some(patience.map_or(until, |p| p.min(until)))),
+        })
+    }
+
+    fn drain_input(&mut self, now: Instant) -> bool {
+        loop {
+            match self.input.try_recv() {
+                Arrival::Message(message) => self.accept(message, now),
+                Arrival::Nothing => return false,
+                Arrival::Closed => return true,
+            }
+        }
+    }
+
+    fn accept(&mut self, message: Pcm, now: Instant) {
+        if let Some(out) = &mut self.out {
+            ingest::ingest(&mut self.cols, message, now, out, &mut self.seen);
+        }
+    }
+
+    fn emit(&mut self) -> Result<(), EngineError> {
+        match self.out.take() {
+            Some(out) if !out.is_empty() => self.out = self.output.exchange(out),
+            untouched => self.out = untouched,
+        }
+        if self.out.is_none() {
+            Err(EngineError::WordsGone)
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Audio in flight: pooled blocks of samples that go back to their pool when dropped.
+
+use super::links::{FrameHome, FrameShelf};
+
+/// Samples per frame and row: 80 ms at 24 kHz, what every Mimi checkpoint takes.
+pub const FRAME_SAMPLES: usize = 1920;
+/// Sample rate of all audio behind the decoders, in Hz.
+pub const SAMPLE_RATE: u32 = 24_000;
+
+/// Storage of one block.
+pub type Block = Box<[f32; FRAME_SAMPLES]>;
+
+/// Up to a frame of samples. Dropping it gives its storage back.
+pub struct FrameBuf {
+    /// None only while dropping.
+    block: Option<Block>,
+    start: usize,
+    end: usize,
+    home: FrameHome,
+}
+
+impl FrameBuf {
+    /// Samples in it.
+    #[must_use]
+    pub fn samples(&self) -> &[f32] {
+        self.block
+            .as_ref()
+            .map_or(&[], |block| &block[self.start..self.end])
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// True when it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Appends as many of `samples` as fit, and returns the rest.
+    pub fn fill<'a>(&mut self, samples: &'a [f32]) -> &'a [f32] {
+        let (now, rest) = samples.split_at(samples.len().min(FRAME_SAMPLES - self.end));
+        if let Some(block) = &mut self.block {
+            block[self.end..][..now.len()].copy_from_slice(now);
+        }
+        self.end += now.len();
+        rest
+    }
+
+    /// Drops up to `n` samples from the front.
+    pub fn skip(&mut self, n: usize) {
+        self.start += n.min(self.len());
+    }
+
+    /// Moves samples from the front into `to`, as many as there are and fit; returns how many.
+    pub fn drain_into(&mut self, to: &mut [f32]) -> usize {
+        let n = self.len().min(to.len());
+        to[..n].copy_from_slice(&self.samples()[..n]);
+        self.start += n;
+        n
+    }
+}
+
+impl Drop for FrameBuf {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take() {
+            self.home.put(block);
+        }
+    }
+}
+
+/// Hands out blocks. It grows to the most that were ever in flight, which the credits of the sessions bound.
+pub struct FramePool {
+    shelf: FrameShelf,
+    home: FrameHome,
+}
+
+impl FramePool {
+    pub(super) fn new(shelf: FrameShelf, home: FrameHome) -> Self {
+        Self { shelf, home }
+    }
+
+    /// An empty block.
+    pub fn take(&self) -> FrameBuf {
+        FrameBuf {
+            block: Some(
+                self.shelf
+                    .take()
+                    .unwrap_or_else(|| Box::new([0.0; FRAME_SAMPLES])),
+            ),
+            start: 0,
+            end: 0,
+            home: self.home.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::links;
+    use super::*;
+
+    #[test]
+    fn a_block_fills_drains_and_goes_home() {
+        let pool = links::frame_pool(2);
+        let mut buf = pool.take();
+        let samples: Vec<f32> = (0..2000).map(|i| i as f32).collect();
+        assert_eq!(buf.fill(&samples).len(), 80);
+        let mut out = [0.0; 1000];
+        assert_eq!(buf.drain_into(&mut out), 1000);
+        assert_eq!(buf.drain_into(&mut out), 920);
+        assert_eq!(out[..920], samples[1000..1920]);
+        assert!(buf.is_empty());
+        let storage = buf.block.as_ref().unwrap().as_ptr();
+        drop(buf);
+        assert_eq!(pool.take().block.as_ref().unwrap().as_ptr(), storage);
+    }
+}

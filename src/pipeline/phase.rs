@@ -1,0 +1,112 @@
+//! Phases of a row: a column of the engine cannot hold a type a state, and late messages really reach it, so phases are
+//! an enum with one transition function, and errors at run time. Stages of a session are types: `session::state`.
+
+/// Phase of a row in the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Nobody has the row.
+    #[default]
+    Vacant,
+    /// The model's state has to be reset before the next frame.
+    Resetting,
+    Active,
+    /// Fed with silence until all audio so far is heard; then the stream goes on.
+    Flushing,
+    /// Fed with silence until all audio is heard; then the stream is over.
+    Ending,
+    /// Over, and waiting for its session to leave.
+    Retired,
+}
+
+/// What can happen to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PhaseEvent {
+    Attach,
+    /// Audio or a control message arrived.
+    Input,
+    Reset,
+    ResetDone,
+    Flush,
+    End,
+    /// The silence was heard.
+    Settled,
+    Fail,
+    Detach,
+}
+
+impl PhaseEvent {
+    pub const ALL: [Self; 9] = [
+        Self::Attach,
+        Self::Input,
+        Self::Reset,
+        Self::ResetDone,
+        Self::Flush,
+        Self::End,
+        Self::Settled,
+        Self::Fail,
+        Self::Detach,
+    ];
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 6] = [
+        Self::Vacant,
+        Self::Resetting,
+        Self::Active,
+        Self::Flushing,
+        Self::Ending,
+        Self::Retired,
+    ];
+
+    /// The phase after `event`, or none where the event is illegal.
+    #[must_use]
+    pub const fn next(self, event: PhaseEvent) -> Option<Self> {
+        use PhaseEvent as E;
+        match (self, event) {
+            (Self::Vacant, E::Attach) => Some(Self::Resetting),
+            (Self::Vacant, _) | (_, E::Attach) => None,
+            (_, E::Detach) => Some(Self::Vacant),
+            (Self::Retired, E::Input | E::Fail) => Some(Self::Retired),
+            (Self::Retired, _) => None,
+            (_, E::Fail) => Some(Self::Retired),
+            (Self::Resetting, E::ResetDone) => Some(Self::Active),
+            (Self::Resetting, E::Input) => Some(Self::Resetting),
+            (Self::Active, E::Input) => Some(Self::Active),
+            (Self::Active, E::Reset) => Some(Self::Resetting),
+            (Self::Active, E::Flush) => Some(Self::Flushing),
+            (Self::Active, E::End) => Some(Self::Ending),
+            (Self::Flushing, E::Input) => Some(Self::Flushing),
+            (Self::Flushing, E::Settled) => Some(Self::Active),
+            (Self::Ending, E::Settled) => Some(Self::Retired),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_phase_can_be_left_and_only_a_vacant_row_can_be_taken() {
+        for phase in Phase::ALL {
+            assert_eq!(phase.next(PhaseEvent::Detach).is_some(), phase != Phase::Vacant);
+            assert_eq!(phase.next(PhaseEvent::Attach).is_some(), phase == Phase::Vacant);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_audio_is_heard_after_the_end(events in prop::collection::vec(0..PhaseEvent::ALL.len(), 0..60)) {
+            let mut phase = Phase::Ending;
+            for event in events.into_iter().map(|i| PhaseEvent::ALL[i]) {
+                phase = phase.next(event).unwrap_or(phase);
+                if phase == Phase::Vacant { break }
+                prop_assert!(matches!(phase, Phase::Ending | Phase::Retired));
+            }
+        }
+    }
+}

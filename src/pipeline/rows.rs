@@ -1,0 +1,216 @@
+//! Rows of one model: which are free, and the lease that lets a session use one.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use super::credits::{Credits, MIN_CHARGE};
+use super::ids::{RowId, RowKey};
+use super::links::{Attach, Bounds, Control, Ingress, IngressTx, LinkError};
+use super::words::outbox::OutboxTx;
+use crate::protocol::client::Sound;
+
+/// A set of rows that gives out the lowest first, so that the rows in use stay dense.
+#[derive(Clone, Debug)]
+struct RowBits {
+    words: Box<[u64]>,
+}
+
+impl RowBits {
+    fn full(rows: usize) -> Self {
+        let mut bits = Self {
+            words: vec![0; rows.div_ceil(64)].into(),
+        };
+        (0..rows).for_each(|row| bits.put(row));
+        bits
+    }
+
+    fn take_lowest(&mut self) -> Option<usize> {
+        let (i, word) = self.words.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
+        let bit = word.trailing_zeros() as usize;
+        *word &= *word - 1;
+        Some(i * 64 + bit)
+    }
+
+    fn put(&mut self, row: usize) {
+        self.words[row / 64] |= 1 << (row % 64);
+    }
+
+    fn contains(&self, row: usize) -> bool {
+        self.words[row / 64] & 1 << (row % 64) != 0
+    }
+
+    fn len(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+}
+
+/// The rows of one model. Each lease raises its row's epoch, so what is late from an earlier one is recognised.
+pub struct Rows {
+    free: RowBits,
+    epochs: Box<[NonZeroU32]>,
+    bounds: Bounds,
+    ingress: IngressTx,
+}
+
+impl Rows {
+    pub(super) fn new(bounds: Bounds, ingress: IngressTx) -> Self {
+        Self {
+            free: RowBits::full(bounds.rows),
+            epochs: vec![NonZeroU32::MIN; bounds.rows].into(),
+            bounds,
+            ingress,
+        }
+    }
+
+    /// Leases the lowest free row.
+    pub fn lease(&mut self) -> Option<RowLease> {
+        let row = self.free.take_lowest()?;
+        let key = RowKey {
+            // invariant: a model has at most 2^16 rows (checked with the configuration).
+            row: RowId(u16::try_from(row).ok()?),
+            epoch: self.epochs[row],
+        };
+        Some(RowLease {
+            key,
+            credits: Arc::new(Credits::new(self.bounds.credits)),
+            largest_charge: self.bounds.largest_charge(),
+            ingress: self.ingress.clone(),
+        })
+    }
+
+    /// Takes back the row of a lease whose Detach has passed all stages. False for a lease that is over already.
+    pub fn give_back(&mut self, key: RowKey) -> bool {
+        let row = key.row.index();
+        if self.epochs[row] != key.epoch || self.free.contains(row) {
+            return false;
+        }
+        self.epochs[row] = key.epoch.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.free.put(row);
+        true
+    }
+
+    /// Rows there are.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.epochs.len()
+    }
+
+    /// Rows in use.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.total() - self.free.len()
+    }
+}
+
+/// The right to use one row. Not `Clone`: whoever has it is the only one, and dropping it frees the row.
+///
+/// The async side meets the threads here: everything a session says to the pipeline goes through its lease, and
+/// nothing here waits.
+pub struct RowLease {
+    key: RowKey,
+    credits: Arc<Credits>,
+    largest_charge: u32,
+    ingress: IngressTx,
+}
+
+impl RowLease {
+    /// The row and the epoch of this lease.
+    #[must_use]
+    pub fn key(&self) -> RowKey {
+        self.key
+    }
+
+    /// What the session may send: see [`Credits`].
+    #[must_use]
+    pub fn credits(&self) -> &Arc<Credits> {
+        &self.credits
+    }
+
+    /// Most credits one message may take.
+    #[must_use]
+    pub fn largest_charge(&self) -> u32 {
+        self.largest_charge
+    }
+
+    /// Starts the stream: the row is reset, words go to `outbox`. Raw PCM, if any comes, has `pcm16_rate` Hz.
+    pub fn attach(&self, pcm16_rate: u32, outbox: OutboxTx) -> Result<(), LinkError> {
+        let attach = Box::new(Attach {
+            pcm16_rate,
+            credits: Arc::clone(&self.credits),
+            outbox,
+        });
+        self.ingress.send(
+            self.key,
+            Ingress::Attach {
+                key: self.key,
+                attach,
+            },
+        )
+    }
+
+    /// Sends audio for which `charge` credits were taken.
+    pub fn sound(&self, sound: Sound, charge: u32) -> Result<(), LinkError> {
+        let key = self.key;
+        self.ingress.send(key, Ingress::Sound { key, charge, sound })
+    }
+
+    /// Sends a control message for which [`MIN_CHARGE`] credits were taken.
+    pub fn control(&self, control: Control) -> Result<(), LinkError> {
+        let key = self.key;
+        self.ingress.send(key, Ingress::Control { key, control })
+    }
+
+    /// What a message with `samples` of audio is charged.
+    #[must_use]
+    pub fn charge(samples: u32) -> u32 {
+        samples.max(MIN_CHARGE)
+    }
+}
+
+impl Drop for RowLease {
+    fn drop(&mut self) {
+        // If the pipeline is gone there is no row to free.
+        let _ = self.ingress.send(self.key, Ingress::Detach { key: self.key });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::links;
+    use super::*;
+
+    fn rows(n: usize) -> (Rows, Vec<links::IngressRx>) {
+        let bounds = Bounds::new(n, 15);
+        let (tx, rx) = links::ingress(bounds, 1);
+        (Rows::new(bounds, tx), rx)
+    }
+
+    #[test]
+    fn the_lowest_free_row_is_leased_and_epochs_grow() {
+        let (mut rows, _rx) = rows(70);
+        let leases: Vec<_> = (0..70).map(|_| rows.lease().unwrap()).collect();
+        assert!(rows.lease().is_none());
+        assert!(leases.iter().enumerate().all(|(i, l)| l.key().row.index() == i));
+        assert!(rows.give_back(leases[66].key()) && rows.give_back(leases[3].key()));
+        let again = rows.lease().unwrap().key();
+        assert_eq!((again.row, again.epoch.get()), (RowId(3), 2));
+        assert_eq!(rows.used(), 69);
+    }
+
+    #[test]
+    fn a_row_is_given_back_once_and_only_by_its_lease() {
+        let (mut rows, _rx) = rows(1);
+        let first = rows.lease().unwrap().key();
+        assert!(rows.give_back(first) && !rows.give_back(first));
+        let second = rows.lease().unwrap().key();
+        assert!(!rows.give_back(first));
+        assert!(rows.give_back(second));
+    }
+
+    #[test]
+    fn dropping_a_lease_sends_detach() {
+        let (mut rows, rx) = rows(1);
+        let key = rows.lease().map(|lease| lease.key()).unwrap();
+        assert!(matches!(rx[0].recv(), Some(Ingress::Detach { key: k }) if k == key));
+    }
+}

@@ -1,0 +1,133 @@
+//! Ingest: what decoders sent enters the columns. The only place where rows are taken and left.
+
+use std::time::{Duration, Instant};
+
+use crate::pipeline::columns::{EngineCols, Mark, Stop, StopKind};
+use crate::pipeline::credits::MIN_CHARGE;
+use crate::pipeline::frame::FrameBuf;
+use crate::pipeline::ids::{RowId, RowKey};
+use crate::pipeline::links::{Attach, Control, Pcm};
+use crate::pipeline::phase::{Phase, PhaseEvent};
+use crate::pipeline::words::output::{RowEvent, TickOutput};
+use crate::protocol::close::CloseReason;
+
+/// How long a marker waits for audio to go on before the engine adds the silence itself: three frames, more than a live
+/// client's gaps and less than a person notices.
+pub const PATIENCE: Duration = Duration::from_millis(240);
+
+/// What arrived, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ingested {
+    /// Messages of leases that are over.
+    pub stale: u64,
+    /// Messages that the row's phase forbids.
+    pub illegal: u64,
+}
+
+/// Applies one message.
+pub fn ingest(cols: &mut EngineCols, message: Pcm, now: Instant, out: &mut TickOutput, seen: &mut Ingested) {
+    match message {
+        Pcm::Attach { key, attach } => open(cols, key, *attach, out, seen),
+        Pcm::Detach { key } => {
+            // A lease that was never attached still has to come out at the other end.
+            if cols.is_current(key) {
+                let _ = cols.advance(key.row, PhaseEvent::Detach);
+                cols.epoch[key.row] = 0;
+                cols.wipe(key.row);
+            }
+            out.before.push((key, RowEvent::Detached));
+        }
+        Pcm::Frame { key, .. } | Pcm::Control { key, .. } | Pcm::Fail { key, .. }
+            if !cols.is_current(key) =>
+        {
+            seen.stale += 1;
+        }
+        Pcm::Frame { key, buf, credit } => audio(cols, key, buf, credit, now, out, seen),
+        Pcm::Control { key, control } => {
+            if cols.phase[key.row] == Phase::Retired {
+                cols.credit[key.row].give(MIN_CHARGE);
+            } else if cols.advance(key.row, PhaseEvent::Input) {
+                queue(cols, key.row, control, now);
+            } else {
+                illegal(cols, key, out, seen);
+            }
+        }
+        Pcm::Fail { key, reason } => fail(cols, key, reason, out),
+    }
+}
+
+fn open(cols: &mut EngineCols, key: RowKey, attach: Attach, out: &mut TickOutput, seen: &mut Ingested) {
+    if !cols.advance(key.row, PhaseEvent::Attach) {
+        // Rows are leased again only after their Detach has passed: the newcomer is refused, not the one who is in.
+        seen.illegal += 1;
+        attach.outbox.finish(CloseReason::EngineFailed);
+        return;
+    }
+    cols.epoch[key.row] = key.epoch.get();
+    cols.wipe(key.row);
+    cols.credit[key.row].open(attach.credits);
+    out.before.push((key, RowEvent::Opened(attach.outbox)));
+}
+
+fn audio(
+    cols: &mut EngineCols,
+    key: RowKey,
+    buf: FrameBuf,
+    credit: u32,
+    now: Instant,
+    out: &mut TickOutput,
+    seen: &mut Ingested,
+) {
+    let row = key.row;
+    if !cols.advance(row, PhaseEvent::Input) {
+        cols.credit[row].give(credit);
+        return illegal(cols, key, out, seen);
+    }
+    if cols.phase[row] == Phase::Retired {
+        cols.credit[row].give(credit);
+        return;
+    }
+    cols.credit[row].hold(credit);
+    if !cols.ring[row].push(buf) {
+        return illegal(cols, key, out, seen);
+    }
+    if !cols.marks[row].is_empty() {
+        cols.patience[row] = Some(now + PATIENCE);
+    }
+}
+
+fn queue(cols: &mut EngineCols, row: RowId, control: Control, now: Instant) {
+    let at = cols.arrived(row);
+    let what = match control {
+        Control::Mark(id) => {
+            cols.marks[row].push_back(Mark { at, id, due: None });
+            cols.patience[row] = Some(now + PATIENCE);
+            return;
+        }
+        Control::Restart => StopKind::Restart,
+        Control::Flush => StopKind::Flush,
+        Control::End => StopKind::End,
+    };
+    cols.stops[row].push_back(Stop { at, what });
+}
+
+fn illegal(cols: &mut EngineCols, key: RowKey, out: &mut TickOutput, seen: &mut Ingested) {
+    seen.illegal += 1;
+    fail(cols, key, CloseReason::EngineFailed, out);
+}
+
+/// Ends a row's stream before its time.
+pub fn fail(cols: &mut EngineCols, key: RowKey, reason: CloseReason, out: &mut TickOutput) {
+    if cols.advance(key.row, PhaseEvent::Fail) {
+        let held = cols.ring[key.row].len();
+        cols.ring[key.row].clear();
+        cols.credit[key.row].release(held);
+        cols.credit[key.row]
+            .give(MIN_CHARGE * (cols.marks[key.row].len() + cols.stops[key.row].len()) as u32);
+        cols.marks[key.row].clear();
+        cols.stops[key.row].clear();
+        cols.patience[key.row] = None;
+        cols.ready_since[key.row] = None;
+        out.after.push((key, RowEvent::Failed(reason)));
+    }
+}

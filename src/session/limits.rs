@@ -1,0 +1,93 @@
+//! Deadlines of a session: one table, read with the time passed in.
+
+use std::time::{Duration, Instant};
+
+use crate::protocol::close::CloseReason;
+
+/// What a session may run out of time for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Due {
+    /// A row.
+    Queue,
+    /// Audio.
+    Idle,
+    /// Any sign of life of the peer.
+    Peer,
+    /// Room for a message.
+    Stall,
+    /// The longest session.
+    Age,
+    /// The credentials.
+    Expiry,
+    /// The server's grace.
+    Drain,
+}
+
+const DUES: [Due; 7] = [
+    Due::Queue,
+    Due::Idle,
+    Due::Peer,
+    Due::Stall,
+    Due::Age,
+    Due::Expiry,
+    Due::Drain,
+];
+
+impl Due {
+    /// Why a session ends whose time is over.
+    #[must_use]
+    pub fn reason(self) -> CloseReason {
+        match self {
+            Self::Queue => CloseReason::Full,
+            Self::Idle => CloseReason::Idle,
+            Self::Peer => CloseReason::PeerGone,
+            Self::Stall => CloseReason::Stalled,
+            Self::Age => CloseReason::TooLong,
+            Self::Expiry => CloseReason::Unauthorized,
+            Self::Drain => CloseReason::Restart,
+        }
+    }
+}
+
+/// When each time is over.
+#[derive(Clone, Debug, Default)]
+pub struct Deadlines([Option<Instant>; DUES.len()]);
+
+impl Deadlines {
+    /// `due` is over `after` `now`. A duration beyond what can be represented is no deadline.
+    pub fn set(&mut self, due: Due, now: Instant, after: Duration) {
+        self.0[due as usize] = now.checked_add(after);
+    }
+
+    pub fn clear(&mut self, due: Due) {
+        self.0[due as usize] = None;
+    }
+
+    /// What is over first.
+    #[must_use]
+    pub fn next(&self) -> Option<(Due, Instant)> {
+        let set = DUES.iter().filter_map(|due| Some((*due, self.0[*due as usize]?)));
+        set.min_by_key(|(_, at)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_deadline_counts_and_can_be_moved() {
+        let now = Instant::now();
+        let mut deadlines = Deadlines::default();
+        assert_eq!(deadlines.next(), None);
+        deadlines.set(Due::Idle, now, Duration::from_secs(5));
+        deadlines.set(Due::Age, now, Duration::from_secs(9));
+        assert_eq!(deadlines.next(), Some((Due::Idle, now + Duration::from_secs(5))));
+        deadlines.set(Due::Idle, now, Duration::from_secs(20));
+        assert_eq!(deadlines.next().unwrap().0, Due::Age);
+        deadlines.clear(Due::Age);
+        deadlines.set(Due::Expiry, now, Duration::MAX);
+        assert_eq!(deadlines.next().unwrap().0, Due::Idle);
+    }
+}

@@ -1,0 +1,120 @@
+//! Stages of a session, the edges between them, and how they agree with the phases of a row ([`Phase`]).
+
+use std::fmt;
+
+use crate::pipeline::phase::Phase;
+
+/// Where a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Stage {
+    Connecting,
+    Authenticated,
+    Queued,
+    Active,
+    Draining,
+    Closed,
+}
+
+impl Stage {
+    /// Every stage, in the order of the enum.
+    pub const ALL: [Self; 6] = [
+        Self::Connecting,
+        Self::Authenticated,
+        Self::Queued,
+        Self::Active,
+        Self::Draining,
+        Self::Closed,
+    ];
+
+    /// Value of the metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Authenticated => "authenticated",
+            Self::Queued => "queued",
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Every transition there is. Transitions of [`super::state`] that are not listed do not compile, the table in
+/// ARCHITECTURE.md and the metric labels are tested against it.
+pub const EDGES: [(Stage, Stage); 9] = [
+    (Stage::Connecting, Stage::Authenticated),
+    (Stage::Connecting, Stage::Closed),
+    (Stage::Authenticated, Stage::Queued),
+    (Stage::Authenticated, Stage::Closed),
+    (Stage::Queued, Stage::Active),
+    (Stage::Queued, Stage::Closed),
+    (Stage::Active, Stage::Draining),
+    (Stage::Active, Stage::Closed),
+    (Stage::Draining, Stage::Closed),
+];
+
+/// Whether `EDGES` lists the transition.
+#[must_use]
+pub const fn is_edge(from: Stage, to: Stage) -> bool {
+    let mut i = 0;
+    while i < EDGES.len() {
+        if EDGES[i].0 as u8 == from as u8 && EDGES[i].1 as u8 == to as u8 {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// The stage a session is in as far as its row can tell. A vacant row has none.
+#[must_use]
+pub const fn stage_of(phase: Phase) -> Option<Stage> {
+    match phase {
+        Phase::Vacant => None,
+        Phase::Resetting | Phase::Active | Phase::Flushing => Some(Stage::Active),
+        Phase::Ending | Phase::Retired => Some(Stage::Draining),
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pipeline::phase::PhaseEvent;
+
+    #[test]
+    fn stages_only_go_forward_and_all_can_close() {
+        for (from, to) in EDGES {
+            assert!((from as u8) < (to as u8), "{from} -> {to}");
+        }
+        for stage in Stage::ALL {
+            assert_eq!(is_edge(stage, Stage::Closed), stage != Stage::Closed);
+        }
+    }
+
+    proptest! {
+        /// Whatever happens to a row, its session sees a walk along the edges.
+        #[test]
+        fn phases_agree_with_stages(events in prop::collection::vec(0..PhaseEvent::ALL.len(), 0..60)) {
+            let (mut phase, mut stage) = (Phase::Vacant, Stage::Queued);
+            for event in events.into_iter().map(|i| PhaseEvent::ALL[i]) {
+                let Some(next) = phase.next(event) else { continue };
+                let to = stage_of(next).unwrap_or(Stage::Closed);
+                prop_assert!(to == stage || is_edge(stage, to), "{phase:?} -{event:?}-> {next:?}: {stage} -> {to}");
+                // A row that became vacant serves a new session.
+                stage = if next == Phase::Vacant { Stage::Queued } else { to };
+                phase = next;
+            }
+        }
+    }
+}

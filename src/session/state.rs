@@ -1,0 +1,240 @@
+//! The session as a value whose type is its stage.
+//!
+//! Each stage holds only what is true in it. A [`Principal`] is made only by `auth`, a [`RowLease`] only by the pipeline, and
+//! both are moved in, so "audio before authentication" is no check that could be forgotten: there is nothing to send it
+//! with. Transitions take the session by value; one that `EDGES` does not list does not compile.
+
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use super::admission::Ticket;
+use super::id::SessionId;
+use super::registry::{Entry, TooMany};
+use super::stage::{Stage, is_edge};
+use crate::auth::Principal;
+use crate::pipeline::rows::RowLease;
+use crate::protocol::close::CloseReason;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A stage as a type.
+pub trait State: sealed::Sealed {
+    const STAGE: Stage;
+}
+
+/// A stage that is not the last.
+pub trait Open: State {}
+
+macro_rules! states {
+    ($($state:ident: $($open:ident)?),*) => {$(
+        impl sealed::Sealed for $state {}
+        impl State for $state {
+            const STAGE: Stage = Stage::$state;
+        }
+        $(impl $open for $state {})?
+    )*};
+}
+
+states!(Connecting: Open, Authenticated: Open, Queued: Open, Active: Open, Draining: Open, Closed:);
+
+/// A request came; nobody knows from whom.
+pub struct Connecting(());
+
+/// The client is known.
+pub struct Authenticated {
+    principal: Principal,
+}
+
+/// The session waits for a row, if only for a moment.
+pub struct Queued {
+    principal: Principal,
+    ticket: Ticket,
+}
+
+/// The session has a row.
+pub struct Active {
+    principal: Principal,
+    lease: RowLease,
+}
+
+/// No more audio is taken; what was taken is being heard.
+pub struct Draining {
+    lease: RowLease,
+    why: DrainWhy,
+    until: Instant,
+}
+
+/// It is over.
+pub struct Closed {
+    reason: CloseReason,
+    row_was_leased: bool,
+}
+
+/// Why a session drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainWhy {
+    /// The client said that no more audio follows.
+    EndOfStream,
+    /// The server stops.
+    Shutdown,
+}
+
+/// One session.
+pub struct Session<S: State> {
+    entry: Entry,
+    opened: Instant,
+    state: S,
+    stage: PhantomData<S>,
+}
+
+/// What is left of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary {
+    pub id: SessionId,
+    pub reason: CloseReason,
+    /// It had a row, so it was served.
+    pub served: bool,
+    pub lasted: Duration,
+}
+
+struct Edge<From, To>(PhantomData<(From, To)>);
+
+impl<From: State, To: State> Edge<From, To> {
+    const EXISTS: () = assert!(
+        is_edge(From::STAGE, To::STAGE),
+        "EDGES does not list this transition"
+    );
+}
+
+impl<S: State> Session<S> {
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.entry.id()
+    }
+
+    fn go<To: State>(self, state: impl FnOnce(S) -> To) -> Session<To> {
+        let () = Edge::<S, To>::EXISTS;
+        self.entry.set_stage(To::STAGE);
+        Session {
+            entry: self.entry,
+            opened: self.opened,
+            state: state(self.state),
+            stage: PhantomData,
+        }
+    }
+}
+
+impl Session<Connecting> {
+    /// A session begins.
+    #[must_use]
+    pub fn open(entry: Entry) -> Self {
+        Self {
+            entry,
+            opened: Instant::now(),
+            state: Connecting(()),
+            stage: PhantomData,
+        }
+    }
+
+    /// The client is `principal`, who may have `most` sessions. Too many of them end this one.
+    pub fn authenticated(
+        mut self,
+        principal: Principal,
+        most: Option<u32>,
+    ) -> Result<Session<Authenticated>, (Session<Closed>, TooMany)> {
+        match self.entry.claim(&principal.subject, most) {
+            Ok(()) => Ok(self.go(|_| Authenticated { principal })),
+            Err(too_many) => Err((self.close(CloseReason::Full), too_many)),
+        }
+    }
+}
+
+impl Session<Authenticated> {
+    /// The session has a place in the queue for rows.
+    #[must_use]
+    pub fn enqueue(self, ticket: Ticket) -> Session<Queued> {
+        self.go(|Authenticated { principal }| Queued { principal, ticket })
+    }
+
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.state.principal
+    }
+}
+
+impl Session<Queued> {
+    /// Its place in the queue.
+    pub fn ticket(&mut self) -> &mut Ticket {
+        &mut self.state.ticket
+    }
+
+    /// A row was leased to the session.
+    #[must_use]
+    pub fn activate(self, lease: RowLease) -> Session<Active> {
+        self.go(|Queued { principal, ticket: _ }| Active { principal, lease })
+    }
+}
+
+impl Session<Active> {
+    #[must_use]
+    pub fn lease(&self) -> &RowLease {
+        &self.state.lease
+    }
+
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.state.principal
+    }
+
+    /// No more audio is taken; by `until` it has to be heard.
+    #[must_use]
+    pub fn drain(self, why: DrainWhy, until: Instant) -> Session<Draining> {
+        self.go(|Active { principal: _, lease }| Draining { lease, why, until })
+    }
+}
+
+impl Session<Draining> {
+    #[must_use]
+    pub fn lease(&self) -> &RowLease {
+        &self.state.lease
+    }
+
+    #[must_use]
+    pub fn why(&self) -> DrainWhy {
+        self.state.why
+    }
+
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.state.until
+    }
+}
+
+impl<S: Open> Session<S> {
+    /// Ends the session, whatever it was doing. Its row, if it has one, is on its way back.
+    pub fn close(self, reason: CloseReason) -> Session<Closed>
+    where
+        S: State,
+    {
+        let row_was_leased = matches!(S::STAGE, Stage::Active | Stage::Draining);
+        self.go(|_| Closed {
+            reason,
+            row_was_leased,
+        })
+    }
+}
+
+impl Session<Closed> {
+    /// What there is to say about it.
+    #[must_use]
+    pub fn report(self) -> Summary {
+        Summary {
+            id: self.entry.id(),
+            reason: self.state.reason,
+            served: self.state.row_was_leased,
+            lasted: self.opened.elapsed(),
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The task of one session, from the queue to its end: wait for a row, serve, drain, close.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+use super::admission::Turn;
+use super::limits::{Deadlines, Due};
+use super::outgoing::Outgoing;
+use super::state::{Active, Closed, DrainWhy, Draining, Queued, Session};
+use super::wire::{Aside, Farewell, Inbound, Wire};
+use crate::config::Limits;
+use crate::pipeline::credits::MIN_CHARGE;
+use crate::pipeline::frame::SAMPLE_RATE;
+use crate::pipeline::links::Control;
+use crate::pipeline::rows::RowLease;
+use crate::pipeline::words::outbox::OutboxTx;
+use crate::protocol::client::{BadMessage, ClientMsg};
+use crate::protocol::close::CloseReason;
+use crate::protocol::server::ServerMsg;
+use crate::shutdown::Lifecycle;
+
+/// What is kept of the grace period to hear what was sent before it ends.
+const FLUSH_TIME: Duration = Duration::from_secs(2);
+
+/// What a session needs of the server.
+#[derive(Clone)]
+pub struct Context {
+    pub limits: Arc<Limits>,
+    pub lifecycle: watch::Receiver<Lifecycle>,
+}
+
+type Ending = (Session<Closed>, Farewell);
+
+/// Runs a session to its end and says farewell to its client.
+pub async fn run(
+    session: Session<Queued>,
+    mut wire: Wire,
+    outbox: OutboxTx,
+    mut context: Context,
+) -> Session<Closed> {
+    let (session, farewell) = match wait_for_row(session, &mut wire, &mut context).await {
+        Ok((session, lease)) => {
+            let active = session.activate(lease);
+            Serving::new(&active, &mut wire, &mut context)
+                .run(active, outbox)
+                .await
+        }
+        Err((session, reason)) => (session.close(reason), reason.into()),
+    };
+    // The connection may be gone already.
+    let _ = wire.close.send(farewell);
+    session
+}
+
+async fn wait_for_row(
+    mut session: Session<Queued>,
+    wire: &mut Wire,
+    context: &mut Context,
+) -> Result<(Session<Queued>, RowLease), (Session<Queued>, CloseReason)> {
+    let deadline = sleep_until((Instant::now() + context.limits.queue_wait).into());
+    tokio::pin!(deadline);
+    let reason = loop {
+        tokio::select! {
+            biased;
+            reason = stopped(&mut context.lifecycle) => break reason,
+            turn = session.ticket().turn() => match turn {
+                Turn::Lease(lease) => return Ok((session, lease)),
+                Turn::Position(position) => say(wire, ServerMsg::Queued { position }),
+                Turn::Over => break CloseReason::GoingAway,
+            },
+            _ = &mut wire.gone => break CloseReason::PeerGone,
+            over = &mut wire.over => break over.unwrap_or(CloseReason::PeerGone),
+            () = &mut deadline => break CloseReason::Full,
+        }
+    };
+    Err((session, reason))
+}
+
+// Only clients who know the message get it: the writer sees to that. One too slow to take it does without.
+fn say(wire: &Wire, message: ServerMsg) {
+    let _ = wire.aside.try_send(Aside::Message(message));
+}
+
+async fn stopped(lifecycle: &mut watch::Receiver<Lifecycle>) -> CloseReason {
+    let stops = |l: &Lifecycle| {
+        matches!(
+            l,
+            Lifecycle::Failed | Lifecycle::Draining { .. } | Lifecycle::Stopped
+        )
+    };
+    match lifecycle.wait_for(stops).await.as_deref() {
+        Ok(Lifecycle::Failed) => CloseReason::EngineFailed,
+        _ => CloseReason::GoingAway,
+    }
+}
+
+async fn at(due: Option<(Due, Instant)>) -> Due {
+    match due {
+        Some((due, at)) => {
+            sleep_until(at.into()).await;
+            due
+        }
+        None => pending().await,
+    }
+}
+
+/// What happened to a session that has a row.
+enum Event {
+    Lifecycle(Lifecycle),
+    Due(Due),
+    /// The charge of what waits was taken.
+    Credits,
+    Inbound(Option<Inbound>),
+    /// The outbox is over.
+    Over(CloseReason),
+}
+
+/// What comes after an event.
+enum Next {
+    Go,
+    End(Farewell),
+    Drain(DrainWhy),
+}
+
+impl From<CloseReason> for Next {
+    fn from(reason: CloseReason) -> Self {
+        Self::End(reason.into())
+    }
+}
+
+impl From<BadMessage> for Next {
+    fn from(bad: BadMessage) -> Self {
+        Self::End(Farewell {
+            reason: bad.reason,
+            text: Some(bad.message),
+        })
+    }
+}
+
+struct Serving<'a> {
+    wire: &'a mut Wire,
+    context: &'a mut Context,
+    outgoing: Outgoing,
+    deadlines: Deadlines,
+}
+
+impl<'a> Serving<'a> {
+    fn new(session: &Session<Active>, wire: &'a mut Wire, context: &'a mut Context) -> Self {
+        let (now, limits) = (Instant::now(), &context.limits);
+        let mut deadlines = Deadlines::default();
+        deadlines.set(Due::Idle, now, limits.idle);
+        deadlines.set(Due::Peer, now, limits.peer_timeout);
+        if let Some(longest) = limits.max_session {
+            deadlines.set(Due::Age, now, longest);
+        }
+        if let Some(expires) = session.principal().expires_at {
+            let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let valid = Duration::from_secs(u64::try_from(expires).unwrap_or(0)).saturating_sub(today);
+            deadlines.set(Due::Expiry, now, valid);
+        }
+        let outgoing = Outgoing::new(wire.form, session.lease().largest_charge());
+        Self {
+            wire,
+            context,
+            outgoing,
+            deadlines,
+        }
+    }
+
+    async fn run(mut self, session: Session<Active>, outbox: OutboxTx) -> Ending {
+        let rate = self.wire.form.pcm16.unwrap_or(SAMPLE_RATE);
+        if session.lease().attach(rate, outbox).is_err() {
+            return (
+                session.close(CloseReason::EngineFailed),
+                CloseReason::EngineFailed.into(),
+            );
+        }
+        let lifecycle = *self.context.lifecycle.borrow_and_update();
+        let mut next = self.on_lifecycle(lifecycle);
+        loop {
+            match next {
+                Next::Go => {}
+                Next::End(farewell) => return (session.close(farewell.reason), farewell),
+                Next::Drain(why) => return self.drain(session, why).await,
+            }
+            let event = self.event(session.lease()).await;
+            next = self.on_event(event, session.lease());
+        }
+    }
+
+    // Every branch is safe to cancel.
+    async fn event(&mut self, lease: &RowLease) -> Event {
+        let due = self.deadlines.next();
+        let charge = self.outgoing.waiting();
+        tokio::select! {
+            biased;
+            over = &mut self.wire.over => Event::Over(over.unwrap_or(CloseReason::PeerGone)),
+            Ok(()) = self.context.lifecycle.changed() => {
+                Event::Lifecycle(*self.context.lifecycle.borrow_and_update())
+            }
+            due = at(due) => Event::Due(due),
+            () = lease.credits().take(charge.unwrap_or(0)), if charge.is_some() => Event::Credits,
+            inbound = self.wire.inbox.recv(), if charge.is_none() => Event::Inbound(inbound),
+        }
+    }
+
+    fn on_event(&mut self, event: Event, lease: &RowLease) -> Next {
+        match event {
+            Event::Over(reason) => reason.into(),
+            Event::Lifecycle(lifecycle) => self.on_lifecycle(lifecycle),
+            Event::Due(due) => self.on_due(due),
+            Event::Credits => {
+                self.deadlines.clear(Due::Stall);
+                if self.outgoing.send(lease).is_err() {
+                    return CloseReason::EngineFailed.into();
+                }
+                let cut = self.outgoing.cut();
+                self.on_cut(cut)
+            }
+            Event::Inbound(None) => CloseReason::PeerGone.into(),
+            Event::Inbound(Some(Inbound::Ended(farewell))) => Next::End(farewell),
+            Event::Inbound(Some(Inbound::Message(message))) => self.on_message(message),
+        }
+    }
+
+    fn on_message(&mut self, message: ClientMsg) -> Next {
+        let control = match message {
+            ClientMsg::Audio(sound) => {
+                self.deadlines
+                    .set(Due::Idle, Instant::now(), self.context.limits.idle);
+                let cut = self.outgoing.sound(sound);
+                return self.on_cut(cut);
+            }
+            ClientMsg::EndOfStream => return Next::Drain(DrainWhy::EndOfStream),
+            ClientMsg::Init => Control::Restart,
+            ClientMsg::Marker { id } => Control::Mark(id),
+            ClientMsg::Flush => Control::Flush,
+        };
+        self.outgoing.control(control);
+        self.on_cut(Ok(()))
+    }
+
+    fn on_cut(&mut self, cut: Result<(), BadMessage>) -> Next {
+        if let Err(bad) = cut {
+            return bad.into();
+        }
+        if self.outgoing.waiting().is_some() {
+            self.deadlines
+                .set(Due::Stall, Instant::now(), self.context.limits.stall);
+        }
+        Next::Go
+    }
+
+    fn on_due(&mut self, due: Due) -> Next {
+        let timeout = self.context.limits.peer_timeout;
+        match due {
+            // While a message waits for room nothing is read, pongs neither: then the stall limit counts alone.
+            Due::Peer if self.outgoing.waiting().is_some() => {
+                self.deadlines.set(Due::Peer, Instant::now(), timeout);
+                Next::Go
+            }
+            Due::Peer if self.wire.seen.at() + timeout > Instant::now() => {
+                self.deadlines.set(Due::Peer, self.wire.seen.at(), timeout);
+                Next::Go
+            }
+            Due::Drain => Next::Drain(DrainWhy::Shutdown),
+            over => over.reason().into(),
+        }
+    }
+
+    fn on_lifecycle(&mut self, lifecycle: Lifecycle) -> Next {
+        match lifecycle {
+            Lifecycle::Failed => CloseReason::EngineFailed.into(),
+            Lifecycle::Stopped => CloseReason::Restart.into(),
+            Lifecycle::Draining { until } => {
+                let left = until.into_std().saturating_duration_since(Instant::now());
+                say(
+                    self.wire,
+                    ServerMsg::Draining {
+                        deadline_s: left.as_secs_f64(),
+                    },
+                );
+                self.deadlines.set(
+                    Due::Drain,
+                    Instant::now(),
+                    left.saturating_sub(FLUSH_TIME.min(left / 2)),
+                );
+                Next::Go
+            }
+            Lifecycle::Starting | Lifecycle::Ready | Lifecycle::NotReady => Next::Go,
+        }
+    }
+
+    async fn drain(self, session: Session<Active>, why: DrainWhy) -> Ending {
+        let until = match (why, *self.context.lifecycle.borrow()) {
+            (DrainWhy::Shutdown, Lifecycle::Draining { until }) => until.into_std(),
+            _ => Instant::now() + self.context.limits.stall,
+        };
+        let session = session.drain(why, until);
+        let reason = drained(&session, self.wire, self.context).await;
+        let farewell = match (reason, why) {
+            (CloseReason::Done, DrainWhy::Shutdown) => CloseReason::Restart,
+            (reason, _) => reason,
+        };
+        (session.close(farewell), farewell.into())
+    }
+}
+
+// Asks the row for what is left and waits until all of it is out.
+async fn drained(session: &Session<Draining>, wire: &mut Wire, context: &mut Context) -> CloseReason {
+    let lease = session.lease();
+    let late = sleep_until(session.until().into());
+    tokio::pin!(late);
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            biased;
+            over = &mut wire.over => return over.unwrap_or(CloseReason::PeerGone),
+            () = lease.credits().take(MIN_CHARGE), if !asked => {
+                asked = true;
+                if lease.control(Control::End).is_err() {
+                    return CloseReason::EngineFailed;
+                }
+            }
+            Some(inbound) = wire.inbox.recv() => if let Inbound::Ended(farewell) = inbound {
+                return farewell.reason;
+            },
+            Ok(()) = context.lifecycle.changed() => {
+                if *context.lifecycle.borrow() == Lifecycle::Failed {
+                    return CloseReason::EngineFailed;
+                }
+            }
+            () = &mut late => return match session.why() {
+                DrainWhy::EndOfStream => CloseReason::Stalled,
+                DrainWhy::Shutdown => CloseReason::Restart,
+            },
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The session's end of a connection: messages in, and a few things to say besides words. A socket or a posted file is at
+//! the other end; the session cannot tell.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Limits;
+use crate::pipeline::links;
+use crate::pipeline::words::outbox::{OutboxRx, OutboxTx};
+use crate::protocol::Form;
+use crate::protocol::client::ClientMsg;
+use crate::protocol::close::CloseReason;
+use crate::protocol::server::ServerMsg;
+
+/// What comes from the client's side.
+#[derive(Debug)]
+pub enum Inbound {
+    Message(ClientMsg),
+    /// Nothing more comes, and why; the text tells the client what it did.
+    Ended(Farewell),
+}
+
+/// The last word to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    pub reason: CloseReason,
+    /// More exact than the table, where there is more to say.
+    pub text: Option<String>,
+}
+
+impl From<CloseReason> for Farewell {
+    fn from(reason: CloseReason) -> Self {
+        Self { reason, text: None }
+    }
+}
+
+impl Farewell {
+    /// What the close frame says.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.text.as_deref().unwrap_or(self.reason.row().text)
+    }
+}
+
+/// Said besides words, by the session or for the WebSocket's sake.
+#[derive(Debug)]
+pub enum Aside {
+    Message(ServerMsg),
+    Pong(bytes::Bytes),
+}
+
+/// When the peer last gave a sign of life.
+#[derive(Debug)]
+pub struct LastSeen {
+    base: Instant,
+    millis: AtomicU64,
+}
+
+impl Default for LastSeen {
+    fn default() -> Self {
+        Self {
+            base: Instant::now(),
+            millis: AtomicU64::new(0),
+        }
+    }
+}
+
+impl LastSeen {
+    /// Now.
+    pub fn touch(&self) {
+        let millis = u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.millis.store(millis, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.base + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+    }
+}
+
+/// What a session holds of its connection.
+pub struct Wire {
+    pub form: Form,
+    pub inbox: mpsc::Receiver<Inbound>,
+    /// Fires when the other end of `inbox` is gone, while nobody takes from it.
+    pub gone: oneshot::Receiver<()>,
+    pub aside: mpsc::Sender<Aside>,
+    /// Fires when the outbox is over, and why.
+    pub over: oneshot::Receiver<CloseReason>,
+    /// Ends the connection.
+    pub close: oneshot::Sender<Farewell>,
+    pub seen: Arc<LastSeen>,
+}
+
+/// The connection's ends of the same.
+pub struct Reading {
+    pub inbox: mpsc::Sender<Inbound>,
+    pub aside: mpsc::Sender<Aside>,
+    pub seen: Arc<LastSeen>,
+    /// Dropped with the rest.
+    pub gone: oneshot::Sender<()>,
+}
+
+pub struct Writing {
+    pub outbox: OutboxRx,
+    pub aside: mpsc::Receiver<Aside>,
+    pub over: oneshot::Sender<CloseReason>,
+    pub close: oneshot::Receiver<Farewell>,
+}
+
+/// A wire with its ends: for the session, for the words stage, for who reads the client and for who writes to it.
+#[must_use]
+pub fn wire(form: Form, limits: &Limits) -> (Wire, OutboxTx, Reading, Writing) {
+    let (inbox_tx, inbox) = links::inbox(limits.inbox_messages);
+    let (aside, aside_rx) = links::aside();
+    let (outbox, outbox_rx) = links::outbox(limits.outbox_messages);
+    let (gone_tx, gone) = oneshot::channel();
+    let (over_tx, over) = oneshot::channel();
+    let (close, close_rx) = oneshot::channel();
+    let seen = Arc::new(LastSeen::default());
+    let reading = Reading {
+        inbox: inbox_tx,
+        aside: aside.clone(),
+        seen: Arc::clone(&seen),
+        gone: gone_tx,
+    };
+    let writing = Writing {
+        outbox: outbox_rx,
+        aside: aside_rx,
+        over: over_tx,
+        close: close_rx,
+    };
+    (
+        Wire {
+            form,
+            inbox,
+            gone,
+            aside,
+            over,
+            close,
+            seen,
+        },
+        outbox,
+        reading,
+        writing,
+    )
+}
