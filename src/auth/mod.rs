@@ -1,45 +1,43 @@
-//! Who a client is.
+//! Who is who, from the credential alone: API keys, Better Auth's tokens and cookies, and tickets. No call to anyone
+//! stands between a request and its verdict.
+//!
+//! A [`Principal`] is made only here. Rules and their reasons: docs/authentication.md.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+mod api_keys;
+mod bound;
+mod claims;
+mod config;
+mod cookie;
+mod guard;
+mod identity;
+pub mod inspect;
+mod jwks;
+mod jwt;
+pub mod key_file;
+mod key_source;
+mod leases;
+mod methods;
+pub mod mint;
+mod origin;
+mod policy;
+mod presented;
+mod reason;
+mod refusal;
+mod secrets;
+mod throttle;
+mod tickets;
 
-use axum::http::StatusCode;
-use axum::http::request::Parts;
-
-/// A client that may use the server.
-#[derive(Clone, Debug)]
-pub struct Principal {
-    pub subject: Arc<str>,
-    pub limits: PrincipalLimits,
-    pub expires_at: Option<i64>,
-    pub subprotocol: Option<&'static str>,
-    _private: (),
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct PrincipalLimits {
-    pub max_sessions: Option<u32>,
-}
-
-pub struct Refusal;
-
-impl Refusal {
-    pub fn status(&self) -> StatusCode {
-        StatusCode::UNAUTHORIZED
-    }
-}
-
-#[derive(Default)]
-pub struct Guard;
-
-impl Guard {
-    pub async fn check(&self, _parts: &Parts, _peer: SocketAddr, _now: i64) -> Result<Principal, Refusal> {
-        Ok(Principal {
-            subject: "anonymous".into(),
-            limits: PrincipalLimits::default(),
-            expires_at: None,
-            subprotocol: None,
-            _private: (),
-        })
-    }
-}
+pub use config::{AuthConfig, BetterAuthConfig, OnExpiry, UserLimits};
+pub use cookie::{CookieNames, SessionCookies, session_cookies};
+pub use guard::{AuthConfigError, Guard};
+pub use identity::{Method, Principal, PrincipalLimits, Scope};
+pub use jwks::{KeySet, KeySetError};
+pub use key_source::{KeySource, KeySourceError};
+pub use leases::{Lease, Ledger};
+pub use origin::{OriginError, Origins};
+pub use policy::Access;
+pub use presented::{Credential, KEY_HEADER, Presented, SUBPROTOCOL, auth_id};
+pub use reason::Reason;
+pub use refusal::Refusal;
+pub use secrets::{SecretError, Secrets, Weakness, parse_list};
+pub use tickets::{TICKET_LIFE_S, Ticket};

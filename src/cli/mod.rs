@@ -2,7 +2,9 @@
 
 pub mod configs;
 pub mod demo;
+pub mod keys;
 mod live;
+pub mod token;
 pub mod transcribe;
 pub mod validate;
 pub mod worker;
@@ -27,6 +29,8 @@ pub enum Command {
     Configs(configs::Args),
     Transcribe(transcribe::Args),
     Demo(demo::Args),
+    Keys(keys::Args),
+    Token(token::Args),
 }
 
 impl Command {
@@ -41,6 +45,8 @@ impl Command {
             Self::Configs(args) => configs::run(args),
             Self::Transcribe(args) => transcribe::run(args),
             Self::Demo(args) => demo::run(args),
+            Self::Keys(args) => keys::run(args),
+            Self::Token(args) => token::run(args),
         }
     }
 }

@@ -1,0 +1,92 @@
+//! Who a credential turned out to belong to, and what they may do.
+
+use std::sync::Arc;
+
+use super::reason::Reason;
+
+/// How a client proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    Anonymous,
+    ApiKey,
+    /// A token signed with the secret shared with the auth server.
+    JwtSecret,
+    /// A token signed with a key of the auth server's key set.
+    JwtKeySet,
+    Cookie,
+    Ticket,
+}
+
+impl Method {
+    /// Name in metrics and in `token inspect`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::ApiKey => "api_key",
+            Self::JwtSecret => "jwt_secret",
+            Self::JwtKeySet => "jwt_jwks",
+            Self::Cookie => "cookie",
+            Self::Ticket => "ticket",
+        }
+    }
+}
+
+/// What a principal may do. People signed in through the auth server may listen; a key has the scopes it was made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Send audio, get words.
+    Listen,
+    /// See and change the server's state.
+    Admin,
+}
+
+/// How much a principal may use. `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrincipalLimits {
+    pub max_sessions: Option<u32>,
+    /// Connection minutes in a UTC day.
+    pub minutes_per_day: Option<u32>,
+}
+
+/// A client that may use the server. Only this module makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// `user:<id>`, `key:<name>` or `anonymous`: what limits are counted by.
+    pub subject: Arc<str>,
+    pub method: Method,
+    pub scopes: Arc<[Scope]>,
+    pub limits: PrincipalLimits,
+    /// When the session must end, in Unix seconds.
+    pub expires_at: Option<i64>,
+    /// The auth server's session, if the credential named one.
+    pub session: Option<Arc<str>>,
+    /// The WebSocket subprotocol to select: the client offered it beside its token.
+    pub subprotocol: Option<&'static str>,
+    _private: (),
+}
+
+impl Principal {
+    pub(super) fn new(subject: Arc<str>, method: Method, scopes: Arc<[Scope]>) -> Self {
+        Self {
+            subject,
+            method,
+            scopes,
+            limits: PrincipalLimits::default(),
+            expires_at: None,
+            session: None,
+            subprotocol: None,
+            _private: (),
+        }
+    }
+
+    /// Whoever comes to a server without credentials.
+    pub(super) fn anonymous() -> Self {
+        Self::new("anonymous".into(), Method::Anonymous, Arc::new([Scope::Listen]))
+    }
+
+    /// Refuses a principal without `scope`; an administrator has every scope.
+    pub(super) fn may(&self, scope: Scope) -> Result<(), Reason> {
+        if self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) { Ok(()) } else { Err(Reason::MissingScope) }
+    }
+}

@@ -1,0 +1,147 @@
+//! The ways to prove who one is, in the order they are tried. A new way is one more `Authenticator` here and one line in
+//! `Guard::from_config`.
+
+use std::sync::Arc;
+
+use super::api_keys::ApiKeys;
+use super::bound;
+use super::claims::Identity;
+use super::config::{OnExpiry, UserLimits};
+use super::cookie::{CookieNames, session_cookies};
+use super::identity::{Method, Principal, PrincipalLimits, Scope};
+use super::jwt::{Carrier, Verifier};
+use super::key_source::KeySource;
+use super::presented::Presented;
+use super::reason::Reason;
+use super::secrets::Secrets;
+use super::tickets::{self, Tickets};
+
+/// What a request shows beside its credentials.
+pub(super) struct Attempt<'a> {
+    pub presented: &'a Presented,
+    /// Unix seconds.
+    pub now: i64,
+    /// The address failed too often: what can be guessed is not looked at.
+    pub throttled: bool,
+}
+
+/// One way to prove who one is.
+pub(super) trait Authenticator: Send + Sync {
+    /// The verdict on this kind of credential, or `None` if the request shows none of this kind.
+    fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>>;
+}
+
+impl Authenticator for ApiKeys {
+    fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>> {
+        let Presented { key, auth_id, .. } = attempt.presented;
+        let candidate = key.as_ref().or(auth_id.as_ref())?;
+        let verdict = match self.find(candidate.expose(), attempt.now) {
+            Ok(found) if found.guessable && attempt.throttled => Err(Reason::Throttled),
+            Ok(found) => Ok(found.principal),
+            // `auth_id` may still be a ticket or a token; the header shadows it.
+            Err(Reason::WrongKey) if key.is_none() => return None,
+            Err(reason) => Err(reason),
+        };
+        Some(verdict.map_err(|reason| (reason, Method::ApiKey)))
+    }
+}
+
+/// Tickets, wherever a token may stand.
+pub(super) struct TicketAuth(pub Arc<Tickets>);
+
+impl Authenticator for TicketAuth {
+    fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>> {
+        let id = attempt.presented.token()?.expose();
+        tickets::is_ticket(id).then(|| self.0.redeem(id, attempt.now).map_err(|reason| (reason, Method::Ticket)))
+    }
+}
+
+/// Everything needed to judge Better Auth's tokens and cookies.
+pub(super) struct BetterAuth {
+    pub verifier: Verifier,
+    pub secrets: Secrets,
+    pub keys: Option<Arc<KeySource>>,
+    pub names: CookieNames,
+    pub bind_session_token: bool,
+    pub max_token_bytes: usize,
+    pub on_expiry: OnExpiry,
+    pub max_session_s: u32,
+    pub limits: UserLimits,
+}
+
+impl BetterAuth {
+    /// Judges a token that came in `carrier`.
+    fn verify(&self, token: &str, carrier: Carrier, now: i64) -> Result<(Identity, Method), (Reason, Method)> {
+        let set = self.keys.as_ref().map(|keys| keys.current());
+        let method = match carrier {
+            Carrier::Cookie => Method::Cookie,
+            Carrier::Explicit if self.verifier.has_secret() => Method::JwtSecret,
+            Carrier::Explicit => Method::JwtKeySet,
+        };
+        match self.verifier.verify(token, carrier, set.as_ref().and_then(|s| s.as_deref()), now) {
+            // Before the first fetch any key is unknown.
+            Err(Reason::AlgNotAllowed) if matches!(set, Some(None)) => Err((Reason::KeysUnavailable, method)),
+            verdict => verdict.map_err(|reason| (reason, method)),
+        }
+    }
+
+    /// Judges a token that the client chose to send.
+    pub(super) fn verify_token(&self, token: &str, now: i64) -> Result<(Identity, Method), (Reason, Method)> {
+        self.verify(token, Carrier::Explicit, now)
+    }
+
+    /// Judges the session cookies, the bound one included.
+    pub(super) fn verify_cookies(&self, presented: &Presented, now: i64) -> Option<Result<(Identity, Method), (Reason, Method)>> {
+        let fields = presented.cookies.iter().map(|field| field.0.as_slice());
+        let refuse = |reason| (reason, Method::Cookie);
+        let cookies = match session_cookies(fields, &self.names, self.max_token_bytes) {
+            Ok(cookies) => cookies,
+            Err(reason) => return Some(Err(refuse(reason))),
+        };
+        let data = cookies.data?;
+        Some(self.verify(&data, Carrier::Cookie, now).and_then(|(identity, method)| {
+            if self.bind_session_token {
+                bound::check(cookies.token.as_deref(), identity.session_token.as_deref(), &self.secrets).map_err(refuse)?;
+            }
+            Ok((identity, method))
+        }))
+    }
+
+    fn principal(&self, identity: Identity, method: Method, now: i64) -> Principal {
+        let mut principal = Principal::new(format!("user:{}", identity.user_id).into(), method, Arc::new([Scope::Listen]));
+        let ends = match self.on_expiry {
+            OnExpiry::Token => Some(identity.exp),
+            OnExpiry::Session => identity.session_ends,
+        };
+        let cap = now + i64::from(self.max_session_s);
+        principal.expires_at = Some(ends.map_or(cap, |end| end.min(cap)));
+        principal.session = identity.session_id.map(Into::into);
+        principal.limits =
+            PrincipalLimits { max_sessions: self.limits.max_sessions, minutes_per_day: self.limits.minutes_per_day };
+        principal
+    }
+}
+
+/// Signed tokens in `auth_id`, `Authorization: Bearer` or the subprotocol.
+pub(super) struct TokenAuth(pub Arc<BetterAuth>);
+
+impl Authenticator for TokenAuth {
+    fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>> {
+        let token = attempt.presented.token()?.expose();
+        let verdict = self.0.verify_token(token, attempt.now);
+        Some(verdict.map(|(identity, method)| self.0.principal(identity, method, attempt.now)))
+    }
+}
+
+/// The session cookie, only where the client chose no other credential.
+pub(super) struct CookieAuth(pub Arc<BetterAuth>);
+
+impl Authenticator for CookieAuth {
+    fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>> {
+        if attempt.presented.is_explicit() {
+            return None;
+        }
+        let verdict = self.0.verify_cookies(attempt.presented, attempt.now)?;
+        Some(verdict.map(|(identity, method)| self.0.principal(identity, method, attempt.now)))
+    }
+}

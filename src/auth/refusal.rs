@@ -1,0 +1,66 @@
+//! What a refused client is told: that it was refused, and never by which check.
+
+use axum::Json;
+use axum::http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::identity::Method;
+use super::reason::Reason;
+
+/// A refusal. `reason` is for logs and metrics only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: Reason,
+    /// The kind of credential that failed.
+    pub method: Method,
+    /// When to come again, in seconds.
+    pub retry_after_s: Option<u32>,
+}
+
+impl Refusal {
+    pub(super) fn new(reason: Reason, method: Method) -> Self {
+        Self { reason, method, retry_after_s: None }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        match self.reason {
+            Reason::UserBanned | Reason::EmailNotVerified | Reason::OriginNotAllowed | Reason::MissingScope => StatusCode::FORBIDDEN,
+            Reason::Throttled | Reason::QuotaUsed => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    /// For clients that asked to be told by a close after the upgrade.
+    pub fn close_code(&self) -> u16 {
+        match self.status() {
+            StatusCode::FORBIDDEN => 4403,
+            StatusCode::TOO_MANY_REQUESTS => 1013,
+            _ => 4401,
+        }
+    }
+
+    /// The one text for all refusals of a status.
+    pub fn message(&self) -> &'static str {
+        match self.status() {
+            StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::TOO_MANY_REQUESTS => "too many requests",
+            _ => "unauthorized",
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), Json(serde_json::json!({ "error": self.message() }))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
