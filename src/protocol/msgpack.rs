@@ -90,12 +90,12 @@ fn skip(bytes: &[u8]) -> Result<&[u8], Malformed> {
     while values > 0 {
         values -= 1;
         let marker = read_marker(&mut rest).map_err(|_| CUT)?;
-        let mut length = |size: usize| {
+        let mut length = |size: usize| -> Result<u64, Malformed> {
             let (bytes, tail) = rest.split_at_checked(size).ok_or(CUT)?;
             rest = tail;
             Ok(bytes
                 .iter()
-                .fold(0, |length: u64, byte| length << 8 | u64::from(*byte)))
+                .fold(0, |length, byte| length << 8 | u64::from(*byte)))
         };
         let (bytes, inner) = match marker {
             Marker::Null | Marker::Reserved | Marker::True | Marker::False => (0, 0),
