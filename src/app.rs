@@ -1,6 +1,6 @@
 //! Wiring: configuration -> models -> pipelines -> server, and the life of the process from start to exit code.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -44,6 +44,11 @@ pub struct LoadedModule {
 pub enum AppError {
     #[error("module {name}: {source}")]
     Pipeline { name: String, source: PipelineError },
+    #[error(
+        "no credentials are configured, so everybody on the network could use the server at {0}; set MOSHI_API_KEY, \
+         authorized_ids or [auth], or listen on 127.0.0.1"
+    )]
+    Open(IpAddr),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
 }
@@ -74,6 +79,9 @@ impl App {
     /// # Errors
     /// An address cannot be bound, a thread cannot be started, or a model cannot be fed.
     pub async fn start(config: &Config, guard: Guard, modules: Vec<LoadedModule>) -> Result<Self, AppError> {
+        if guard.is_open() && !config.server.addr.is_loopback() {
+            return Err(AppError::Open(config.server.addr));
+        }
         let limits = Arc::new(config.limits.clone());
         let (lifecycle, watching) = lifecycle();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -14,3 +14,4 @@ pub mod pipeline;
 pub mod protocol;
 pub mod session;
 pub mod shutdown;
+pub mod telemetry;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, LoadedModule, Outcome};
-use crate::auth::Guard;
+use crate::auth::{AuthConfig, Guard};
 use crate::config::{Config, ModuleConfig, Warning};
 use crate::hub::{Hub, Source};
 use crate::model::device::Device;
@@ -61,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     config.server.port = args.port.unwrap_or(config.server.port);
     start_logs(&args)?;
     report(&warnings);
-    let guard = Guard::default();
+    let guard = guard(&config)?;
     let modules = load(&config, &args)?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -95,6 +95,13 @@ fn report(warnings: &[Warning]) {
     for warning in warnings {
         tracing::warn!("configuration{warning}");
     }
+}
+
+/// The guard that the configuration and the environment ask for.
+fn guard(config: &Config) -> anyhow::Result<Guard> {
+    let auth: AuthConfig = config.auth.clone().try_into().context("[auth]")?;
+    let env = |name: &str| std::env::var(name).ok();
+    Ok(Guard::from_config(&auth, &config.authorized_ids, &config.server.allowed_origins, env)?)
 }
 
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {

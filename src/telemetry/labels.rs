@@ -1,0 +1,319 @@
+//! The closed sets of values metric labels may take.
+//!
+//! A label value is always a variant of an enum, so the number of series is fixed when the process starts. Session ids,
+//! users and addresses belong in log fields, never here.
+
+use std::borrow::Cow;
+
+use crate::protocol::close::{CloseReason, TABLE};
+use crate::session::stage::{EDGES, Stage};
+
+/// One `key="value"` pair.
+pub type Pair = (&'static str, Cow<'static, str>);
+
+/// A closed set of label values, or a product of several sets.
+pub trait Labels: Copy + 'static {
+    /// How many values there are.
+    const COUNT: usize;
+    /// Position of this value in [`Labels::all`].
+    fn index(self) -> usize;
+    /// The pairs of every value there is.
+    fn all() -> Vec<Vec<Pair>>;
+}
+
+impl<A: Labels, B: Labels> Labels for (A, B) {
+    const COUNT: usize = A::COUNT * B::COUNT;
+
+    fn index(self) -> usize {
+        self.0.index() * B::COUNT + self.1.index()
+    }
+
+    fn all() -> Vec<Vec<Pair>> {
+        let second = B::all();
+        A::all()
+            .into_iter()
+            .flat_map(|a| second.iter().map(move |b| [a.clone(), b.clone()].concat()))
+            .collect()
+    }
+}
+
+/// An enum whose variants are the values of one label.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident, $key:literal, { $($(#[$vdoc:meta])* $variant:ident = $value:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every value, in the order of the enum.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The value of the label.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $value),+ }
+            }
+        }
+
+        impl Labels for $name {
+            const COUNT: usize = Self::ALL.len();
+
+            fn index(self) -> usize {
+                self as usize
+            }
+
+            fn all() -> Vec<Vec<Pair>> {
+                Self::ALL.iter().map(|v| vec![($key, Cow::Borrowed(v.label()))]).collect()
+            }
+        }
+    };
+}
+
+label! {
+    /// What a request offered as its credential.
+    Method, "method", {
+        /// Nothing was offered, or nothing is asked for.
+        Anonymous = "anonymous",
+        ApiKey = "api_key",
+        /// A token signed with a shared secret.
+        JwtSecret = "jwt_secret",
+        /// A token signed with a key of a key set.
+        JwtKeySet = "jwt_jwks",
+        Cookie = "cookie",
+        Ticket = "ticket",
+    }
+}
+
+label! {
+    /// Why a credential was turned down.
+    Denial, "reason", {
+        Missing = "missing",
+        Malformed = "malformed",
+        /// A form of token that cannot be checked here, such as an opaque session token.
+        Unsupported = "unsupported",
+        /// No such API key or ticket.
+        Unknown = "unknown",
+        UnknownKeyId = "unknown_kid",
+        Algorithm = "algorithm",
+        Signature = "signature",
+        Expired = "expired",
+        NotYetValid = "not_yet_valid",
+        Audience = "audience",
+        Issuer = "issuer",
+        /// A claim is absent or contradicts another.
+        Claims = "claims",
+        Revoked = "revoked",
+        Scope = "scope",
+        Origin = "origin",
+        /// Too many failed attempts from one address.
+        Throttled = "throttled",
+        /// The user's sessions or minutes are used up.
+        Quota = "quota",
+        /// The key set could not be had.
+        KeysUnavailable = "keys_unavailable",
+    }
+}
+
+/// Outcome of one check of a credential; gives the labels `outcome` and `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allowed,
+    Denied(Denial),
+}
+
+impl Labels for Verdict {
+    const COUNT: usize = 1 + Denial::COUNT;
+
+    fn index(self) -> usize {
+        match self {
+            Self::Allowed => 0,
+            Self::Denied(denial) => 1 + denial.index(),
+        }
+    }
+
+    fn all() -> Vec<Vec<Pair>> {
+        let pair = |outcome: &'static str, reason: &'static str| {
+            vec![("outcome", outcome.into()), ("reason", reason.into())]
+        };
+        let denied = Denial::ALL.iter().map(|d| pair("denied", d.label()));
+        std::iter::once(pair("allowed", "ok")).chain(denied).collect()
+    }
+}
+
+label! {
+    /// Whether something that can fail did.
+    Outcome, "outcome", { Ok = "ok", Error = "error" }
+}
+
+label! {
+    /// How audio comes in.
+    Kind, "kind", {
+        /// A WebSocket.
+        Live = "live",
+        /// A posted file.
+        File = "file",
+    }
+}
+
+label! {
+    /// Why a newcomer got no row.
+    Refused, "reason", {
+        /// All rows and the queue are taken.
+        Full = "full",
+        /// A row did not come free in time.
+        QueueTimeout = "queue_timeout",
+        /// The user has as many sessions, or has used as many minutes, as the credential allows.
+        UserLimit = "user_limit",
+        /// As many open connections, or handshakes, as there may be.
+        Connections = "connections",
+        /// The server is stopping.
+        Draining = "draining",
+        /// The model is not loaded, or has failed.
+        Unhealthy = "unhealthy",
+    }
+}
+
+label! {
+    /// Part of a step.
+    StepStage, "stage", {
+        /// Audio to codes.
+        Mimi = "mimi",
+        /// Codes to text tokens.
+        Lm = "lm",
+        /// Everything around the model.
+        Host = "host",
+        Total = "total",
+    }
+}
+
+label! {
+    /// Why an engine stopped.
+    EngineFault, "reason", {
+        /// The model returned an error.
+        Step = "step",
+        /// A step did not come back.
+        Hung = "hung",
+        Panic = "panic",
+    }
+}
+
+label! {
+    /// Form in which audio was sent.
+    Codec, "codec", { F32 = "f32", Pcm16 = "pcm16", Opus = "opus", File = "file" }
+}
+
+label! {
+    /// Why audio never reached the model.
+    Dropped, "reason", {
+        /// The session ended with audio under way.
+        SessionEnded = "session_ended",
+        /// It could not be decoded.
+        Undecodable = "undecodable",
+    }
+}
+
+label! {
+    /// What a flush answers.
+    FlushKind, "kind", { Flush = "flush", Marker = "marker", End = "end" }
+}
+
+label! {
+    /// The queues between a socket and its words, in the order audio passes them.
+    LinkName, "link", {
+        Connections = "connections",
+        Admission = "admission",
+        Inbox = "inbox",
+        Credits = "credits",
+        Ingress = "ingress",
+        Frames = "frames",
+        Ring = "ring",
+        Steps = "steps",
+        Outbox = "outbox",
+    }
+}
+
+impl Labels for Stage {
+    const COUNT: usize = Self::ALL.len();
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn all() -> Vec<Vec<Pair>> {
+        Self::ALL.iter().map(|stage| vec![("stage", stage.label().into())]).collect()
+    }
+}
+
+/// One of [`EDGES`]; gives the labels `from` and `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge(usize);
+
+impl Edge {
+    /// The edge between two stages, if there is one.
+    #[must_use]
+    pub fn between(from: Stage, to: Stage) -> Option<Self> {
+        EDGES.iter().position(|edge| *edge == (from, to)).map(Self)
+    }
+}
+
+impl Labels for Edge {
+    const COUNT: usize = EDGES.len();
+
+    fn index(self) -> usize {
+        self.0
+    }
+
+    fn all() -> Vec<Vec<Pair>> {
+        let pairs = |(from, to): &(Stage, Stage)| vec![("from", from.label().into()), ("to", to.label().into())];
+        EDGES.iter().map(pairs).collect()
+    }
+}
+
+/// Gives the labels `reason` and `code`.
+impl Labels for CloseReason {
+    const COUNT: usize = TABLE.len();
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn all() -> Vec<Vec<Pair>> {
+        let pairs = |row: &crate::protocol::close::CloseRow| {
+            vec![("reason", row.label.into()), ("code", row.code.to_string().into())]
+        };
+        TABLE.iter().map(pairs).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::links::LINKS;
+
+    #[test]
+    fn every_link_of_the_pipeline_has_its_label() {
+        let labels: Vec<&str> = LinkName::ALL.iter().map(|link| link.label()).collect();
+        let links: Vec<&str> = LINKS.iter().map(|link| link.name).collect();
+        assert_eq!(labels, links);
+    }
+
+    #[test]
+    fn the_index_of_a_product_finds_its_own_pairs() {
+        let all = <(Method, Verdict)>::all();
+        let denied = (Method::Cookie, Verdict::Denied(Denial::Expired));
+        let expected: Vec<Pair> = vec![
+            ("method", "cookie".into()),
+            ("outcome", "denied".into()),
+            ("reason", "expired".into()),
+        ];
+        assert_eq!(all[denied.index()], expected);
+        assert_eq!(all.len(), <(Method, Verdict)>::COUNT);
+    }
+
+    #[test]
+    fn label_values_of_one_set_differ() {
+        for denial in Denial::ALL {
+            assert_eq!(Denial::ALL.iter().filter(|d| d.label() == denial.label()).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Seeing the server run: metrics, health, logs.
+//!
+//! [`metrics::Meters`] is made first and handed to whoever has something to count. Everything else hangs off it: [`health`]
+//! publishes the server's state, [`upkeep`] measures what nobody reports, [`logs`] counts panics.
+
+pub mod capacity;
+mod exposition;
+mod gpu;
+pub mod health;
+mod instrument;
+pub mod labels;
+pub mod legacy;
+pub mod logs;
+pub mod metrics;
+mod process;
+pub mod upkeep;
+
+pub use exposition::CONTENT_TYPE;
+pub use health::{Health, State};
+pub use instrument::{Metric, MetricKind, SecondsCounter, Unit};
+pub use metrics::Meters;
