@@ -1,6 +1,7 @@
 //! Signing tokens of any form, and asking the guard about requests.
 #![allow(dead_code)]
 
+
 use axum::http::Request;
 use axum::http::request::Parts;
 use base64::Engine;
