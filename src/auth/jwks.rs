@@ -1,6 +1,6 @@
 //! The auth server's public keys: each pinned to one algorithm.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
@@ -40,16 +40,9 @@ impl KeySet {
     /// Reads a JSON Web Key Set (RFC 7517). Keys of other kinds, symmetric ones above all, are left out.
     pub fn parse(text: &str) -> Result<Self, KeySetError> {
         let set: Value = serde_json::from_str(text).map_err(|_| KeySetError::Form)?;
-        let keys = set
-            .get("keys")
-            .and_then(Value::as_array)
-            .ok_or(KeySetError::Form)?;
+        let keys = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::Form)?;
         let keys: Vec<PublicKey> = keys.iter().take(MAX_KEYS).filter_map(public_key).collect();
-        if keys.is_empty() {
-            Err(KeySetError::Empty)
-        } else {
-            Ok(Self(keys))
-        }
+        if keys.is_empty() { Err(KeySetError::Empty) } else { Ok(Self(keys)) }
     }
 
     pub(super) fn find(&self, kid: &str) -> Option<&PublicKey> {
@@ -71,23 +64,15 @@ fn public_key(value: &Value) -> Option<PublicKey> {
     if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
         return None;
     }
-    let algorithm = match &jwk.algorithm {
-        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+    let (algorithm, name) = match &jwk.algorithm {
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => (Algorithm::EdDSA, KeyAlgorithm::EdDSA),
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => (Algorithm::ES256, KeyAlgorithm::ES256),
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
         _ => return None,
     };
     // A key that names its algorithm means no other.
-    if jwk
-        .common
-        .key_algorithm
-        .is_some_and(|named| named.to_string() != format!("{algorithm:?}"))
-    {
+    if jwk.common.key_algorithm.is_some_and(|named| named != name) {
         return None;
     }
-    Some(PublicKey {
-        kid: jwk.common.key_id.clone()?,
-        algorithm,
-        key: DecodingKey::from_jwk(&jwk).ok()?,
-    })
+    Some(PublicKey { kid: jwk.common.key_id.clone()?, algorithm, key: DecodingKey::from_jwk(&jwk).ok()? })
 }
