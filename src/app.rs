@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 
 use crate::auth::Guard;
@@ -20,6 +21,8 @@ use crate::session::admission::Admission;
 use crate::session::registry::Registry;
 use crate::session::task::Context;
 use crate::shutdown::{Lifecycle, lifecycle};
+use crate::telemetry::labels::EngineFault;
+use crate::telemetry::{self, Meters};
 
 /// After a signal to stop: time for load balancers to see that the server is not ready any more.
 const NOTICE: Duration = Duration::from_secs(1);
@@ -65,6 +68,8 @@ pub struct App {
     lifecycle: watch::Sender<Lifecycle>,
     threads: Vec<JoinHandle<()>>,
     hearts: Vec<Arc<Heart>>,
+    /// Ends with the app.
+    _upkeep: AbortOnDropHandle<()>,
     ends: mpsc::Receiver<StageEnd>,
 }
 
@@ -73,9 +78,16 @@ impl App {
     ///
     /// # Errors
     /// An address cannot be bound, a thread cannot be started, or a model cannot be fed.
-    pub async fn start(config: &Config, guard: Guard, modules: Vec<LoadedModule>) -> Result<Self, AppError> {
+    pub async fn start(
+        config: &Config,
+        guard: Guard,
+        modules: Vec<LoadedModule>,
+        meters: Meters,
+    ) -> Result<Self, AppError> {
         let limits = Arc::new(config.limits.clone());
         let (lifecycle, watching) = lifecycle();
+        tokio::spawn(telemetry::health::follow(meters.clone(), watching.clone()));
+        let upkeep = tokio::spawn(telemetry::upkeep::run(meters.clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let options = PipelineOptions {
             frames_ahead: limits.frames_ahead(Duration::from_millis(80)),
@@ -86,6 +98,7 @@ impl App {
         let (ends_tx, ends) = links::ends(modules.len() * (options.shards + 2));
         let (mut threads, mut hearts, mut served) = (Vec::new(), Vec::new(), Vec::new());
         for module in modules {
+            let engine = meters.engine(&module.name);
             let (rows, wiring) = pipeline::wire(module.model.spec().rows, options);
             let admission = Arc::new(Admission::new(rows, limits.queue_len));
             let row_free = {
@@ -93,11 +106,11 @@ impl App {
                 Box::new(move |key| admission.row_free(key))
             };
             let pipeline = wiring
-                .start(&module.name, module.model, module.text, row_free, &ends_tx)
+                .start(&module.name, module.model, module.text, row_free, &ends_tx, (&meters, &engine))
                 .map_err(|source| AppError::Pipeline { name: module.name.clone(), source })?;
             threads.extend(pipeline.threads);
             hearts.push(pipeline.heart);
-            served.push(Arc::new(Module { path: module.path, admission, info: module.info }));
+            served.push(Arc::new(Module { path: module.path, admission, info: module.info, meters: engine }));
         }
         let listener = bind(SocketAddr::new(config.server.addr, config.server.port)).await?;
         let admin = match config.server.admin_addr {
@@ -108,8 +121,8 @@ impl App {
             modules: served,
             guard,
             server: config.server.clone(),
-            registry: Arc::new(Registry::default()),
-            context: Context { limits: Arc::clone(&limits), lifecycle: watching.clone() },
+            registry: Arc::new(Registry::new(meters.clone())),
+            context: Context { limits: Arc::clone(&limits), lifecycle: watching.clone(), meters },
             files: Arc::new(Semaphore::new(limits.max_files)),
         });
         let app = Self {
@@ -117,6 +130,7 @@ impl App {
             admin_address: admin.as_ref().map(address_of).transpose()?,
             threads,
             hearts,
+            _upkeep: AbortOnDropHandle::new(upkeep),
             ends,
             lifecycle,
             shared,
@@ -138,7 +152,8 @@ impl App {
         let routes = [Some((listener, router)), admin.map(|l| (l, net::admin::router(&self.shared)))];
         for (listener, router) in routes.into_iter().flatten() {
             let (server, limits, watching) = (config.server.clone(), Arc::clone(limits), watching.clone());
-            tokio::spawn(listener::serve(listener, router, server, limits, watching));
+            let meters = self.shared.context.meters.clone();
+            tokio::spawn(listener::serve(listener, router, server, limits, watching, meters));
         }
     }
 
@@ -152,10 +167,12 @@ impl App {
                 () = &mut stop => break None,
                 Some(end) = self.ends.recv() => {
                     let why = end.failure.unwrap_or_else(|| "it ended".to_owned());
+                    self.count(EngineFault::Stage);
                     break Some(format!("{}: {why}", end.name));
                 }
                 _ = pulse.tick() => {
                     if self.hearts.iter().any(|heart| heart.busy_for() > step_timeout) {
+                        self.count(EngineFault::Hung);
                         break Some(format!("a model step takes longer than {} s", step_timeout.as_secs()));
                     }
                 }
@@ -165,6 +182,10 @@ impl App {
             None => self.stop().await,
             Some(failure) => self.fail(&failure).await,
         }
+    }
+
+    fn count(&self, fault: EngineFault) {
+        self.shared.modules.iter().for_each(|module| module.meters.faults.of(fault).increment(1));
     }
 
     async fn fail(self, failure: &str) -> Outcome {

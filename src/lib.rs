@@ -1,5 +1,6 @@
 //! Real-time speech server for delayed-streams models. Start at ARCHITECTURE.md.
 
+pub mod app;
 pub mod audio;
 pub mod auth;
 pub mod captions;
@@ -8,8 +9,9 @@ pub mod client;
 pub mod config;
 pub mod hub;
 pub mod model;
+pub mod net;
 pub mod pipeline;
 pub mod protocol;
 pub mod session;
-pub mod telemetry;
 pub mod shutdown;
+pub mod telemetry;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -21,6 +21,7 @@ use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::session::admission::Refused;
 use crate::session::state::{Connecting, Queued, Session};
+use crate::telemetry::labels::{self, Verdict};
 
 /// `GET` on a module's path.
 pub(super) async fn connect(
@@ -128,19 +129,24 @@ pub(super) fn admit(
     connecting: Session<Connecting>,
     principal: Principal,
 ) -> Result<Session<Queued>, Denied> {
+    let refused = &shared.context.meters.admission.refused;
     let most = principal.limits.max_sessions.or(shared.limits().max_sessions_per_user);
     let session = connecting
         .authenticated(principal, most)
-        .map_err(|(_, too_many)| Denied::TooMany(too_many))?;
+        .map_err(|(_, too_many)| {
+            refused.of(labels::Refused::UserLimit).increment(1);
+            Denied::TooMany(too_many)
+        })?;
     match module.admission.request() {
         Ok(ticket) => Ok(session.enqueue(ticket)),
-        Err(refused) => {
-            let reason = match refused {
-                Refused::Full => CloseReason::Full,
-                Refused::Stopping => CloseReason::GoingAway,
+        Err(why) => {
+            let (reason, label) = match why {
+                Refused::Full => (CloseReason::Full, labels::Refused::Full),
+                Refused::Stopping => (CloseReason::GoingAway, labels::Refused::Draining),
             };
+            refused.of(label).increment(1);
             drop(session.close(reason));
-            Err(Denied::NoRow(refused))
+            Err(Denied::NoRow(why))
         }
     }
 }
@@ -155,10 +161,15 @@ pub(super) fn peer(parts: &Parts) -> SocketAddr {
 pub(super) async fn check(shared: &Shared, parts: &Parts, peer: SocketAddr) -> Result<Principal, Refusal> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    shared
-        .guard
-        .check(parts, peer, now)
-        .await
-        .map_err(|refusal| Refusal::new(refusal.status(), "credentials are missing or not valid"))
+    let began = Instant::now();
+    let checked = shared.guard.check(parts, peer, now).await;
+    let (method, verdict) = match &checked {
+        Ok(principal) => (principal.method, Verdict::Allowed),
+        Err(refusal) => (refusal.method, Verdict::Denied(refusal.reason)),
+    };
+    let meters = &shared.context.meters.auth;
+    meters.check.of(method).record(began.elapsed().as_secs_f64());
+    meters.attempts.of((method, verdict)).increment(1);
+    checked.map_err(|refusal| Refusal::new(refusal.status(), "credentials are missing or not valid"))
 }
 
