@@ -1,6 +1,6 @@
 //! Wiring: configuration -> models -> pipelines -> server, and the life of the process from start to exit code.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -47,6 +47,11 @@ pub struct LoadedModule {
 pub enum AppError {
     #[error("module {name}: {source}")]
     Pipeline { name: String, source: PipelineError },
+    #[error(
+        "no credentials are configured, so everybody on the network could use the server at {0}; set MOSHI_API_KEY, \
+         authorized_ids or [auth], or listen on 127.0.0.1"
+    )]
+    Open(IpAddr),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
 }
@@ -84,6 +89,9 @@ impl App {
         modules: Vec<LoadedModule>,
         meters: Meters,
     ) -> Result<Self, AppError> {
+        if guard.is_open() && !config.server.addr.is_loopback() {
+            return Err(AppError::Open(config.server.addr));
+        }
         let limits = Arc::new(config.limits.clone());
         let (lifecycle, watching) = lifecycle();
         tokio::spawn(telemetry::health::follow(meters.clone(), watching.clone()));

@@ -71,7 +71,7 @@ fn public_key(value: &Value) -> Option<PublicKey> {
         _ => return None,
     };
     // A key that names its algorithm means no other.
-    if jwk.common.key_algorithm.is_some_and(|named| named.to_string().parse().ok() != Some(algorithm)) {
+    if jwk.common.key_algorithm.is_some_and(|named| named.to_string() != format!("{algorithm:?}")) {
         return None;
     }
     Some(PublicKey { kid: jwk.common.key_id.clone()?, algorithm, key: DecodingKey::from_jwk(&jwk).ok()? })

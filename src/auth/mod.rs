@@ -36,7 +36,7 @@ pub use key_source::{KeySource, KeySourceError};
 pub use leases::{Lease, Ledger};
 pub use origin::{OriginError, Origins};
 pub use policy::Access;
-pub use presented::{Credential, KEY_HEADER, Presented, SUBPROTOCOL, auth_id};
+pub use presented::{Credential, KEY_HEADER, Presented, SUBPROTOCOL, auth_id, selected_subprotocol};
 pub use reason::Reason;
 pub use refusal::Refusal;
 pub use secrets::{SecretError, Secrets, Weakness, parse_list};

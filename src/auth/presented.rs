@@ -186,7 +186,8 @@ mod tests {
         fn an_encoded_auth_id_comes_back(id in "[!-~]{1,40}") {
             let encoded: String = id.bytes().map(|b| format!("%{b:02X}")).collect();
             let found = auth_id(&format!("/x?auth_id={encoded}").parse().unwrap());
-            prop_assert_eq!(found.unwrap().expose(), id);
+            let found = found.unwrap();
+            prop_assert_eq!(found.expose(), id);
         }
     }
 }

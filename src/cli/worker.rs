@@ -63,9 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     config.server.port = args.port.unwrap_or(config.server.port);
     let _logs = start_logs(&config, &args)?;
     report(&warnings);
-    let auth: AuthConfig = config.auth.clone().try_into().context("[auth]")?;
-    let env = |name: &str| std::env::var(name).ok();
-    let guard = Guard::from_config(&auth, &config.authorized_ids, &config.server.allowed_origins, env)?;
+    let guard = guard(&config)?;
     let meters = Meters::new(config.telemetry.kyutai_metrics);
     telemetry::logs::count_panics(meters.clone());
     telemetry::publish_build(&meters);
@@ -104,6 +102,13 @@ fn report(warnings: &[Warning]) {
     for warning in warnings {
         tracing::warn!("configuration{warning}");
     }
+}
+
+/// The guard that the configuration and the environment ask for.
+fn guard(config: &Config) -> anyhow::Result<Guard> {
+    let auth: AuthConfig = config.auth.clone().try_into().context("[auth]")?;
+    let env = |name: &str| std::env::var(name).ok();
+    Ok(Guard::from_config(&auth, &config.authorized_ids, &config.server.allowed_origins, env)?)
 }
 
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {

@@ -17,7 +17,8 @@ use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::refusal::Refusal;
-use super::upgrade::{admit, check, peer};
+use super::credentials::{check, peer};
+use super::upgrade::admit;
 use super::{Module, Shared};
 use crate::audio::file::{FileDecoder, FileError};
 use crate::captions::{Format, Transcript};
@@ -42,27 +43,26 @@ pub(super) async fn transcribe(
     module: Arc<Module>,
     request: Request,
 ) -> Response {
-    serve(&shared, &module, request).await.unwrap_or_else(IntoResponse::into_response)
+    serve(&shared, &module, request).await.unwrap_or_else(|refusal| refusal)
 }
 
-async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Result<Response, Refusal> {
+async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Result<Response, Response> {
     let (parts, body) = request.into_parts();
-    let peer = peer(&parts);
-    let connecting = Session::<Connecting>::open(shared.registry.open(peer));
-    let principal = check(shared, &parts, peer).await?;
-    let answer = Answer::from_query(parts.uri.query().unwrap_or_default())?;
+    let connecting = Session::<Connecting>::open(shared.registry.open(peer(&parts)));
+    let principal = check(shared, &parts).await.map_err(IntoResponse::into_response)?;
+    let answer = Answer::from_query(parts.uri.query().unwrap_or_default()).map_err(IntoResponse::into_response)?;
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let limits = Arc::clone(shared.limits());
     if length.is_some_and(|length| length > limits.max_file_bytes) {
-        return Err(too_big(&limits));
+        return Err(too_big(&limits).into_response());
     }
     let permit = Arc::clone(&shared.files).try_acquire_owned();
     let permit = permit.map_err(|_| {
         shared.context.meters.admission.refused.of(Refused::Full).increment(1);
-        Refusal::busy("too many files are being transcribed")
+        Refusal::busy("too many files are being transcribed").into_response()
     })?;
-    let session = admit(shared, module, connecting, principal)?;
+    let session = admit(shared, module, connecting, principal).map_err(IntoResponse::into_response)?;
 
     let form = Form { extras: true, ..Form::default() };
     let (wire, outbox, reading, writing) = wire::wire(form, &limits);
@@ -72,7 +72,7 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     thread::Builder::new()
         .name("file".to_owned())
         .spawn(move || decoding.run(body_reader))
-        .map_err(|_| Refusal::busy("no thread to decode the file with"))?;
+        .map_err(|_| Refusal::busy("no thread to decode the file with").into_response())?;
     tokio::spawn(task::run(session, wire, outbox, shared.context.clone()));
     let (messages, farewell) = tokio::select! {
         heard = collect(writing) => heard,
@@ -81,8 +81,8 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     drop(gone);
     match farewell.reason {
         CloseReason::Done => Ok(answer.render(messages)),
-        CloseReason::TooBig if farewell.text.is_none() => Err(too_big(&limits)),
-        reason => Err(Refusal::new(status_of(reason), farewell.text())),
+        CloseReason::TooBig if farewell.text.is_none() => Err(too_big(&limits).into_response()),
+        reason => Err(Refusal::new(status_of(reason), farewell.text()).into_response()),
     }
 }
 

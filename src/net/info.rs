@@ -1,14 +1,16 @@
-//! Routes that tell about the server. Open to everybody, so they tell nothing that is secret.
+//! Routes that tell about the server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 
+use super::credentials::check;
 use super::{Module, Shared};
+use crate::auth::Refusal;
 use crate::shutdown::Lifecycle;
 
 /// What a module says of itself.
@@ -70,11 +72,14 @@ pub(super) async fn build_info() -> Json<BuildInfo> {
     })
 }
 
-/// One map a module, numbers as strings, as Kyutai's server writes them.
+/// One map a module, numbers as strings, as Kyutai's server writes them. For clients only: file names tell of the machine.
 pub(super) async fn modules_info(
     State(shared): State<Arc<Shared>>,
-) -> Json<Vec<BTreeMap<&'static str, String>>> {
-    Json(shared.modules.iter().map(|module| describe(module)).collect())
+    request: Request,
+) -> Result<Json<Vec<BTreeMap<&'static str, String>>>, Refusal> {
+    let (parts, _) = request.into_parts();
+    check(&shared, &parts).await?;
+    Ok(Json(shared.modules.iter().map(|module| describe(module)).collect()))
 }
 
 fn describe(module: &Module) -> BTreeMap<&'static str, String> {

@@ -1,10 +1,10 @@
 //! Sockets and HTTP. The only place that reads or writes a connection of a client; knows no rows and no tensors.
 
 pub mod admin;
+mod credentials;
 mod file;
 mod info;
 pub mod listener;
-mod origin;
 mod reader;
 mod refusal;
 mod socket;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tower_http::services::{ServeDir, ServeFile};
 
@@ -87,7 +87,8 @@ pub fn router(shared: &Arc<Shared>, static_dir: Option<&Path>) -> Router {
         .route("/readyz", get(info::readyz))
         .route("/api/build_info", get(info::build_info))
         .route("/api/modules_info", get(info::modules_info))
-        .route("/api/auth-check", get(upgrade::auth_check));
+        .route("/api/auth-check", get(credentials::check_only))
+        .route("/api/ws-ticket", post(credentials::ticket));
     for module in &shared.modules {
         let (socket, posted) = (Arc::clone(module), Arc::clone(module));
         let route = get(move |state, request| upgrade::connect(state, socket, request))
@@ -102,5 +103,6 @@ pub fn router(shared: &Arc<Shared>, static_dir: Option<&Path>) -> Router {
         let index = ServeFile::new(dir.join("index.html"));
         router = router.fallback_service(ServeDir::new(dir).fallback(index));
     }
-    router.with_state(Arc::clone(shared))
+    let cors = axum::middleware::from_fn_with_state(Arc::clone(shared), credentials::cors);
+    router.layer(cors).with_state(Arc::clone(shared))
 }

@@ -1,27 +1,26 @@
 //! From a request to a session: origin, form, credentials, a place in the queue, and only then the upgrade.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::Upgraded;
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
-use super::{Module, Peer, Shared, origin, socket};
-use crate::auth::Principal;
+use super::{Module, Shared, credentials, socket};
+use crate::auth::{self, Principal, selected_subprotocol};
 use crate::protocol::Form;
 use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::session::admission::Refused;
+use crate::session::registry::TooMany;
 use crate::session::state::{Connecting, Queued, Session};
-use crate::telemetry::labels::{self, Verdict};
+use crate::session::wire::Farewell;
+use crate::telemetry::labels;
 
 /// `GET` on a module's path.
 pub(super) async fn connect(
@@ -32,15 +31,6 @@ pub(super) async fn connect(
     open(&shared, &module, request).await.unwrap_or_else(|response| response)
 }
 
-/// Whether credentials are good, without using a row.
-pub(super) async fn auth_check(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
-    match check(&shared, &parts, peer(&parts)).await {
-        Ok(_) => StatusCode::NO_CONTENT.into_response(),
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
 async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) -> Result<Response, Response> {
     if !fastwebsockets::upgrade::is_upgrade_request(&request) {
         let message = "this is a WebSocket: connect with ws://, or POST an audio file";
@@ -48,22 +38,29 @@ async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) 
         response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         return Err(response);
     }
-    if !origin::is_allowed(request.headers(), &shared.server.allowed_origins) {
-        let message = "pages of this origin may not connect; the server's allowed_origins says which may";
-        return Err(Refusal::new(StatusCode::FORBIDDEN, message).into_response());
-    }
-    let query = request.uri().query().unwrap_or_default();
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let query = query.as_str();
     let form = Form::from_query(query)
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
     let (response, _) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
     let upgrading = hyper::upgrade::on(&mut request);
     let (parts, _) = request.into_parts();
-    let peer = peer(&parts);
+    let peer = credentials::peer(&parts);
     let connecting = Session::<Connecting>::open(shared.registry.open(peer));
-    let principal = match check(shared, &parts, peer).await {
+    let principal = match credentials::check(shared, &parts).await {
         Ok(principal) => principal,
-        Err(refusal) => return Err(refusal.into_response()),
+        Err(refusal) if wants_close(query) => {
+            let context = shared.context.clone();
+            let farewell = farewell_of(&refusal);
+            drop(connecting.close(farewell.reason));
+            after(upgrading, shared, move |upgraded| socket::turn_away(upgraded, form, None, farewell, context));
+            return Ok(answer(response, selected_subprotocol(&parts.headers)));
+        }
+        Err(refusal) => {
+            drop(connecting.close(farewell_of(&refusal).reason));
+            return Err(refusal.into_response());
+        }
     };
     let subprotocol = principal.subprotocol;
     match admit(shared, module, connecting, principal) {
@@ -79,9 +76,23 @@ async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) 
                 socket::turn_away(upgraded, form, Some(message), farewell, context)
             });
         }
-        Err(denied) => return Err(Refusal::from(denied).into_response()),
+        Err(denied) => return Err(denied.into_response()),
     }
     Ok(answer(response, subprotocol))
+}
+
+// Browsers cannot read the status of a failed upgrade; they may ask to be told by the close code.
+fn wants_close(query: &str) -> bool {
+    query.split('&').any(|pair| pair == "auth_close=1")
+}
+
+fn farewell_of(refusal: &auth::Refusal) -> Farewell {
+    let reason = match refusal.close_code() {
+        4403 => CloseReason::Forbidden,
+        4401 => CloseReason::Unauthorized,
+        _ => CloseReason::Full,
+    };
+    Farewell { reason, text: Some(refusal.message().to_owned()) }
 }
 
 fn answer(response: axum::http::Response<http_body_util::Empty<bytes::Bytes>>, subprotocol: Option<&'static str>) -> Response {
@@ -110,14 +121,17 @@ fn after<F: Future<Output = ()> + Send + 'static>(
 /// Why a known client gets no session.
 pub(super) enum Denied {
     NoRow(Refused),
-    TooMany(crate::session::registry::TooMany),
+    TooMany(TooMany),
+    /// The minutes of the day are used up.
+    Minutes(auth::Refusal),
 }
 
-impl From<Denied> for Refusal {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::NoRow(refused) => refused.into(),
-            Denied::TooMany(too_many) => too_many.into(),
+impl IntoResponse for Denied {
+    fn into_response(self) -> Response {
+        match self {
+            Self::NoRow(refused) => Refusal::from(refused).into_response(),
+            Self::TooMany(too_many) => Refusal::from(too_many).into_response(),
+            Self::Minutes(refusal) => refusal.into_response(),
         }
     }
 }
@@ -131,8 +145,12 @@ pub(super) fn admit(
 ) -> Result<Session<Queued>, Denied> {
     let refused = &shared.context.meters.admission.refused;
     let most = principal.limits.max_sessions.or(shared.limits().max_sessions_per_user);
+    let minutes = shared.guard.lease(&principal, credentials::now()).map_err(|refusal| {
+        refused.of(labels::Refused::UserLimit).increment(1);
+        Denied::Minutes(refusal)
+    })?;
     let session = connecting
-        .authenticated(principal, most)
+        .authenticated(principal, minutes, most)
         .map_err(|(_, too_many)| {
             refused.of(labels::Refused::UserLimit).increment(1);
             Denied::TooMany(too_many)
@@ -150,26 +168,3 @@ pub(super) fn admit(
         }
     }
 }
-
-/// The client's address.
-pub(super) fn peer(parts: &Parts) -> SocketAddr {
-    // The listener puts it on every request.
-    parts.extensions.get::<Peer>().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0)
-}
-
-/// Checks the credentials of a request.
-pub(super) async fn check(shared: &Shared, parts: &Parts, peer: SocketAddr) -> Result<Principal, Refusal> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    let began = Instant::now();
-    let checked = shared.guard.check(parts, peer, now).await;
-    let (method, verdict) = match &checked {
-        Ok(principal) => (principal.method, Verdict::Allowed),
-        Err(refusal) => (refusal.method, Verdict::Denied(refusal.reason)),
-    };
-    let meters = &shared.context.meters.auth;
-    meters.check.of(method).record(began.elapsed().as_secs_f64());
-    meters.attempts.of((method, verdict)).increment(1);
-    checked.map_err(|refusal| Refusal::new(refusal.status(), "credentials are missing or not valid"))
-}
-

@@ -100,7 +100,6 @@ impl FramePool {
 #[cfg(test)]
 mod tests {
     use super::super::links;
-    use super::*;
 
     #[test]
     fn a_block_fills_drains_and_goes_home() {

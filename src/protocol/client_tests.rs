@@ -16,7 +16,7 @@ fn audio(samples: &[f32]) -> ClientMsg {
     ClientMsg::Audio(Sound::F32(samples.iter().flat_map(|s| s.to_le_bytes()).collect()))
 }
 
-fn map(entries: &[(&str, rmp_value::Value)]) -> Vec<u8> {
+fn map(entries: &[(&str, Value)]) -> Vec<u8> {
     rmp_value::map(entries)
 }
 
@@ -47,7 +47,9 @@ mod rmp_value {
     pub(super) fn put(out: &mut Vec<u8>, value: &Value) {
         match value {
             Value::Str(s) => encode::write_str(out, s).unwrap(),
-            Value::Int(i) => drop(encode::write_sint(out, *i).unwrap()),
+            Value::Int(i) => {
+                encode::write_sint(out, *i).unwrap();
+            }
             Value::F32s(list) => {
                 encode::write_array_len(out, list.len() as u32).unwrap();
                 list.iter().for_each(|x| encode::write_f32(out, *x).unwrap());

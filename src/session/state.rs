@@ -11,7 +11,7 @@ use super::admission::Ticket;
 use super::id::SessionId;
 use super::registry::{Entry, TooMany};
 use super::stage::{Stage, is_edge};
-use crate::auth::Principal;
+use crate::auth::{self, Principal};
 use crate::pipeline::rows::RowLease;
 use crate::protocol::close::CloseReason;
 
@@ -45,22 +45,27 @@ pub struct Connecting(());
 /// The client is known.
 pub struct Authenticated {
     principal: Principal,
+    minutes: auth::Lease,
 }
 
 /// The session waits for a row, if only for a moment.
 pub struct Queued {
     principal: Principal,
+    minutes: auth::Lease,
     ticket: Ticket,
 }
 
 /// The session has a row.
 pub struct Active {
     principal: Principal,
+    /// Counts the time of the session; ends with it.
+    minutes: auth::Lease,
     lease: RowLease,
 }
 
 /// No more audio is taken; what was taken is being heard.
 pub struct Draining {
+    _minutes: auth::Lease,
     lease: RowLease,
     why: DrainWhy,
     until: Instant,
@@ -134,10 +139,11 @@ impl Session<Connecting> {
     pub fn authenticated(
         mut self,
         principal: Principal,
+        minutes: auth::Lease,
         most: Option<u32>,
     ) -> Result<Session<Authenticated>, (Session<Closed>, TooMany)> {
         match self.entry.claim(&principal.subject, most) {
-            Ok(()) => Ok(self.go(|_| Authenticated { principal })),
+            Ok(()) => Ok(self.go(|_| Authenticated { principal, minutes })),
             Err(too_many) => Err((self.close(CloseReason::Full), too_many)),
         }
     }
@@ -147,7 +153,7 @@ impl Session<Authenticated> {
     /// The session has a place in the queue for rows.
     #[must_use]
     pub fn enqueue(self, ticket: Ticket) -> Session<Queued> {
-        self.go(|Authenticated { principal }| Queued { principal, ticket })
+        self.go(|Authenticated { principal, minutes }| Queued { principal, minutes, ticket })
     }
 
     #[must_use]
@@ -166,7 +172,7 @@ impl Session<Queued> {
     #[must_use]
     pub fn activate(self, lease: RowLease) -> Session<Active> {
         self.entry.meters().started.increment(1);
-        self.go(|Queued { principal, ticket: _ }| Active { principal, lease })
+        self.go(|Queued { principal, minutes, ticket: _ }| Active { principal, minutes, lease })
     }
 }
 
@@ -181,10 +187,16 @@ impl Session<Active> {
         &self.state.principal
     }
 
+    /// How long the session may last by the minutes its user has left.
+    #[must_use]
+    pub fn minutes_left(&self) -> Option<Duration> {
+        self.state.minutes.remaining
+    }
+
     /// No more audio is taken; by `until` it has to be heard.
     #[must_use]
     pub fn drain(self, why: DrainWhy, until: Instant) -> Session<Draining> {
-        self.go(|Active { principal: _, lease }| Draining { lease, why, until })
+        self.go(|Active { principal: _, minutes, lease }| Draining { _minutes: minutes, lease, why, until })
     }
 }
 

@@ -154,7 +154,8 @@ impl<'a> Serving<'a> {
         let mut deadlines = Deadlines::default();
         deadlines.set(Due::Idle, now, limits.idle);
         deadlines.set(Due::Peer, now, limits.peer_timeout);
-        if let Some(longest) = limits.max_session {
+        let longest = limits.max_session.into_iter().chain(session.minutes_left()).min();
+        if let Some(longest) = longest {
             deadlines.set(Due::Age, now, longest);
         }
         if let Some(expires) = session.principal().expires_at {

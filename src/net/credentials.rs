@@ -1,0 +1,81 @@
+//! Credentials on HTTP routes: the one call to the guard, and the routes that are about credentials alone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::{Peer, Shared};
+use crate::auth::{Principal, Refusal};
+use crate::telemetry::labels::Verdict;
+
+/// Seconds since 1970.
+pub(super) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The client's address.
+pub(super) fn peer(parts: &Parts) -> SocketAddr {
+    // The listener puts it on every request.
+    parts.extensions.get::<Peer>().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0)
+}
+
+/// Who sends the request.
+pub(super) async fn check(shared: &Shared, parts: &Parts) -> Result<Principal, Refusal> {
+    let began = Instant::now();
+    let checked = shared.guard.check(parts, peer(parts), now()).await;
+    let (method, verdict) = match &checked {
+        Ok(principal) => (principal.method, Verdict::Allowed),
+        Err(refusal) => (refusal.method, Verdict::Denied(refusal.reason)),
+    };
+    let meters = &shared.context.meters.auth;
+    meters.check.of(method).record(began.elapsed().as_secs_f64());
+    meters.attempts.of((method, verdict)).increment(1);
+    checked
+}
+
+/// `GET /api/auth-check`: whether credentials are good. Browsers cannot read why an upgrade failed; they ask here first.
+pub(super) async fn check_only(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match check(&shared, &parts).await {
+        Ok(_) => no_store(Json(serde_json::json!({ "ok": true }))),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// `POST /api/ws-ticket`: a single-use credential for a URL.
+pub(super) async fn ticket(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let ticket = match check(&shared, &parts).await {
+        Ok(principal) => shared.guard.ticket(&principal, now()),
+        Err(refusal) => Err(refusal),
+    };
+    match ticket {
+        Ok(ticket) => no_store(Json(ticket.to_json())),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn no_store(answer: impl IntoResponse) -> Response {
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], answer).into_response()
+}
+
+/// Lets pages of the listed origins read answers.
+pub(super) async fn cors(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let headers = shared.guard.origins().cors(request.headers().get(header::ORIGIN));
+    let preflight = request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = match &headers {
+        Some(_) if preflight => StatusCode::NO_CONTENT.into_response(),
+        _ => next.run(request).await,
+    };
+    response.headers_mut().extend(headers.into_iter().flatten().filter_map(|(name, value)| Some((name?, value))));
+    response
+}

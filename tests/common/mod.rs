@@ -1,0 +1,277 @@
+//! A whole server in this process, and a client that can misbehave.
+#![allow(dead_code)]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocket};
+use moshi_server::app::{App, LoadedModule, Outcome};
+use moshi_server::auth::{AuthConfig, Guard};
+use moshi_server::config::expand::Expander;
+use moshi_server::config::{Config, ModuleConfig};
+use moshi_server::model::scripted::{Scripted, level};
+use moshi_server::net::ModuleInfo;
+use moshi_server::protocol::server::ServerMsg;
+use moshi_server::telemetry::Meters;
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Path of the module.
+pub const PATH: &str = "/api/asr-streaming";
+/// Longest wait for anything; only a failing test waits that long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Samples per frame.
+pub const FRAME: usize = 1920;
+
+/// A running server.
+pub struct Server {
+    pub address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    outcome: JoinHandle<Outcome>,
+}
+
+impl Server {
+    /// A server with a scripted model. `keys` go to its table; the rest of the configuration follows.
+    pub async fn start(keys: &str, rest: &str) -> Self {
+        let text = format!(
+            "[server]\nport = 0\nadmin_addr = \"\"\n{}\n[modules.asr]\ntype = \"Scripted\"\npath = \"{PATH}\"\n{keys}\n{}",
+            rest.split_once("---").map_or("", |(server, _)| server),
+            rest.split_once("---").map_or(rest, |(_, rest)| rest),
+        );
+        let (config, _) = Config::parse("test", &text, &Expander::from_env()).unwrap();
+        Self::run(config).await
+    }
+
+    async fn run(config: Config) -> Self {
+        let modules = config.modules.iter().map(|(name, module)| {
+            let ModuleConfig::Scripted(module) = module else { panic!("only scripted modules") };
+            let (model, text) = Scripted::load(module);
+            let info = ModuleInfo { kind: "scripted", files: None };
+            LoadedModule { name: name.clone(), path: module.path.clone(), info, model, text }
+        });
+        let app = App::start(&config, guard(&config), modules.collect(), Meters::default()).await.unwrap();
+        let address = app.address;
+        let (stop, stopped) = oneshot::channel();
+        let outcome = tokio::spawn(app.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, stop: Some(stop), outcome }
+    }
+
+    /// Tells the server to stop, as SIGTERM does.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// How it ended.
+    pub async fn outcome(self) -> Outcome {
+        tokio::time::timeout(PATIENCE, self.outcome).await.unwrap().unwrap()
+    }
+
+    /// A session with the given query.
+    pub async fn connect(&self, query: &str) -> Client {
+        Client::open(self.address, query, "").await.unwrap_or_else(|head| panic!("refused: {head}"))
+    }
+
+    /// The status and text of a plain request.
+    pub async fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // A refusal may come before the body is taken.
+        let _ = stream.write_all(body).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+        (status, answer)
+    }
+
+    /// Slots in use.
+    pub async fn used(&self) -> usize {
+        let (_, answer) = self.request("GET", "/api/modules_info", b"").await;
+        let body = answer.split("\r\n\r\n").nth(1).unwrap();
+        let list: serde_json::Value = serde_json::from_str(body).unwrap();
+        list[0]["used_slots"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Waits until `used` slots are in use.
+    pub async fn wait_for_used(&self, used: usize) {
+        eventually(async || self.used().await == used).await;
+    }
+}
+
+fn guard(config: &Config) -> Guard {
+    let auth: AuthConfig = config.auth.clone().try_into().unwrap();
+    Guard::from_config(&auth, &config.authorized_ids, &config.server.allowed_origins, |_| None).unwrap()
+}
+
+/// Waits for a condition.
+pub async fn eventually(condition: impl AsyncFn() -> bool) {
+    tokio::time::timeout(PATIENCE, async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("it never happened");
+}
+
+/// What a client sees.
+#[derive(Debug, PartialEq)]
+pub enum Seen {
+    Message(ServerMsg),
+    Closed(u16, String),
+    Ping,
+    /// The connection ended without a close frame.
+    Lost,
+}
+
+/// A client over a socket of its own.
+pub struct Client {
+    pub socket: WebSocket<TcpStream>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+pub enum Out<'a> {
+    Init,
+    Audio { pcm: &'a [f32] },
+    OggOpus { data: &'a [u8] },
+    Marker { id: i64 },
+    Flush,
+    EndOfStream,
+}
+
+impl Client {
+    /// Upgrades a connection; the head of the answer when it is refused.
+    pub async fn open(address: SocketAddr, query: &str, headers: &str) -> Result<Self, String> {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let head = format!(
+            "GET {PATH}?{query} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.map_err(|e| e.to_string())?);
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        if !answer.starts_with("HTTP/1.1 101") {
+            return Err(answer);
+        }
+        let mut socket = WebSocket::after_handshake(stream, Role::Client);
+        socket.set_auto_close(false);
+        socket.set_writev(false);
+        Ok(Self { socket })
+    }
+
+    pub async fn send(&mut self, message: &Out<'_>) {
+        let bytes = rmp_serde::to_vec_named(message).unwrap();
+        self.binary(&bytes).await;
+    }
+
+    pub async fn binary(&mut self, bytes: &[u8]) {
+        // The server may have ended the session already; what it said is looked at later.
+        let _ = self.socket.write_frame(Frame::binary(Payload::Owned(bytes.to_vec()))).await;
+    }
+
+    pub async fn text(&mut self, text: &str) {
+        let _ = self.socket.write_frame(Frame::text(Payload::Owned(text.into()))).await;
+    }
+
+    /// Bytes outside any frame.
+    pub async fn raw(self, bytes: &[u8]) -> TcpStream {
+        let mut stream = self.socket.into_inner();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
+    /// Speaks `word`, with a silent frame on each side, in messages of `chunk` samples.
+    pub async fn say(&mut self, word: &str, chunk: usize) {
+        let samples = speech(word);
+        for chunk in samples.chunks(chunk) {
+            self.send(&Out::Audio { pcm: chunk }).await;
+        }
+    }
+
+    pub async fn silence(&mut self, frames: usize) {
+        for _ in 0..frames {
+            self.send(&Out::Audio { pcm: &[0.0; FRAME] }).await;
+        }
+    }
+
+    /// The next thing the server does.
+    pub async fn see(&mut self) -> Seen {
+        let frame = tokio::time::timeout(PATIENCE, self.socket.read_frame()).await.expect("the server says nothing");
+        let Ok(frame) = frame else { return Seen::Lost };
+        match frame.opcode {
+            OpCode::Binary => Seen::Message(rmp_serde::from_slice(&frame.payload).unwrap()),
+            OpCode::Text => Seen::Message(serde_json::from_slice(&frame.payload).unwrap()),
+            OpCode::Close => {
+                let (code, reason) = frame.payload.split_first_chunk::<2>().unwrap();
+                Seen::Closed(u16::from_be_bytes(*code), String::from_utf8_lossy(reason).into_owned())
+            }
+            OpCode::Ping => Seen::Ping,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    /// The next message that is no `Step`.
+    pub async fn hear(&mut self) -> ServerMsg {
+        loop {
+            match self.see().await {
+                Seen::Message(ServerMsg::Step { .. }) | Seen::Ping => {}
+                Seen::Message(message) => return message,
+                other => panic!("{other:?} instead of a message"),
+            }
+        }
+    }
+
+    /// Everything but steps up to the end of the connection, and how it ended.
+    pub async fn rest(&mut self) -> (Vec<ServerMsg>, Seen) {
+        let mut messages = Vec::new();
+        loop {
+            match self.see().await {
+                Seen::Message(ServerMsg::Step { .. }) | Seen::Ping => {}
+                Seen::Message(message) => messages.push(message),
+                end => return (messages, end),
+            }
+        }
+    }
+
+    /// The close code, whatever comes before it.
+    pub async fn close_code(&mut self) -> u16 {
+        match self.rest().await.1 {
+            Seen::Closed(code, _) => code,
+            other => panic!("{other:?} instead of a close frame"),
+        }
+    }
+}
+
+/// Samples that the scripted model hears as `word`: silence, the start of a word, a frame a letter, silence.
+pub fn speech(word: &str) -> Vec<f32> {
+    let mut samples = vec![0.0; FRAME];
+    let letters = word.bytes().map(|b| usize::from(b - b'a'));
+    for letter in std::iter::once(8).chain(letters) {
+        samples.extend([level(letter); FRAME]);
+    }
+    samples.extend([0.0; FRAME]);
+    samples
+}
+
+/// The words among `messages`.
+pub fn words(messages: &[ServerMsg]) -> Vec<(String, f64)> {
+    let word = |message: &ServerMsg| match message {
+        ServerMsg::Word { text, start_time } => Some((text.clone(), (start_time * 1000.0).round() / 1000.0)),
+        _ => None,
+    };
+    messages.iter().filter_map(word).collect()
+}
