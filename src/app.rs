@@ -107,6 +107,14 @@ impl App {
         let (mut threads, mut hearts, mut served) = (Vec::new(), Vec::new(), Vec::new());
         for module in modules {
             let engine = meters.engine(&module.name);
+            let spec = module.model.spec();
+            meters.model_info(&[
+                ("module", module.name.clone().into()),
+                ("kind", module.info.kind.into()),
+                ("delay_frames", spec.delay_frames.to_string().into()),
+                ("pause_heads", spec.vad_heads.to_string().into()),
+                ("bytes_per_row", spec.bytes_per_row.to_string().into()),
+            ]);
             let (rows, wiring) = pipeline::wire(module.model.spec().rows, options);
             let admission = Arc::new(Admission::new(rows, limits.queue_len));
             let row_free = {

@@ -212,7 +212,7 @@ area! {
 /// What was built. The labels are the message.
 pub const BUILD_INFO: Metric = info("moshi_build_info", "Version, commit and features of this build.");
 /// What was loaded. The labels are the message.
-pub const MODEL_INFO: Metric = info("moshi_model_info", "Model of each module, its device, number type and delay.");
+pub const MODEL_INFO: Metric = info("moshi_model_info", "Model of each module: its kind, the delay of its text, its pause predictors, the memory of a row.");
 
 const fn info(name: &'static str, help: &'static str) -> Metric {
     Metric {
