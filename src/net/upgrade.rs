@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use fastwebsockets::upgrade::UpgradeFut;
 use hyper::upgrade::Upgraded;
 use tokio::time::timeout;
 
@@ -42,9 +43,8 @@ async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) 
     let query = query.as_str();
     let form = Form::from_query(query)
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
-    let (response, _) = fastwebsockets::upgrade::upgrade(&mut request)
+    let (response, upgrading) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
-    let upgrading = hyper::upgrade::on(&mut request);
     let (parts, _) = request.into_parts();
     let peer = credentials::peer(&parts);
     let connecting = Session::<Connecting>::open(shared.registry.open(peer));
@@ -106,14 +106,14 @@ fn answer(response: axum::http::Response<http_body_util::Empty<bytes::Bytes>>, s
 
 // The upgrade completes once the response is out; a client that goes away first leaves nothing behind.
 fn after<F: Future<Output = ()> + Send + 'static>(
-    upgrading: hyper::upgrade::OnUpgrade,
+    upgrading: UpgradeFut,
     shared: &Shared,
     then: impl FnOnce(Upgraded) -> F + Send + 'static,
 ) {
     let patience = shared.limits().handshake_timeout;
     tokio::spawn(async move {
-        if let Ok(Ok(upgraded)) = timeout(patience, upgrading).await {
-            then(upgraded).await;
+        if let Ok(Ok(socket)) = timeout(patience, upgrading).await {
+            then(socket.into_inner().into_inner()).await;
         }
     });
 }
