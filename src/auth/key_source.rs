@@ -55,7 +55,9 @@ impl KeySource {
     pub fn from_url(url: &str) -> Result<Self, KeySourceError> {
         let local = url.strip_prefix("http://").is_some_and(|rest| {
             let host = rest.split(['/', '?']).next().unwrap_or_default();
-            ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host == *name || host.starts_with(&format!("{name}:")))
+            ["localhost", "127.0.0.1", "[::1]"]
+                .iter()
+                .any(|name| host == *name || host.starts_with(&format!("{name}:")))
         });
         if !url.starts_with("https://") && !local {
             return Err(KeySourceError::Insecure);
@@ -64,7 +66,12 @@ impl KeySource {
     }
 
     fn new(set: Option<Arc<KeySet>>, url: Option<String>) -> Self {
-        Self { set: ArcSwapOption::new(set), url, tried: AtomicI64::new(i64::MIN), one_at_a_time: Mutex::new(()) }
+        Self {
+            set: ArcSwapOption::new(set),
+            url,
+            tried: AtomicI64::new(i64::MIN),
+            one_at_a_time: Mutex::new(()),
+        }
     }
 
     /// The set as it is now; `None` before the first fetch.
@@ -92,14 +99,22 @@ impl KeySource {
                 tracing::info!(keys = set.len(), "key set fetched");
                 self.set.store(Some(Arc::new(set)));
             }
-            Err(error) => tracing::warn!(%error, kept = self.set.load().is_some(), "key set not fetched; trying again in a minute"),
+            Err(error) => {
+                tracing::warn!(%error, kept = self.set.load().is_some(), "key set not fetched; trying again in a minute")
+            }
         }
     }
 }
 
 fn fetch(url: &str) -> Result<KeySet, KeySourceError> {
-    let agent = ureq::AgentBuilder::new().timeout(FETCH_TIMEOUT).redirects(0).build();
-    let response = agent.get(url).call().map_err(|e| KeySourceError::Fetch(e.kind().to_string()))?;
+    let agent = ureq::AgentBuilder::new()
+        .timeout(FETCH_TIMEOUT)
+        .redirects(0)
+        .build();
+    let response = agent
+        .get(url)
+        .call()
+        .map_err(|e| KeySourceError::Fetch(e.kind().to_string()))?;
     let mut text = String::new();
     let mut body = std::io::Read::take(response.into_reader(), MAX_SET_BYTES);
     std::io::Read::read_to_string(&mut body, &mut text).map_err(|e| KeySourceError::Fetch(e.to_string()))?;

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use fastwebsockets::upgrade::UpgradeFut;
 use hyper::upgrade::Upgraded;
 use tokio::time::timeout;
 
@@ -27,23 +28,30 @@ pub(super) async fn connect(
     module: Arc<Module>,
     request: Request,
 ) -> Response {
-    open(&shared, &module, request).await.unwrap_or_else(|response| response)
+    open(&shared, &module, request)
+        .await
+        .unwrap_or_else(|response| response)
 }
 
-async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) -> Result<Response, Response> {
+async fn open(
+    shared: &Arc<Shared>,
+    module: &Arc<Module>,
+    mut request: Request,
+) -> Result<Response, Response> {
     if !fastwebsockets::upgrade::is_upgrade_request(&request) {
         let message = "this is a WebSocket: connect with ws://, or POST an audio file";
         let mut response = Refusal::new(StatusCode::UPGRADE_REQUIRED, message).into_response();
-        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        response
+            .headers_mut()
+            .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         return Err(response);
     }
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = query.as_str();
     let form = Form::from_query(query)
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
-    let (response, _) = fastwebsockets::upgrade::upgrade(&mut request)
+    let (response, upgrading) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
-    let upgrading = hyper::upgrade::on(&mut request);
     let (parts, _) = request.into_parts();
     let peer = credentials::peer(&parts);
     let connecting = Session::<Connecting>::open(shared.registry.open(peer));
@@ -53,7 +61,9 @@ async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) 
             let context = shared.context.clone();
             let farewell = farewell_of(&refusal);
             drop(connecting.close(farewell.reason));
-            after(upgrading, shared, move |upgraded| socket::turn_away(upgraded, form, None, farewell, context));
+            after(upgrading, shared, move |upgraded| {
+                socket::turn_away(upgraded, form, None, farewell, context)
+            });
             return Ok(answer(response, selected_subprotocol(&parts.headers)));
         }
         Err(refusal) => {
@@ -65,10 +75,14 @@ async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) 
     match admit(shared, module, connecting, principal) {
         Ok(session) => {
             let context = shared.context.clone();
-            after(upgrading, shared, move |upgraded| socket::serve(upgraded, form, session, context));
+            after(upgrading, shared, move |upgraded| {
+                socket::serve(upgraded, form, session, context)
+            });
         }
         Err(Denied::NoRow(Refused::Full)) if shared.server.classic_full => {
-            let message = ServerMsg::Error { message: Refused::Full.to_string() };
+            let message = ServerMsg::Error {
+                message: Refused::Full.to_string(),
+            };
             let context = shared.context.clone();
             let farewell = CloseReason::Full.into();
             after(upgrading, shared, move |upgraded| {
@@ -91,28 +105,36 @@ fn farewell_of(refusal: &auth::Refusal) -> Farewell {
         4401 => CloseReason::Unauthorized,
         _ => CloseReason::Full,
     };
-    Farewell { reason, text: Some(refusal.message().to_owned()) }
+    Farewell {
+        reason,
+        text: Some(refusal.message().to_owned()),
+    }
 }
 
-fn answer(response: axum::http::Response<http_body_util::Empty<bytes::Bytes>>, subprotocol: Option<&'static str>) -> Response {
+fn answer(
+    response: axum::http::Response<http_body_util::Empty<bytes::Bytes>>,
+    subprotocol: Option<&'static str>,
+) -> Response {
     let mut response = response.map(Body::new);
     if let Some(subprotocol) = subprotocol {
         let value = HeaderValue::from_static(subprotocol);
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+        response
+            .headers_mut()
+            .insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
     response
 }
 
 // The upgrade completes once the response is out; a client that goes away first leaves nothing behind.
 fn after<F: Future<Output = ()> + Send + 'static>(
-    upgrading: hyper::upgrade::OnUpgrade,
+    upgrading: UpgradeFut,
     shared: &Shared,
     then: impl FnOnce(Upgraded) -> F + Send + 'static,
 ) {
     let patience = shared.limits().handshake_timeout;
     tokio::spawn(async move {
-        if let Ok(Ok(upgraded)) = timeout(patience, upgrading).await {
-            then(upgraded).await;
+        if let Ok(Ok(socket)) = timeout(patience, upgrading).await {
+            then(socket.into_inner().into_inner()).await;
         }
     });
 }
@@ -142,8 +164,14 @@ pub(super) fn admit(
     connecting: Session<Connecting>,
     principal: Principal,
 ) -> Result<Session<Queued>, Denied> {
-    let most = principal.limits.max_sessions.or(shared.limits().max_sessions_per_user);
-    let minutes = shared.guard.lease(&principal, credentials::now()).map_err(Denied::Minutes)?;
+    let most = principal
+        .limits
+        .max_sessions
+        .or(shared.limits().max_sessions_per_user);
+    let minutes = shared
+        .guard
+        .lease(&principal, credentials::now())
+        .map_err(Denied::Minutes)?;
     let session = connecting
         .authenticated(principal, minutes, most)
         .map_err(|(_, too_many)| Denied::TooMany(too_many))?;

@@ -161,7 +161,11 @@ impl Session<Authenticated> {
     /// The session has a place in the queue for rows.
     #[must_use]
     pub fn enqueue(self, ticket: Ticket) -> Session<Queued> {
-        self.go(|Authenticated { principal, minutes }| Queued { principal, minutes, ticket })
+        self.go(|Authenticated { principal, minutes }| Queued {
+            principal,
+            minutes,
+            ticket,
+        })
     }
 
     #[must_use]
@@ -179,7 +183,17 @@ impl Session<Queued> {
     /// A row was leased to the session.
     #[must_use]
     pub fn activate(self, lease: RowLease) -> Session<Active> {
-        self.go(|Queued { principal, minutes, ticket: _ }| Active { principal, minutes, lease })
+        self.go(
+            |Queued {
+                 principal,
+                 minutes,
+                 ticket: _,
+             }| Active {
+                principal,
+                minutes,
+                lease,
+            },
+        )
     }
 }
 
@@ -203,7 +217,18 @@ impl Session<Active> {
     /// No more audio is taken; by `until` it has to be heard.
     #[must_use]
     pub fn drain(self, why: DrainWhy, until: Instant) -> Session<Draining> {
-        self.go(|Active { principal: _, minutes, lease }| Draining { _minutes: minutes, lease, why, until })
+        self.go(
+            |Active {
+                 principal: _,
+                 minutes,
+                 lease,
+             }| Draining {
+                _minutes: minutes,
+                lease,
+                why,
+                until,
+            },
+        )
     }
 }
 

@@ -84,7 +84,10 @@ impl Labels for State {
     }
 
     fn all() -> Vec<Vec<Pair>> {
-        Self::ALL.iter().map(|state| vec![("state", state.label().into())]).collect()
+        Self::ALL
+            .iter()
+            .map(|state| vec![("state", state.label().into())])
+            .collect()
     }
 }
 
@@ -160,7 +163,10 @@ mod tests {
                 .lines()
                 .filter(|line| line.starts_with("moshi_health_state{") && line.ends_with(" 1"))
                 .collect();
-            assert_eq!(ones, [format!("moshi_health_state{{state=\"{}\"}} 1", next.label())]);
+            assert_eq!(
+                ones,
+                [format!("moshi_health_state{{state=\"{}\"}} 1", next.label())]
+            );
         }
     }
 

@@ -240,7 +240,10 @@ impl Labels for Stage {
     }
 
     fn all() -> Vec<Vec<Pair>> {
-        Self::ALL.iter().map(|stage| vec![("stage", stage.label().into())]).collect()
+        Self::ALL
+            .iter()
+            .map(|stage| vec![("stage", stage.label().into())])
+            .collect()
     }
 }
 
@@ -264,7 +267,8 @@ impl Labels for Edge {
     }
 
     fn all() -> Vec<Vec<Pair>> {
-        let pairs = |(from, to): &(Stage, Stage)| vec![("from", from.label().into()), ("to", to.label().into())];
+        let pairs =
+            |(from, to): &(Stage, Stage)| vec![("from", from.label().into()), ("to", to.label().into())];
         EDGES.iter().map(pairs).collect()
     }
 }
@@ -279,7 +283,10 @@ impl Labels for CloseReason {
 
     fn all() -> Vec<Vec<Pair>> {
         let pairs = |row: &crate::protocol::close::CloseRow| {
-            vec![("reason", row.label.into()), ("code", row.code.to_string().into())]
+            vec![
+                ("reason", row.label.into()),
+                ("code", row.code.to_string().into()),
+            ]
         };
         TABLE.iter().map(pairs).collect()
     }
@@ -313,7 +320,10 @@ mod tests {
     #[test]
     fn label_values_of_one_set_differ() {
         for denial in Denial::ALL {
-            assert_eq!(Denial::ALL.iter().filter(|d| d.label() == denial.label()).count(), 1);
+            assert_eq!(
+                Denial::ALL.iter().filter(|d| d.label() == denial.label()).count(),
+                1
+            );
         }
     }
 }
