@@ -31,8 +31,8 @@ use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::session::state::{Connecting, Session};
 use crate::session::task;
-use crate::telemetry::labels::Refused;
 use crate::session::wire::{self, Farewell, Inbound, LastSeen, Reading, Writing};
+use crate::telemetry::labels::Refused;
 
 /// Pieces of a body that were received and not decoded.
 const BODY_PIECES: usize = 4;
@@ -62,7 +62,13 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     }
     let permit = Arc::clone(&shared.files).try_acquire_owned();
     let permit = permit.map_err(|_| {
-        shared.context.meters.admission.refused.of(Refused::Full).increment(1);
+        shared
+            .context
+            .meters
+            .admission
+            .refused
+            .of(Refused::Full)
+            .increment(1);
         Refusal::busy("too many files are being transcribed").into_response()
     })?;
     let session = admit(shared, module, connecting, principal).map_err(IntoResponse::into_response)?;

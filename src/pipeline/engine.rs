@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::columns::EngineCols;
-use super::gauges::EngineGauges;
 use super::frame::{FRAME_SAMPLES, SAMPLE_RATE};
+use super::gauges::EngineGauges;
 use super::links::{Arrival, Bounds, Pcm, PcmRx, StepTx};
 use super::systems::ingest::{self, Ingested};
 use super::systems::plan::{BatchPlan, Decision};
@@ -156,7 +156,8 @@ impl Engine {
         let closed = self.drain_input(now);
         let out = self.out.as_mut().ok_or(EngineError::WordsGone)?;
         let cols = &mut self.cols;
-        self.gauges.looked(&mut self.seen, cols, self.input.depth(), self.output.depth());
+        self.gauges
+            .looked(&mut self.seen, cols, self.input.depth(), self.output.depth());
         let patience = expire::expire(cols, now);
         for row in cols.rows() {
             resolve::resolve(cols, row, self.delay, &mut out.before);

@@ -128,10 +128,21 @@ impl Wiring {
             })?);
         }
         drop(pcm_tx);
-        let words = Words::new(model.spec(), text, row_free, (meters.clone(), engine_meters.clone()));
+        let words = Words::new(
+            model.spec(),
+            text,
+            row_free,
+            (meters.clone(), engine_meters.clone()),
+        );
         let gauges = EngineGauges::new(meters.clone(), engine_meters.clone());
-        let engine =
-            Engine::new(model, bounds, options.coalesce, pcm_rx, (step_tx, first), (Arc::clone(&heart), gauges));
+        let engine = Engine::new(
+            model,
+            bounds,
+            options.coalesce,
+            pcm_rx,
+            (step_tx, first),
+            (Arc::clone(&heart), gauges),
+        );
         threads.push(spawn(format!("{name}-engine"), ends, move || {
             engine.run().map_err(|e| e.to_string())
         })?);

@@ -12,7 +12,8 @@ use metrics::{Counter, Gauge, Histogram};
 use super::exposition;
 use super::instrument::{Family, Instrument, Metric, SecondsCounter, Store, Unit, area};
 use super::labels::{
-    Codec, Dropped, Edge, EngineFault, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage, Verdict,
+    Codec, Dropped, Edge, EngineFault, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage,
+    Verdict,
 };
 use super::legacy::Legacy;
 use crate::auth::Method;
@@ -216,7 +217,10 @@ area! {
 /// What was built. The labels are the message.
 pub const BUILD_INFO: Metric = info("moshi_build_info", "Version, commit and features of this build.");
 /// What was loaded. The labels are the message.
-pub const MODEL_INFO: Metric = info("moshi_model_info", "Model of each module: its kind, the delay of its text, its pause predictors, the memory of a row.");
+pub const MODEL_INFO: Metric = info(
+    "moshi_model_info",
+    "Model of each module: its kind, the delay of its text, its pause predictors, the memory of a row.",
+);
 
 const fn info(name: &'static str, help: &'static str) -> Metric {
     Metric {

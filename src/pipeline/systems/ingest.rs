@@ -104,7 +104,12 @@ fn queue(cols: &mut EngineCols, row: RowId, control: Control, now: Instant) {
     let at = cols.arrived(row);
     let what = match control {
         Control::Mark(id) => {
-            cols.marks[row].push_back(Mark { at, asked: now, id, due: None });
+            cols.marks[row].push_back(Mark {
+                at,
+                asked: now,
+                id,
+                due: None,
+            });
             cols.patience[row] = Some(now + PATIENCE);
             return;
         }

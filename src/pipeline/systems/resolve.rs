@@ -90,7 +90,13 @@ fn answer_marks(cols: &mut EngineCols, key: RowKey, delay: u32, events: &mut Vec
         if mark.due.is_none_or(|due| due > steps) {
             break;
         }
-        events.push((key, RowEvent::Mark { id: mark.id, asked: mark.asked }));
+        events.push((
+            key,
+            RowEvent::Mark {
+                id: mark.id,
+                asked: mark.asked,
+            },
+        ));
         cols.credit[row].give(MIN_CHARGE);
         cols.marks[row].pop_front();
     }
