@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_util::task::AbortOnDropHandle;
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::Guard;
 use crate::config::{Config, Limits};
@@ -53,7 +53,10 @@ pub enum AppError {
     )]
     Open(IpAddr),
     #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
 }
 
 /// How the process ended.
@@ -122,11 +125,26 @@ impl App {
                 Box::new(move |key| admission.row_free(key))
             };
             let pipeline = wiring
-                .start(&module.name, module.model, module.text, row_free, &ends_tx, (&meters, &engine))
-                .map_err(|source| AppError::Pipeline { name: module.name.clone(), source })?;
+                .start(
+                    &module.name,
+                    module.model,
+                    module.text,
+                    row_free,
+                    &ends_tx,
+                    (&meters, &engine),
+                )
+                .map_err(|source| AppError::Pipeline {
+                    name: module.name.clone(),
+                    source,
+                })?;
             threads.extend(pipeline.threads);
             hearts.push(pipeline.heart);
-            served.push(Arc::new(Module { path: module.path, admission, info: module.info, meters: engine }));
+            served.push(Arc::new(Module {
+                path: module.path,
+                admission,
+                info: module.info,
+                meters: engine,
+            }));
         }
         let listener = bind(SocketAddr::new(config.server.addr, config.server.port)).await?;
         let admin = match config.server.admin_addr {
@@ -138,7 +156,11 @@ impl App {
             guard,
             server: config.server.clone(),
             registry: Arc::new(Registry::new(meters.clone())),
-            context: Context { limits: Arc::clone(&limits), lifecycle: watching.clone(), meters },
+            context: Context {
+                limits: Arc::clone(&limits),
+                lifecycle: watching.clone(),
+                meters,
+            },
             files: Arc::new(Semaphore::new(limits.max_files)),
         });
         let app = Self {
@@ -165,11 +187,16 @@ impl App {
         watching: &watch::Receiver<Lifecycle>,
     ) {
         let router = net::router(&self.shared, config.static_dir.as_deref());
-        let routes = [Some((listener, router)), admin.map(|l| (l, net::admin::router(&self.shared)))];
+        let routes = [
+            Some((listener, router)),
+            admin.map(|l| (l, net::admin::router(&self.shared))),
+        ];
         for (listener, router) in routes.into_iter().flatten() {
             let (server, limits, watching) = (config.server.clone(), Arc::clone(limits), watching.clone());
             let meters = self.shared.context.meters.clone();
-            tokio::spawn(listener::serve(listener, router, server, limits, watching, meters));
+            tokio::spawn(listener::serve(
+                listener, router, server, limits, watching, meters,
+            ));
         }
     }
 
@@ -201,13 +228,19 @@ impl App {
     }
 
     fn count(&self, fault: EngineFault) {
-        self.shared.modules.iter().for_each(|module| module.meters.faults.of(fault).increment(1));
+        self.shared
+            .modules
+            .iter()
+            .for_each(|module| module.meters.faults.of(fault).increment(1));
     }
 
     async fn fail(self, failure: &str) -> Outcome {
         tracing::error!(failure, "a stage failed; ending all sessions");
         self.lifecycle.send_replace(Lifecycle::Failed);
-        self.shared.modules.iter().for_each(|module| module.admission.drain());
+        self.shared
+            .modules
+            .iter()
+            .for_each(|module| module.admission.drain());
         // Those who cannot be told in time will see the connection end.
         let _ = timeout(LAST_WORDS, self.shared.registry.wait_until_empty()).await;
         sleep(Duration::from_millis(100)).await;
@@ -220,15 +253,27 @@ impl App {
         self.lifecycle.send_replace(Lifecycle::NotReady);
         sleep(NOTICE.min(limits.drain)).await;
         let until = Instant::now() + limits.drain;
-        self.shared.modules.iter().for_each(|module| module.admission.drain());
+        self.shared
+            .modules
+            .iter()
+            .for_each(|module| module.admission.drain());
         self.lifecycle.send_replace(Lifecycle::Draining { until });
-        if timeout_at(until, self.shared.registry.wait_until_empty()).await.is_err() {
-            tracing::warn!(sessions = self.shared.registry.len(), "the grace period is over; ending the rest");
+        if timeout_at(until, self.shared.registry.wait_until_empty())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                sessions = self.shared.registry.len(),
+                "the grace period is over; ending the rest"
+            );
         }
         self.lifecycle.send_replace(Lifecycle::Stopped);
         let _ = timeout(LAST_WORDS, self.shared.registry.wait_until_empty()).await;
         // Upstream first: without rows and leases nothing feeds the decoders, and so on down the line.
-        self.shared.modules.iter().for_each(|module| module.admission.shut());
+        self.shared
+            .modules
+            .iter()
+            .for_each(|module| module.admission.shut());
         self.join().await
     }
 
@@ -254,10 +299,15 @@ impl App {
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AppError::Listen { address, source })
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, AppError> {
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    listener.local_addr().map_err(|source| AppError::Listen { address: unknown, source })
+    listener.local_addr().map_err(|source| AppError::Listen {
+        address: unknown,
+        source,
+    })
 }

@@ -13,7 +13,9 @@ pub enum Lifecycle {
     /// A signal to stop came: load balancers are told, clients are still served and admitted.
     NotReady,
     /// No new sessions; those that are open may finish until then.
-    Draining { until: Instant },
+    Draining {
+        until: Instant,
+    },
     /// A stage failed: every session ends now.
     Failed,
     /// All sessions are over.

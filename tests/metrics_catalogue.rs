@@ -41,7 +41,11 @@ fn exported() -> BTreeSet<String> {
         }
     }
     let rules = fs::read_to_string(root().join("dashboards/prometheus/rules.yml")).unwrap();
-    names.extend(rules.lines().filter_map(|line| Some(line.trim().strip_prefix("- record: ")?.to_owned())));
+    names.extend(
+        rules
+            .lines()
+            .filter_map(|line| Some(line.trim().strip_prefix("- record: ")?.to_owned())),
+    );
     names
 }
 
@@ -67,7 +71,10 @@ fn dashboards() -> Vec<(String, serde_json::Value)> {
     let dir = root().join("dashboards/grafana/dashboards");
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        (path.file_name().unwrap().to_string_lossy().into_owned(), serde_json::from_str(&text).unwrap())
+        (
+            path.file_name().unwrap().to_string_lossy().into_owned(),
+            serde_json::from_str(&text).unwrap(),
+        )
     };
     files(&dir, "json").into_iter().map(read).collect()
 }
@@ -77,7 +84,9 @@ fn queries(page: &serde_json::Value) -> Vec<(String, String)> {
     let of = |panel: &serde_json::Value| {
         let title = panel["title"].as_str().unwrap().to_owned();
         let targets = panel["targets"].as_array().unwrap().clone();
-        targets.into_iter().map(move |t| (title.clone(), t["expr"].as_str().unwrap().to_owned()))
+        targets
+            .into_iter()
+            .map(move |t| (title.clone(), t["expr"].as_str().unwrap().to_owned()))
     };
     panels.iter().flat_map(of).collect()
 }
@@ -89,18 +98,32 @@ fn panels_ask_only_for_what_is_exported_and_show_all_of_it() {
     for (file, page) in dashboards() {
         for (title, query) in queries(&page) {
             let used = names(&query);
-            assert!(!used.is_empty() || query.contains("__name__"), "{file}, {title}: no metric in {query}");
+            assert!(
+                !used.is_empty() || query.contains("__name__"),
+                "{file}, {title}: no metric in {query}"
+            );
             for name in used {
-                assert!(exported.contains(&name), "{file}, {title}: {name} is not exported");
+                assert!(
+                    exported.contains(&name),
+                    "{file}, {title}: {name} is not exported"
+                );
                 shown.insert(name);
             }
         }
     }
     for metric in metrics() {
-        let is_shown = shown.iter().any(|name| name == metric.name || name.strip_prefix(metric.name).is_some_and(|rest| {
-            metric.kind == MetricKind::Histogram && ["_bucket", "_sum", "_count"].contains(&rest)
-        }));
-        assert_eq!(is_shown, metric.hidden.is_none(), "{}: shown on a panel or hidden with a reason, one of the two", metric.name);
+        let is_shown = shown.iter().any(|name| {
+            name == metric.name
+                || name.strip_prefix(metric.name).is_some_and(|rest| {
+                    metric.kind == MetricKind::Histogram && ["_bucket", "_sum", "_count"].contains(&rest)
+                })
+        });
+        assert_eq!(
+            is_shown,
+            metric.hidden.is_none(),
+            "{}: shown on a panel or hidden with a reason, one of the two",
+            metric.name
+        );
     }
 }
 
@@ -109,10 +132,15 @@ fn alerts_and_rules_ask_only_for_what_is_exported() {
     let exported = exported();
     for file in ["rules.yml", "alerts.yml"] {
         let text = fs::read_to_string(root().join("dashboards/prometheus").join(file)).unwrap();
-        let queries = text.lines().filter(|line| !line.trim_start().starts_with(['#', '-']) && !line.contains("summary:"));
+        let queries = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with(['#', '-']) && !line.contains("summary:"));
         for name in queries.flat_map(names) {
             // Names of groups begin with the same word.
-            assert!(exported.contains(&name) || name == "moshi", "{file}: {name} is not exported");
+            assert!(
+                exported.contains(&name) || name == "moshi",
+                "{file}: {name} is not exported"
+            );
         }
     }
 }
@@ -126,9 +154,19 @@ fn every_metric_is_recorded_somewhere() {
         .collect();
     for area in CATALOGUE {
         for (field, metric) in area.fields.iter().zip(area.metrics) {
-            let used = ["record(", "increment(", "set(", "add(", "add_samples(", "absolute(", "set_total(", "of(", "clone("]
-                .iter()
-                .any(|call| code.contains(&format!(".{field}.{call}")));
+            let used = [
+                "record(",
+                "increment(",
+                "set(",
+                "add(",
+                "add_samples(",
+                "absolute(",
+                "set_total(",
+                "of(",
+                "clone(",
+            ]
+            .iter()
+            .any(|call| code.contains(&format!(".{field}.{call}")));
             assert!(used, "{}: nothing records it", metric.name);
         }
     }
@@ -152,7 +190,14 @@ fn row(page: &mut String, metric: &Metric, base: Option<&str>) {
         }
     }
     let kind = format!("{:?}", metric.kind).to_lowercase();
-    let _ = writeln!(page, "| `{}` | {kind} | {} | {} | {} |", metric.name, unit(metric.unit), labels.join(", "), metric.help);
+    let _ = writeln!(
+        page,
+        "| `{}` | {kind} | {} | {} | {} |",
+        metric.name,
+        unit(metric.unit),
+        labels.join(", "),
+        metric.help
+    );
 }
 
 const HEAD: &str = "| name | kind | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n";
@@ -166,12 +211,19 @@ fn the_reference_is_the_catalogue() {
         .to_owned();
     for area in CATALOGUE {
         let _ = write!(page, "\n## {}\n\n{HEAD}", area.title);
-        area.metrics.iter().for_each(|metric| row(&mut page, metric, area.base));
+        area.metrics
+            .iter()
+            .for_each(|metric| row(&mut page, metric, area.base));
     }
     let _ = write!(page, "\n## Build and models\n\n{HEAD}");
     INFOS.iter().for_each(|metric| row(&mut page, metric, None));
-    let _ = write!(page, "\n## Names of Kyutai's server\n\nWith `kyutai_metrics = true` in `[telemetry]`, beside the others:\n\n{HEAD}");
-    legacy::CATALOGUE.iter().for_each(|metric| row(&mut page, metric, None));
+    let _ = write!(
+        page,
+        "\n## Names of Kyutai's server\n\nWith `kyutai_metrics = true` in `[telemetry]`, beside the others:\n\n{HEAD}"
+    );
+    legacy::CATALOGUE
+        .iter()
+        .for_each(|metric| row(&mut page, metric, None));
     page.push_str("\n## Label values\n\n");
     let mut values: std::collections::BTreeMap<&str, Vec<String>> = Default::default();
     for (key, value) in metrics().flat_map(|metric| (metric.labels)()).flatten() {
@@ -195,5 +247,8 @@ fn the_reference_is_the_catalogue() {
         fs::write(&path, &page).unwrap();
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/metrics.md is stale: UPDATE=1 cargo test --test metrics_catalogue");
+    assert!(
+        written == page,
+        "docs/metrics.md is stale: UPDATE=1 cargo test --test metrics_catalogue"
+    );
 }

@@ -41,13 +41,27 @@ fn a_million_records_without_a_scrape_allocate_nothing() {
     for i in 0..1_000_000u32 {
         engine.lag.record(f64::from(i) * 1e-6);
         if i % 8 == 0 {
-            engine.stepped(8, StepTimes { mimi: ms(3), lm: ms(20), total: ms(25) });
+            engine.stepped(
+                8,
+                StepTimes {
+                    mimi: ms(3),
+                    lm: ms(20),
+                    total: ms(25),
+                },
+            );
             meters.audio.received.of(Codec::Pcm16).add_samples(1920, 24_000);
-            meters.auth.attempts.of((Method::Cookie, Verdict::Denied(Reason::Expired))).increment(1);
+            meters
+                .auth
+                .attempts
+                .of((Method::Cookie, Verdict::Denied(Reason::Expired)))
+                .increment(1);
         }
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
     let text = meters.render();
     assert!(text.contains("moshi_engine_lag_seconds_count{module=\"asr\"} 1000000\n"));
-    assert!(text.contains("asr_model_step_duration_count 125000\n"), "Kyutai's names follow");
+    assert!(
+        text.contains("asr_model_step_duration_count 125000\n"),
+        "Kyutai's names follow"
+    );
 }

@@ -9,7 +9,10 @@ const ONE: &str = "batch_size = 1";
 const FOUR: &str = "batch_size = 4";
 
 fn word(text: &str, start_time: f64) -> ServerMsg {
-    ServerMsg::Word { text: text.to_owned(), start_time }
+    ServerMsg::Word {
+        text: text.to_owned(),
+        start_time,
+    }
 }
 
 async fn near_word(client: &mut Client, text: &str, start: f64) {
@@ -47,7 +50,10 @@ async fn a_classic_client_gets_ready_steps_words_and_its_marker() {
         }
     }
     // Frame 1 starts the word, whose letters are in frames 2 to 4.
-    assert!(matches!(heard.as_slice(), [ServerMsg::Word { text, .. }, ServerMsg::EndWord { .. }] if text == "abc"), "{heard:?}");
+    assert!(
+        matches!(heard.as_slice(), [ServerMsg::Word { text, .. }, ServerMsg::EndWord { .. }] if text == "abc"),
+        "{heard:?}"
+    );
     assert_eq!(words(&heard), [("abc".to_owned(), 0.16)]);
     // The marker stands behind frame 12, and its text comes 6 frames later: not earlier, not later.
     assert_eq!(steps, (0..18).collect::<Vec<_>>());
@@ -59,7 +65,11 @@ async fn a_marker_is_answered_when_the_client_goes_silent_and_the_clock_does_not
     let mut client = server.connect("").await;
     assert_eq!(client.hear().await, ServerMsg::Ready);
     client.say("ab", FRAME).await;
-    client.send(&Out::Audio { pcm: &[0.0; FRAME / 2] }).await;
+    client
+        .send(&Out::Audio {
+            pcm: &[0.0; FRAME / 2],
+        })
+        .await;
     client.send(&Out::Marker { id: 1 }).await;
     near_word(&mut client, "ab", 0.16).await;
     assert!(matches!(client.hear().await, ServerMsg::EndWord { .. }));
@@ -126,7 +136,10 @@ async fn json_and_raw_pcm_say_the_same_as_the_classic_form() {
     let server = Server::start(FOUR, "").await;
     let mut client = server.connect("format=json&input=pcm16&rate=24000").await;
     assert_eq!(client.hear().await, ServerMsg::Ready);
-    let bytes: Vec<u8> = speech("abc").iter().flat_map(|s| ((s * 32768.0) as i16).to_le_bytes()).collect();
+    let bytes: Vec<u8> = speech("abc")
+        .iter()
+        .flat_map(|s| ((s * 32768.0) as i16).to_le_bytes())
+        .collect();
     for chunk in bytes.chunks(999) {
         client.binary(chunk).await;
     }
@@ -155,7 +168,10 @@ async fn rates_are_converted() {
         client.text("{\"type\":\"EndOfStream\"}").await;
         let (messages, _) = client.rest().await;
         // At the edges of letters a filter rings, which can cost the word's first frame a letter.
-        assert!(words(&messages).iter().any(|(text, _)| text.contains("eh")), "{rate}: {messages:?}");
+        assert!(
+            words(&messages).iter().any(|(text, _)| text.contains("eh")),
+            "{rate}: {messages:?}"
+        );
     }
 }
 
@@ -167,7 +183,9 @@ async fn chunks_of_any_size_are_heard_the_same() {
         let address = server.address;
         clients.push(tokio::spawn(async move {
             let mut client = Client::open(address, "extras=1", "").await.unwrap();
-            client.say("hello".replace('h', "b").replace('o', "c").as_str(), chunk).await;
+            client
+                .say("hello".replace('h', "b").replace('o', "c").as_str(), chunk)
+                .await;
             client.send(&Out::EndOfStream).await;
             words(&client.rest().await.0)
         }));
@@ -184,7 +202,10 @@ async fn many_clients_with_small_chunks_all_get_their_own_words() {
     for i in 0..32usize {
         let address = server.address;
         clients.push(tokio::spawn(async move {
-            let text: String = [i % 16, i / 16 + 3, 5].iter().map(|l| char::from(b'a' + *l as u8)).collect();
+            let text: String = [i % 16, i / 16 + 3, 5]
+                .iter()
+                .map(|l| char::from(b'a' + *l as u8))
+                .collect();
             let mut client = Client::open(address, "", "").await.unwrap();
             for _ in 0..5 {
                 client.say(&text, 480).await;
@@ -202,7 +223,9 @@ async fn many_clients_with_small_chunks_all_get_their_own_words() {
     }
     for client in clients {
         let (text, heard) = client.await.unwrap();
-        let expected: Vec<_> = (0..5).map(|n| (text.clone(), ((n * 6) as f64 * 80.0 + 160.0) / 1000.0)).collect();
+        let expected: Vec<_> = (0..5)
+            .map(|n| (text.clone(), ((n * 6) as f64 * 80.0 + 160.0) / 1000.0))
+            .collect();
         assert_eq!(heard, expected);
     }
 }
@@ -231,7 +254,11 @@ async fn client_close_is_answered_and_frees_the_row_at_once() {
     let server = Server::start(ONE, "").await;
     let mut client = server.connect("").await;
     assert_eq!(client.hear().await, ServerMsg::Ready);
-    client.socket.write_frame(fastwebsockets::Frame::close(1000, b"bye")).await.unwrap();
+    client
+        .socket
+        .write_frame(fastwebsockets::Frame::close(1000, b"bye"))
+        .await
+        .unwrap();
     assert_eq!(client.close_code().await, 1000);
     server.wait_for_used(0).await;
 }

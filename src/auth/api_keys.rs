@@ -48,8 +48,12 @@ struct KeyFile {
 impl ApiKeys {
     /// Keys in plain text (trimmed, empty ones dropped) and a file of hashed ones.
     pub fn new(plain: impl IntoIterator<Item = String>, file: Option<PathBuf>) -> Result<Self, KeyFileError> {
-        let fixed: Vec<Entry> =
-            plain.into_iter().map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).map(|key| fixed(&key)).collect();
+        let fixed: Vec<Entry> = plain
+            .into_iter()
+            .map(|key| key.trim().to_owned())
+            .filter(|key| !key.is_empty())
+            .map(|key| fixed(&key))
+            .collect();
         let file = file.map(KeyFile::open).transpose()?;
         Ok(Self { fixed, file })
     }
@@ -71,7 +75,11 @@ impl ApiKeys {
         }
         let digest = digest(candidate);
         let from_file = self.file.as_ref().map(|file| file.current(now));
-        let entries = || self.fixed.iter().chain(from_file.iter().flat_map(|entries| entries.iter()));
+        let entries = || {
+            self.fixed
+                .iter()
+                .chain(from_file.iter().flat_map(|entries| entries.iter()))
+        };
         let mut at = u32::MAX;
         for (i, entry) in entries().enumerate() {
             at.conditional_assign(&(i as u32), entry.digest.ct_eq(&digest));
@@ -82,7 +90,10 @@ impl ApiKeys {
         }
         let mut principal = entry.principal.clone();
         principal.expires_at = entry.expires_at;
-        Ok(Found { principal, guessable: entry.guessable })
+        Ok(Found {
+            principal,
+            guessable: entry.guessable,
+        })
     }
 }
 
@@ -94,21 +105,47 @@ fn fixed(key: &str) -> Entry {
     let digest = digest(key);
     // Named by its digest: the key itself must not appear in logs and metrics.
     let name: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
-    let principal = Principal::new(format!("key:{name}").into(), Method::ApiKey, Arc::new([Scope::Listen]));
-    Entry { digest, guessable: key.len() < GUESSABLE_BELOW, expires_at: None, principal }
+    let principal = Principal::new(
+        format!("key:{name}").into(),
+        Method::ApiKey,
+        Arc::new([Scope::Listen]),
+    );
+    Entry {
+        digest,
+        guessable: key.len() < GUESSABLE_BELOW,
+        expires_at: None,
+        principal,
+    }
 }
 
 fn filed(record: KeyRecord) -> Entry {
-    let mut principal = Principal::new(format!("key:{}", record.name).into(), Method::ApiKey, record.scopes.into());
-    principal.limits = PrincipalLimits { max_sessions: record.max_sessions, minutes_per_day: record.minutes_per_day };
-    Entry { digest: record.sha256.0, guessable: false, expires_at: record.expires_at, principal }
+    let mut principal = Principal::new(
+        format!("key:{}", record.name).into(),
+        Method::ApiKey,
+        record.scopes.into(),
+    );
+    principal.limits = PrincipalLimits {
+        max_sessions: record.max_sessions,
+        minutes_per_day: record.minutes_per_day,
+    };
+    Entry {
+        digest: record.sha256.0,
+        guessable: false,
+        expires_at: record.expires_at,
+        principal,
+    }
 }
 
 impl KeyFile {
     fn open(path: PathBuf) -> Result<Self, KeyFileError> {
         let seen = stamp(&path);
         let entries = key_file::read(&path)?.into_iter().map(filed).collect();
-        Ok(Self { path, entries: ArcSwap::from_pointee(entries), looked: AtomicI64::new(i64::MIN), seen: Mutex::new(seen) })
+        Ok(Self {
+            path,
+            entries: ArcSwap::from_pointee(entries),
+            looked: AtomicI64::new(i64::MIN),
+            seen: Mutex::new(seen),
+        })
     }
 
     // Looks at the file once a second at most. A broken file keeps the keys that were.
@@ -121,9 +158,12 @@ impl KeyFile {
                 match key_file::read(&self.path) {
                     Ok(records) => {
                         tracing::info!(keys = records.len(), "key file read again");
-                        self.entries.store(Arc::new(records.into_iter().map(filed).collect()));
+                        self.entries
+                            .store(Arc::new(records.into_iter().map(filed).collect()));
                     }
-                    Err(error) => tracing::error!(%error, "key file changed but cannot be used; the former keys stay"),
+                    Err(error) => {
+                        tracing::error!(%error, "key file changed but cannot be used; the former keys stay")
+                    }
                 }
             }
         }
@@ -155,7 +195,10 @@ mod tests {
     #[test]
     fn each_key_is_its_own_subject_and_never_named_in_clear() {
         let keys = keys(&["public_token", "another-key"]);
-        let (a, b) = (keys.find("public_token", 0).unwrap(), keys.find("another-key", 0).unwrap());
+        let (a, b) = (
+            keys.find("public_token", 0).unwrap(),
+            keys.find("another-key", 0).unwrap(),
+        );
         assert_ne!(a.principal.subject, b.principal.subject);
         assert!(!a.principal.subject.contains("public_token"));
         assert!(a.guessable);
@@ -180,11 +223,19 @@ mod tests {
     fn a_key_of_the_file_expires_and_carries_its_limits() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.toml");
-        let wish = key_file::NewKey { expires_at: Some(100), max_sessions: Some(2), minutes_per_day: Some(5), ..key_file::NewKey::named("k") };
+        let wish = key_file::NewKey {
+            expires_at: Some(100),
+            max_sessions: Some(2),
+            minutes_per_day: Some(5),
+            ..key_file::NewKey::named("k")
+        };
         let key = key_file::create(&path, wish, 0).unwrap();
         let keys = ApiKeys::new([], Some(path)).unwrap();
         let found = keys.find(key.expose(), 99).unwrap().principal;
-        assert_eq!((&*found.subject, found.limits.max_sessions, found.expires_at), ("key:k", Some(2), Some(100)));
+        assert_eq!(
+            (&*found.subject, found.limits.max_sessions, found.expires_at),
+            ("key:k", Some(2), Some(100))
+        );
         assert_eq!(keys.find(key.expose(), 100).err(), Some(Reason::Expired));
     }
 }

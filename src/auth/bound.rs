@@ -19,5 +19,9 @@ pub(super) fn check(cookie: Option<&str>, expected: Option<&str>, secrets: &Secr
             mac.verify_slice(&signature).is_ok()
         })
     });
-    if signed && expected == Some(token) { Ok(()) } else { Err(mismatch) }
+    if signed && expected == Some(token) {
+        Ok(())
+    } else {
+        Err(mismatch)
+    }
 }

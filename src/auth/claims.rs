@@ -31,7 +31,13 @@ pub struct ClaimRules {
 
 impl Default for ClaimRules {
     fn default() -> Self {
-        Self { leeway_s: 15, audience: None, issuer: None, cache_version: None, require_verified_email: false }
+        Self {
+            leeway_s: 15,
+            audience: None,
+            issuer: None,
+            cache_version: None,
+            require_verified_email: false,
+        }
     }
 }
 
@@ -126,7 +132,9 @@ fn audience(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Resu
 }
 
 fn issuer(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Result<(), Reason> {
-    let Some(expected) = &rules.issuer else { return Ok(()) };
+    let Some(expected) = &rules.issuer else {
+        return Ok(());
+    };
     match claims.get("iss") {
         None if kind == Kind::Secret => Ok(()),
         Some(Value::String(named)) if named == expected => Ok(()),
@@ -147,12 +155,20 @@ fn nested(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Result
         return Err(Reason::MalformedClaims);
     }
     standing(user, rules)?;
-    if rules.cache_version.as_deref().is_some_and(|pin| claims.get("version").and_then(Value::as_str) != Some(pin)) {
+    if rules
+        .cache_version
+        .as_deref()
+        .is_some_and(|pin| claims.get("version").and_then(Value::as_str) != Some(pin))
+    {
         return Err(Reason::WrongVersion);
     }
     let session_token = session.get("token").and_then(Value::as_str);
     if kind == Kind::SignedCache {
-        let agrees = |name: &str, with: Option<&str>| claims.get(name).is_none_or(|v| v.as_str().is_some() && v.as_str() == with);
+        let agrees = |name: &str, with: Option<&str>| {
+            claims
+                .get(name)
+                .is_none_or(|v| v.as_str().is_some() && v.as_str() == with)
+        };
         if !agrees("sub", Some(&user_id)) || !agrees("sid", session_token) {
             return Err(Reason::MalformedClaims);
         }
@@ -173,7 +189,13 @@ fn flat(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Result<I
         Kind::Plugin => (None, id(claims, "sub")?),
         Kind::Secret | Kind::SignedCache => (Some(id(claims, "id")?), id(claims, "userId")?),
     };
-    Ok(Identity { user_id, session_id, session_token: None, exp: 0, session_ends: end(claims)? })
+    Ok(Identity {
+        user_id,
+        session_id,
+        session_token: None,
+        exp: 0,
+        session_ends: end(claims)?,
+    })
 }
 
 // A ban in any spelling but an explicit "no" counts: SQLite's booleans are numbers.
@@ -206,7 +228,11 @@ fn end(object: &Map<String, Value>) -> Result<Option<i64>, Reason> {
         None => Ok(None),
         Some(Value::Number(number)) => {
             let number = number.as_f64().ok_or(Reason::MalformedClaims)?;
-            let seconds = if number >= MILLISECONDS_FROM { number / 1000.0 } else { number };
+            let seconds = if number >= MILLISECONDS_FROM {
+                number / 1000.0
+            } else {
+                number
+            };
             Ok(Some(seconds.floor() as i64))
         }
         Some(Value::String(text)) => {

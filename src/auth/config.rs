@@ -115,6 +115,10 @@ impl BetterAuthConfig {
     }
 
     pub(super) fn cookie_names(&self) -> CookieNames {
-        CookieNames::new(&self.cookie_prefix, self.session_data_cookie.as_deref(), self.require_secure_cookie)
+        CookieNames::new(
+            &self.cookie_prefix,
+            self.session_data_cookie.as_deref(),
+            self.require_secure_cookie,
+        )
     }
 }

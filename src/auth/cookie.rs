@@ -41,7 +41,10 @@ pub fn session_cookies<'a>(
     names: &CookieNames,
     limit: usize,
 ) -> Result<SessionCookies, Reason> {
-    let jar: Vec<(&[u8], &[u8])> = fields.flat_map(|field| field.split(|b| *b == b';')).filter_map(pair).collect();
+    let jar: Vec<(&[u8], &[u8])> = fields
+        .flat_map(|field| field.split(|b| *b == b';'))
+        .filter_map(pair)
+        .collect();
     let find = |base: &str| -> Result<Option<String>, Reason> {
         for prefix in [SECURE, ""] {
             if prefix.is_empty() && names.require_secure {
@@ -57,13 +60,19 @@ pub fn session_cookies<'a>(
         }
         Ok(None)
     };
-    Ok(SessionCookies { data: find(&names.session_data)?, token: find(&names.session_token)? })
+    Ok(SessionCookies {
+        data: find(&names.session_data)?,
+        token: find(&names.session_token)?,
+    })
 }
 
 fn pair(cookie: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = cookie.iter().position(|b| *b == b'=')?;
     let (name, value) = (cookie[..at].trim_ascii(), cookie[at + 1..].trim_ascii());
-    let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+    let value = value
+        .strip_prefix(b"\"")
+        .and_then(|v| v.strip_suffix(b"\""))
+        .unwrap_or(value);
     Some((name, value))
 }
 
@@ -78,7 +87,11 @@ fn whole(jar: &[(&[u8], &[u8])], name: &[u8], limit: usize) -> Result<Option<Str
 fn chunked(jar: &[(&[u8], &[u8])], name: &str, limit: usize) -> Result<Option<String>, Reason> {
     let mut chunks: Vec<(usize, &[u8])> = Vec::new();
     for (n, value) in jar {
-        let Some(index) = n.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b".")).and_then(index) else {
+        let Some(index) = n
+            .strip_prefix(name.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"."))
+            .and_then(index)
+        else {
             continue;
         };
         if value.is_empty() || chunks.iter().any(|(i, _)| *i == index) {
@@ -109,7 +122,15 @@ fn chunked(jar: &[(&[u8], &[u8])], name: &str, limit: usize) -> Result<Option<St
 // Canonical decimal: `0` or digits without a leading zero.
 fn index(digits: &[u8]) -> Option<usize> {
     let canonical = matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.iter().all(u8::is_ascii_digit);
-    if canonical { std::str::from_utf8(digits).ok()?.parse().ok().or(Some(usize::MAX)) } else { None }
+    if canonical {
+        std::str::from_utf8(digits)
+            .ok()?
+            .parse()
+            .ok()
+            .or(Some(usize::MAX))
+    } else {
+        None
+    }
 }
 
 fn text(value: &[u8], limit: usize) -> Result<String, Reason> {
@@ -146,7 +167,11 @@ mod tests {
     use super::*;
 
     fn read(fields: &[&[u8]]) -> Result<SessionCookies, Reason> {
-        session_cookies(fields.iter().copied(), &CookieNames::new("better-auth", None, false), 65_536)
+        session_cookies(
+            fields.iter().copied(),
+            &CookieNames::new("better-auth", None, false),
+            65_536,
+        )
     }
 
     fn data(fields: &[&[u8]]) -> Option<String> {
@@ -155,27 +180,49 @@ mod tests {
 
     #[test]
     fn trap_separators_spaces_and_quotes() {
-        assert_eq!(data(&[b"a=1;better-auth.session_data=\"x.y.z\" ;b=2"]).as_deref(), Some("x.y.z"));
-        assert_eq!(data(&[b"Better-Auth.session_data=x"]), None, "names are case-sensitive");
+        assert_eq!(
+            data(&[b"a=1;better-auth.session_data=\"x.y.z\" ;b=2"]).as_deref(),
+            Some("x.y.z")
+        );
+        assert_eq!(
+            data(&[b"Better-Auth.session_data=x"]),
+            None,
+            "names are case-sensitive"
+        );
     }
 
     #[test]
     fn trap_a_non_utf8_neighbour_does_not_lose_ours() {
-        assert_eq!(data(&[b"bad=\xff\xfe; better-auth.session_data=ok"]).as_deref(), Some("ok"));
+        assert_eq!(
+            data(&[b"bad=\xff\xfe; better-auth.session_data=ok"]).as_deref(),
+            Some("ok")
+        );
     }
 
     #[test]
     fn trap_chunk_indexes_are_canonical_and_numeric() {
-        let chunks: Vec<u8> = (0..12).rev().flat_map(|i| format!("better-auth.session_data.{i}={i}_; ").into_bytes()).collect();
+        let chunks: Vec<u8> = (0..12)
+            .rev()
+            .flat_map(|i| format!("better-auth.session_data.{i}={i}_; ").into_bytes())
+            .collect();
         assert_eq!(data(&[&chunks]).as_deref(), Some("0_1_2_3_4_5_6_7_8_9_10_11_"));
-        assert_eq!(data(&[b"better-auth.session_data.00=x; better-auth.session_data.+1=y"]), None);
+        assert_eq!(
+            data(&[b"better-auth.session_data.00=x; better-auth.session_data.+1=y"]),
+            None
+        );
     }
 
     #[test]
     fn trap_chunks_must_be_contiguous_and_at_most_a_hundred() {
-        assert_eq!(read(&[b"better-auth.session_data.0=a; better-auth.session_data.2=b"]), Err(Reason::Malformed));
+        assert_eq!(
+            read(&[b"better-auth.session_data.0=a; better-auth.session_data.2=b"]),
+            Err(Reason::Malformed)
+        );
         assert_eq!(read(&[b"better-auth.session_data.100=a"]), Err(Reason::TooLarge));
-        assert_eq!(read(&[b"better-auth.session_data.99999999999999999999999=a"]), Err(Reason::TooLarge));
+        assert_eq!(
+            read(&[b"better-auth.session_data.99999999999999999999999=a"]),
+            Err(Reason::TooLarge)
+        );
     }
 
     #[test]
@@ -184,7 +231,10 @@ mod tests {
         assert_eq!(data(&[both]).as_deref(), Some("secure"));
         let strict = CookieNames::new("better-auth", None, true);
         let fields: [&[u8]; 1] = [b"better-auth.session_data=plain"];
-        assert_eq!(session_cookies(fields.into_iter(), &strict, 100).unwrap(), SessionCookies::default());
+        assert_eq!(
+            session_cookies(fields.into_iter(), &strict, 100).unwrap(),
+            SessionCookies::default()
+        );
     }
 
     #[test]

@@ -36,9 +36,13 @@ pub enum AuthConfigError {
     Origin(#[from] OriginError),
     #[error("[auth.better_auth]: set jwks_file or jwks_url, not both")]
     TwoKeySets,
-    #[error("[auth.better_auth]: a key set needs `issuer`, the auth server's base URL: without it any service that shares the keys could sign people in")]
+    #[error(
+        "[auth.better_auth]: a key set needs `issuer`, the auth server's base URL: without it any service that shares the keys could sign people in"
+    )]
     NoIssuer,
-    #[error("[auth.better_auth]: bind_session_token needs BETTER_AUTH_SECRET, with which that cookie is signed")]
+    #[error(
+        "[auth.better_auth]: bind_session_token needs BETTER_AUTH_SECRET, with which that cookie is signed"
+    )]
     BindWithoutSecret,
     #[error("[auth.better_auth]: leeway_s is {0}; between 0 and 60 are allowed")]
     Leeway(i64),
@@ -75,10 +79,16 @@ impl Guard {
             return Err(AuthConfigError::BindWithoutSecret);
         }
         let named = env("MOSHI_API_KEY").unwrap_or_default();
-        let plain = named.split(',').map(str::to_owned).chain(authorized_ids.iter().cloned());
+        let plain = named
+            .split(',')
+            .map(str::to_owned)
+            .chain(authorized_ids.iter().cloned());
         let api_keys = ApiKeys::new(plain, config.key_file.clone())?;
         if api_keys.guessable() > 0 {
-            tracing::warn!(keys = api_keys.guessable(), "some API keys have under 16 characters and could be guessed");
+            tracing::warn!(
+                keys = api_keys.guessable(),
+                "some API keys have under 16 characters and could be guessed"
+            );
         }
         let tickets = Arc::new(Tickets::default());
         let mut methods: Vec<Box<dyn Authenticator>> = Vec::new();
@@ -129,13 +139,24 @@ impl Guard {
     /// As [`Guard::check`], for the operator's routes: the principal must be an administrator. On an open server nobody is.
     pub async fn check_admin(&self, parts: &Parts, peer: SocketAddr, now: i64) -> Result<Principal, Refusal> {
         let principal = self.check(parts, peer, now).await?;
-        principal.may(Scope::Admin).map_err(|reason| Refusal::new(reason, principal.method))?;
+        principal
+            .may(Scope::Admin)
+            .map_err(|reason| Refusal::new(reason, principal.method))?;
         Ok(principal)
     }
 
     /// Judges a newer token that the client of a running session sent; it must be of the same subject.
-    pub async fn renew(&self, running: &Principal, token: Credential, peer: SocketAddr, now: i64) -> Result<Principal, Refusal> {
-        let presented = Presented { bearer: Some(token), ..Presented::default() };
+    pub async fn renew(
+        &self,
+        running: &Principal,
+        token: Credential,
+        peer: SocketAddr,
+        now: i64,
+    ) -> Result<Principal, Refusal> {
+        let presented = Presented {
+            bearer: Some(token),
+            ..Presented::default()
+        };
         let mut renewed = self.judge(&presented, &HeaderMap::new(), peer, now).await?;
         if renewed.subject != running.subject {
             return Err(Refusal::new(Reason::WrongKey, renewed.method));
@@ -146,7 +167,9 @@ impl Guard {
 
     /// Makes a single-use ticket for a client that was let in.
     pub fn ticket(&self, principal: &Principal, now: i64) -> Result<Ticket, Refusal> {
-        self.tickets.issue(principal, now).map_err(|reason| Refusal::new(reason, principal.method))
+        self.tickets
+            .issue(principal, now)
+            .map_err(|reason| Refusal::new(reason, principal.method))
     }
 
     /// Opens a session in the ledger of minutes.
@@ -167,11 +190,23 @@ impl Guard {
         &self.origins
     }
 
-    async fn judge(&self, presented: &Presented, headers: &HeaderMap, peer: SocketAddr, now: i64) -> Result<Principal, Refusal> {
+    async fn judge(
+        &self,
+        presented: &Presented,
+        headers: &HeaderMap,
+        peer: SocketAddr,
+        now: i64,
+    ) -> Result<Principal, Refusal> {
         let wait = self.throttle.wait(peer.ip(), now);
         let mut verdict = self.verdict(presented, headers, wait.is_some(), now);
         if let Some(keys) = &self.keys {
-            if matches!(verdict, Err(Refusal { reason: Reason::UnknownKey | Reason::KeysUnavailable, .. })) {
+            if matches!(
+                verdict,
+                Err(Refusal {
+                    reason: Reason::UnknownKey | Reason::KeysUnavailable,
+                    ..
+                })
+            ) {
                 keys.refresh(now).await;
                 verdict = self.verdict(presented, headers, wait.is_some(), now);
             } else if keys.is_stale(now) && tokio::runtime::Handle::try_current().is_ok() {
@@ -185,29 +220,62 @@ impl Guard {
                 return refusal;
             }
             self.throttle.failed(peer.ip(), now);
-            tracing::debug!(method = refusal.method.label(), reason = refusal.reason.label(), "credential refused");
+            tracing::debug!(
+                method = refusal.method.label(),
+                reason = refusal.reason.label(),
+                "credential refused"
+            );
             match wait {
-                Some(seconds) => Refusal { reason: Reason::Throttled, retry_after_s: Some(seconds), ..refusal },
+                Some(seconds) => Refusal {
+                    reason: Reason::Throttled,
+                    retry_after_s: Some(seconds),
+                    ..refusal
+                },
                 None => refusal,
             }
         })
     }
 
-    fn verdict(&self, presented: &Presented, headers: &HeaderMap, throttled: bool, now: i64) -> Result<Principal, Refusal> {
+    fn verdict(
+        &self,
+        presented: &Presented,
+        headers: &HeaderMap,
+        throttled: bool,
+        now: i64,
+    ) -> Result<Principal, Refusal> {
         let origin = headers.get(header::ORIGIN).map(|value| value.as_bytes());
         let own = || own_origin(headers);
         if self.is_open() {
             let allowed = self.origins.check_anonymous(origin, own().as_deref());
-            return allowed.map(|()| Principal::anonymous()).map_err(|reason| Refusal::new(reason, Method::Anonymous));
+            return allowed
+                .map(|()| Principal::anonymous())
+                .map_err(|reason| Refusal::new(reason, Method::Anonymous));
         }
-        let attempt = Attempt { presented, now, throttled };
-        let verdict = self.methods.iter().find_map(|method| method.authenticate(&attempt));
-        let nothing = if presented.is_explicit() { (Reason::WrongKey, Method::ApiKey) } else { (Reason::NoCredentials, Method::Anonymous) };
-        let principal = verdict.unwrap_or(Err(nothing)).map_err(|(reason, method)| Refusal::new(reason, method))?;
+        let attempt = Attempt {
+            presented,
+            now,
+            throttled,
+        };
+        let verdict = self
+            .methods
+            .iter()
+            .find_map(|method| method.authenticate(&attempt));
+        let nothing = if presented.is_explicit() {
+            (Reason::WrongKey, Method::ApiKey)
+        } else {
+            (Reason::NoCredentials, Method::Anonymous)
+        };
+        let principal = verdict
+            .unwrap_or(Err(nothing))
+            .map_err(|(reason, method)| Refusal::new(reason, method))?;
         if principal.method == Method::Cookie {
-            self.origins.check(origin, own().as_deref()).map_err(|reason| Refusal::new(reason, Method::Cookie))?;
+            self.origins
+                .check(origin, own().as_deref())
+                .map_err(|reason| Refusal::new(reason, Method::Cookie))?;
         }
-        principal.may(Scope::Listen).map_err(|reason| Refusal::new(reason, principal.method))?;
+        principal
+            .may(Scope::Listen)
+            .map_err(|reason| Refusal::new(reason, principal.method))?;
         Ok(principal)
     }
 }

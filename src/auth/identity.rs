@@ -87,6 +87,10 @@ impl Principal {
 
     /// Refuses a principal without `scope`; an administrator has every scope.
     pub(super) fn may(&self, scope: Scope) -> Result<(), Reason> {
-        if self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) { Ok(()) } else { Err(Reason::MissingScope) }
+        if self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) {
+            Ok(())
+        } else {
+            Err(Reason::MissingScope)
+        }
     }
 }

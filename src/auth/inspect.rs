@@ -71,14 +71,21 @@ impl Inspector {
             Subject::Token(token) => better_auth.verify_token(token, now),
             Subject::Cookies(fields) => {
                 let cookies = fields.iter().cloned().map(CookieField).collect();
-                let presented = Presented { cookies, ..Presented::default() };
-                better_auth.verify_cookies(&presented, now).unwrap_or(Err((Reason::NoCredentials, Method::Cookie)))
+                let presented = Presented {
+                    cookies,
+                    ..Presented::default()
+                };
+                better_auth
+                    .verify_cookies(&presented, now)
+                    .unwrap_or(Err((Reason::NoCredentials, Method::Cookie)))
             }
         };
         let verdict = verdict.and_then(|(identity, method)| match &self.origin {
             Some((origin, allowed)) if method == Method::Cookie => {
                 let checked = allowed.check(origin.as_ref().map(String::as_bytes), None);
-                checked.map(|()| (identity, method)).map_err(|reason| (reason, method))
+                checked
+                    .map(|()| (identity, method))
+                    .map_err(|reason| (reason, method))
             }
             _ => Ok((identity, method)),
         });
@@ -122,8 +129,15 @@ fn advice(reason: Reason, subject: &Subject, settings: &BetterAuthConfig) -> Str
     let special = match (reason, subject) {
         (Reason::Malformed, Subject::Token(token)) => shape(token).map(str::to_owned),
         (Reason::Malformed, Subject::Cookies(fields)) => {
-            let read = session_cookies(fields.iter().map(Vec::as_slice), &settings.cookie_names(), settings.max_token_bytes);
-            read.ok().and_then(|cookies| cookies.data).and_then(|data| shape(&data)).map(str::to_owned)
+            let read = session_cookies(
+                fields.iter().map(Vec::as_slice),
+                &settings.cookie_names(),
+                settings.max_token_bytes,
+            );
+            read.ok()
+                .and_then(|cookies| cookies.data)
+                .and_then(|data| shape(&data))
+                .map(str::to_owned)
         }
         (Reason::NoCredentials, Subject::Cookies(fields)) => other_name(fields, settings),
         _ => None,
@@ -155,15 +169,29 @@ fn shape(token: &str) -> Option<&'static str> {
 
 fn other_name(fields: &[Vec<u8>], settings: &BetterAuthConfig) -> Option<String> {
     let expected = settings.cookie_names().session_data;
-    let texts: Vec<_> = fields.iter().map(|field| String::from_utf8_lossy(field)).collect();
-    let names = texts.iter().flat_map(|text| text.split(';')).filter_map(|c| c.split_once('=')).map(|(name, _)| name.trim());
-    let found = names.map(|name| name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('.')).find(|name| {
-        let plain = name.strip_prefix("__Secure-").unwrap_or(name);
-        plain.ends_with(".session_data") && (plain != expected || !name.starts_with("__Secure-"))
-    })?;
+    let texts: Vec<_> = fields
+        .iter()
+        .map(|field| String::from_utf8_lossy(field))
+        .collect();
+    let names = texts
+        .iter()
+        .flat_map(|text| text.split(';'))
+        .filter_map(|c| c.split_once('='))
+        .map(|(name, _)| name.trim());
+    let found = names
+        .map(|name| {
+            name.trim_end_matches(|c: char| c.is_ascii_digit())
+                .trim_end_matches('.')
+        })
+        .find(|name| {
+            let plain = name.strip_prefix("__Secure-").unwrap_or(name);
+            plain.ends_with(".session_data") && (plain != expected || !name.starts_with("__Secure-"))
+        })?;
     let plain = found.strip_prefix("__Secure-").unwrap_or(found);
     if plain != expected {
-        return Some(format!("the cookie is named {found:?} but {expected:?} is expected: set cookie_prefix to the auth server's advanced.cookiePrefix"));
+        return Some(format!(
+            "the cookie is named {found:?} but {expected:?} is expected: set cookie_prefix to the auth server's advanced.cookiePrefix"
+        ));
     }
     settings.require_secure_cookie.then(|| {
         "the cookie lacks the __Secure- prefix: give the auth server an https baseURL, or turn require_secure_cookie off".to_owned()

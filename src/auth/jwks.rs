@@ -40,9 +40,16 @@ impl KeySet {
     /// Reads a JSON Web Key Set (RFC 7517). Keys of other kinds, symmetric ones above all, are left out.
     pub fn parse(text: &str) -> Result<Self, KeySetError> {
         let set: Value = serde_json::from_str(text).map_err(|_| KeySetError::Form)?;
-        let keys = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::Form)?;
+        let keys = set
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(KeySetError::Form)?;
         let keys: Vec<PublicKey> = keys.iter().take(MAX_KEYS).filter_map(public_key).collect();
-        if keys.is_empty() { Err(KeySetError::Empty) } else { Ok(Self(keys)) }
+        if keys.is_empty() {
+            Err(KeySetError::Empty)
+        } else {
+            Ok(Self(keys))
+        }
     }
 
     pub(super) fn find(&self, kid: &str) -> Option<&PublicKey> {
@@ -71,8 +78,16 @@ fn public_key(value: &Value) -> Option<PublicKey> {
         _ => return None,
     };
     // A key that names its algorithm means no other.
-    if jwk.common.key_algorithm.is_some_and(|named| named.to_string() != format!("{algorithm:?}")) {
+    if jwk
+        .common
+        .key_algorithm
+        .is_some_and(|named| named.to_string() != format!("{algorithm:?}"))
+    {
         return None;
     }
-    Some(PublicKey { kid: jwk.common.key_id.clone()?, algorithm, key: DecodingKey::from_jwk(&jwk).ok()? })
+    Some(PublicKey {
+        kid: jwk.common.key_id.clone()?,
+        algorithm,
+        key: DecodingKey::from_jwk(&jwk).ok()?,
+    })
 }

@@ -36,8 +36,16 @@ pub struct Verifier {
 
 impl Verifier {
     pub fn new(secrets: &Secrets, rules: ClaimRules, max_token_bytes: usize) -> Self {
-        let keys: Vec<DecodingKey> = secrets.usable().map(|s| DecodingKey::from_secret(s.bytes())).collect();
-        Self { only_weak_secrets: keys.is_empty() && !secrets.is_empty(), keys, rules, max_token_bytes }
+        let keys: Vec<DecodingKey> = secrets
+            .usable()
+            .map(|s| DecodingKey::from_secret(s.bytes()))
+            .collect();
+        Self {
+            only_weak_secrets: keys.is_empty() && !secrets.is_empty(),
+            keys,
+            rules,
+            max_token_bytes,
+        }
     }
 
     /// Whether tokens signed with a shared secret can be checked.
@@ -46,7 +54,13 @@ impl Verifier {
     }
 
     /// Checks `token` at `now` (Unix seconds) against the secrets, or `set` if it names a key of it.
-    pub(super) fn verify(&self, token: &str, carrier: Carrier, set: Option<&KeySet>, now: i64) -> Result<(Identity, Method), Reason> {
+    pub(super) fn verify(
+        &self,
+        token: &str,
+        carrier: Carrier,
+        set: Option<&KeySet>,
+        now: i64,
+    ) -> Result<(Identity, Method), Reason> {
         if token.len() > self.max_token_bytes {
             return Err(Reason::TooLarge);
         }
@@ -57,7 +71,10 @@ impl Verifier {
         }
         let header = json(header)?;
         let header = header.as_object().ok_or(Reason::Malformed)?;
-        let algorithm = header.get("alg").and_then(Value::as_str).ok_or(Reason::Malformed)?;
+        let algorithm = header
+            .get("alg")
+            .and_then(Value::as_str)
+            .ok_or(Reason::Malformed)?;
         if header.contains_key("crit") || signature.contains('=') {
             return Err(Reason::Malformed);
         }
@@ -72,10 +89,15 @@ impl Verifier {
                     (Some(Value::String(typ)), _) if typ == CACHE_TYPE => Kind::SignedCache,
                     (_, Carrier::Cookie) => return Err(Reason::Malformed),
                     (None, Carrier::Explicit) => Kind::Plugin,
-                    (Some(Value::String(typ)), Carrier::Explicit) if typ.eq_ignore_ascii_case("JWT") => Kind::Plugin,
+                    (Some(Value::String(typ)), Carrier::Explicit) if typ.eq_ignore_ascii_case("JWT") => {
+                        Kind::Plugin
+                    }
                     (Some(_), Carrier::Explicit) => return Err(Reason::Malformed),
                 };
-                let kid = header.get("kid").and_then(Value::as_str).ok_or(Reason::UnknownKey)?;
+                let kid = header
+                    .get("kid")
+                    .and_then(Value::as_str)
+                    .ok_or(Reason::UnknownKey)?;
                 let key = set.find(kid).ok_or(Reason::UnknownKey)?;
                 // The key's own algorithm decides; the header may only agree.
                 if key.name() != algorithm {
@@ -89,7 +111,14 @@ impl Verifier {
             _ => return Err(Reason::AlgNotAllowed),
         };
         let identity = claims::check(&json(payload)?, kind, &self.rules, now)?;
-        Ok((identity, if carrier == Carrier::Cookie { Method::Cookie } else { method }))
+        Ok((
+            identity,
+            if carrier == Carrier::Cookie {
+                Method::Cookie
+            } else {
+                method
+            },
+        ))
     }
 
     fn verify_secret(&self, message: &[u8], signature: &str) -> Result<(), Reason> {
@@ -99,7 +128,15 @@ impl Verifier {
         if self.keys.is_empty() {
             return Err(Reason::AlgNotAllowed);
         }
-        if self.keys.iter().any(|key| signed(signature, message, key, Algorithm::HS256)) { Ok(()) } else { Err(Reason::BadSignature) }
+        if self
+            .keys
+            .iter()
+            .any(|key| signed(signature, message, key, Algorithm::HS256))
+        {
+            Ok(())
+        } else {
+            Err(Reason::BadSignature)
+        }
     }
 }
 

@@ -100,14 +100,26 @@ pub struct NewKey {
 impl NewKey {
     /// A key that may listen, without limits.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), scopes: vec![Scope::Listen], expires_at: None, max_sessions: None, minutes_per_day: None }
+        Self {
+            name: name.to_owned(),
+            scopes: vec![Scope::Listen],
+            expires_at: None,
+            max_sessions: None,
+            minutes_per_day: None,
+        }
     }
 }
 
 /// Reads all keys of the file.
 pub fn read(path: &Path) -> Result<Vec<KeyRecord>, KeyFileError> {
-    let io = |source| KeyFileError::Io { path: path.to_owned(), source };
-    let form = |message: String| KeyFileError::Form { path: path.to_owned(), message };
+    let io = |source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let form = |message: String| KeyFileError::Form {
+        path: path.to_owned(),
+        message,
+    };
     if std::fs::metadata(path).map_err(io)?.len() > MAX_FILE_BYTES {
         return Err(form(format!("it has more than {MAX_FILE_BYTES} bytes")));
     }
@@ -153,9 +165,14 @@ pub fn revoke(path: &Path, name: &str) -> Result<(), KeyFileError> {
 
 // A reader sees the old file or the new one, never half of it; only the owner may read it.
 fn write(path: &Path, keys: Vec<KeyRecord>) -> Result<(), KeyFileError> {
-    let io = |source| KeyFileError::Io { path: path.to_owned(), source };
-    let text = toml::to_string(&Document { keys })
-        .map_err(|e| KeyFileError::Form { path: path.to_owned(), message: e.to_string() })?;
+    let io = |source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let text = toml::to_string(&Document { keys }).map_err(|e| KeyFileError::Form {
+        path: path.to_owned(),
+        message: e.to_string(),
+    })?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{:08x}", rand::random::<u32>()));
     let beside = PathBuf::from(beside);
@@ -164,7 +181,10 @@ fn write(path: &Path, keys: Vec<KeyRecord>) -> Result<(), KeyFileError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&beside).map_err(io)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&beside, path));
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&beside, path));
     written.map_err(|source| {
         // The error to report is the first one; the leftover is only untidy.
         let _ = std::fs::remove_file(&beside);
@@ -185,7 +205,10 @@ mod tests {
         assert!(key.expose().starts_with("msk_") && key.expose().len() == 47);
         assert!(!text.contains(key.expose()) && text.contains("alice"));
         #[cfg(unix)]
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions()) & 0o777, 0o600);
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions()) & 0o777,
+            0o600
+        );
     }
 
     #[test]
@@ -193,8 +216,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.toml");
         create(&path, NewKey::named("a"), 0).unwrap();
-        assert!(matches!(create(&path, NewKey::named("a"), 0), Err(KeyFileError::Taken(_))));
-        assert!(matches!(create(&path, NewKey::named("a b"), 0), Err(KeyFileError::Name(_))));
+        assert!(matches!(
+            create(&path, NewKey::named("a"), 0),
+            Err(KeyFileError::Taken(_))
+        ));
+        assert!(matches!(
+            create(&path, NewKey::named("a b"), 0),
+            Err(KeyFileError::Name(_))
+        ));
         assert!(matches!(revoke(&path, "b"), Err(KeyFileError::Unknown(_))));
     }
 }

@@ -69,7 +69,9 @@ impl KeySource {
     pub fn from_url(url: &str) -> Result<Self, KeySourceError> {
         let local = url.strip_prefix("http://").is_some_and(|rest| {
             let host = rest.split(['/', '?']).next().unwrap_or_default();
-            ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host == *name || host.starts_with(&format!("{name}:")))
+            ["localhost", "127.0.0.1", "[::1]"]
+                .iter()
+                .any(|name| host == *name || host.starts_with(&format!("{name}:")))
         });
         if !url.starts_with("https://") && !local {
             return Err(KeySourceError::Insecure);
@@ -78,11 +80,15 @@ impl KeySource {
     }
 
     fn new(set: Option<Arc<KeySet>>, url: Option<String>) -> Self {
-        Self { set: ArcSwapOption::new(set), url, tried: AtomicI64::new(i64::MIN),
+        Self {
+            set: ArcSwapOption::new(set),
+            url,
+            tried: AtomicI64::new(i64::MIN),
             fetched: AtomicI64::new(0),
             fetches: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            one_at_a_time: Mutex::new(()) }
+            one_at_a_time: Mutex::new(()),
+        }
     }
 
     /// The set as it is now; `None` before the first fetch.
@@ -131,8 +137,14 @@ impl KeySource {
 }
 
 fn fetch(url: &str) -> Result<KeySet, KeySourceError> {
-    let agent = ureq::AgentBuilder::new().timeout(FETCH_TIMEOUT).redirects(0).build();
-    let response = agent.get(url).call().map_err(|e| KeySourceError::Fetch(e.kind().to_string()))?;
+    let agent = ureq::AgentBuilder::new()
+        .timeout(FETCH_TIMEOUT)
+        .redirects(0)
+        .build();
+    let response = agent
+        .get(url)
+        .call()
+        .map_err(|e| KeySourceError::Fetch(e.kind().to_string()))?;
     let mut text = String::new();
     let mut body = std::io::Read::take(response.into_reader(), MAX_SET_BYTES);
     std::io::Read::read_to_string(&mut body, &mut text).map_err(|e| KeySourceError::Fetch(e.to_string()))?;

@@ -51,13 +51,21 @@ impl Ledger {
             used.day = day;
             used.used = Duration::ZERO;
         }
-        let allowance = principal.limits.minutes_per_day.map(|m| Duration::from_secs(u64::from(m) * 60));
+        let allowance = principal
+            .limits
+            .minutes_per_day
+            .map(|m| Duration::from_secs(u64::from(m) * 60));
         let remaining = allowance.map(|all| all.saturating_sub(used.used));
         if remaining == Some(Duration::ZERO) {
             return Err(Reason::QuotaUsed);
         }
         used.sessions += 1;
-        Ok(Lease { ledger: self.clone(), subject: principal.subject.clone(), began: Instant::now(), remaining })
+        Ok(Lease {
+            ledger: self.clone(),
+            subject: principal.subject.clone(),
+            began: Instant::now(),
+            remaining,
+        })
     }
 }
 

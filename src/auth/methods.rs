@@ -52,7 +52,11 @@ pub(super) struct TicketAuth(pub Arc<Tickets>);
 impl Authenticator for TicketAuth {
     fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>> {
         let id = attempt.presented.token()?.expose();
-        tickets::is_ticket(id).then(|| self.0.redeem(id, attempt.now).map_err(|reason| (reason, Method::Ticket)))
+        tickets::is_ticket(id).then(|| {
+            self.0
+                .redeem(id, attempt.now)
+                .map_err(|reason| (reason, Method::Ticket))
+        })
     }
 }
 
@@ -71,14 +75,22 @@ pub(super) struct BetterAuth {
 
 impl BetterAuth {
     /// Judges a token that came in `carrier`.
-    fn verify(&self, token: &str, carrier: Carrier, now: i64) -> Result<(Identity, Method), (Reason, Method)> {
+    fn verify(
+        &self,
+        token: &str,
+        carrier: Carrier,
+        now: i64,
+    ) -> Result<(Identity, Method), (Reason, Method)> {
         let set = self.keys.as_ref().map(|keys| keys.current());
         let method = match carrier {
             Carrier::Cookie => Method::Cookie,
             Carrier::Explicit if self.verifier.has_secret() => Method::JwtSecret,
             Carrier::Explicit => Method::JwtKeySet,
         };
-        match self.verifier.verify(token, carrier, set.as_ref().and_then(|s| s.as_deref()), now) {
+        match self
+            .verifier
+            .verify(token, carrier, set.as_ref().and_then(|s| s.as_deref()), now)
+        {
             // Before the first fetch any key is unknown.
             Err(Reason::AlgNotAllowed) if matches!(set, Some(None)) => Err((Reason::KeysUnavailable, method)),
             verdict => verdict.map_err(|reason| (reason, method)),
@@ -91,7 +103,11 @@ impl BetterAuth {
     }
 
     /// Judges the session cookies, the bound one included.
-    pub(super) fn verify_cookies(&self, presented: &Presented, now: i64) -> Option<Result<(Identity, Method), (Reason, Method)>> {
+    pub(super) fn verify_cookies(
+        &self,
+        presented: &Presented,
+        now: i64,
+    ) -> Option<Result<(Identity, Method), (Reason, Method)>> {
         let fields = presented.cookies.iter().map(|field| field.0.as_slice());
         let refuse = |reason| (reason, Method::Cookie);
         let cookies = match session_cookies(fields, &self.names, self.max_token_bytes) {
@@ -99,16 +115,28 @@ impl BetterAuth {
             Err(reason) => return Some(Err(refuse(reason))),
         };
         let data = cookies.data?;
-        Some(self.verify(&data, Carrier::Cookie, now).and_then(|(identity, method)| {
-            if self.bind_session_token {
-                bound::check(cookies.token.as_deref(), identity.session_token.as_deref(), &self.secrets).map_err(refuse)?;
-            }
-            Ok((identity, method))
-        }))
+        Some(
+            self.verify(&data, Carrier::Cookie, now)
+                .and_then(|(identity, method)| {
+                    if self.bind_session_token {
+                        bound::check(
+                            cookies.token.as_deref(),
+                            identity.session_token.as_deref(),
+                            &self.secrets,
+                        )
+                        .map_err(refuse)?;
+                    }
+                    Ok((identity, method))
+                }),
+        )
     }
 
     fn principal(&self, identity: Identity, method: Method, now: i64) -> Principal {
-        let mut principal = Principal::new(format!("user:{}", identity.user_id).into(), method, Arc::new([Scope::Listen]));
+        let mut principal = Principal::new(
+            format!("user:{}", identity.user_id).into(),
+            method,
+            Arc::new([Scope::Listen]),
+        );
         let ends = match self.on_expiry {
             OnExpiry::Token => Some(identity.exp),
             OnExpiry::Session => identity.session_ends,
@@ -116,8 +144,10 @@ impl BetterAuth {
         let cap = now + i64::from(self.max_session_s);
         principal.expires_at = Some(ends.map_or(cap, |end| end.min(cap)));
         principal.session = identity.session_id.map(Into::into);
-        principal.limits =
-            PrincipalLimits { max_sessions: self.limits.max_sessions, minutes_per_day: self.limits.minutes_per_day };
+        principal.limits = PrincipalLimits {
+            max_sessions: self.limits.max_sessions,
+            minutes_per_day: self.limits.minutes_per_day,
+        };
         principal
     }
 }

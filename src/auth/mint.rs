@@ -33,5 +33,9 @@ pub fn mint(wish: &Wish, secrets: &Secrets, now: i64) -> Result<String, MintErro
     if let Some(audience) = &wish.audience {
         claims["aud"] = json!(audience);
     }
-    Ok(encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.bytes()))?)
+    Ok(encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(secret.bytes()),
+    )?)
 }

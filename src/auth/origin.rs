@@ -1,8 +1,8 @@
 //! Which web pages may use the server with a visitor's cookie, and read its answers.
 
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue};
 
@@ -11,8 +11,20 @@ use super::reason::Reason;
 /// The server's own origin as a browser sees it. A page can forge neither `Host` nor `X-Forwarded-Proto`, which tells
 /// the scheme in front of a proxy.
 pub fn own_origin(headers: &HeaderMap) -> Option<String> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    Some(format!("{}://{}", text("x-forwarded-proto").unwrap_or("http"), text("host")?).to_ascii_lowercase())
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+    };
+    Some(
+        format!(
+            "{}://{}",
+            text("x-forwarded-proto").unwrap_or("http"),
+            text("host")?
+        )
+        .to_ascii_lowercase(),
+    )
 }
 
 /// The allow-list of web origins, such as `https://app.example.com`.
@@ -20,7 +32,9 @@ pub fn own_origin(headers: &HeaderMap) -> Option<String> {
 pub struct Origins(Vec<String>);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("allowed_origins: {0:?} is no origin: write scheme, host and port as a browser sends them, such as https://app.example.com")]
+#[error(
+    "allowed_origins: {0:?} is no origin: write scheme, host and port as a browser sends them, such as https://app.example.com"
+)]
 pub struct OriginError(String);
 
 impl Origins {
@@ -41,19 +55,33 @@ impl Origins {
         } else {
             self.0.iter().any(|allowed| allowed.as_bytes() == origin)
         };
-        if allowed { Ok(()) } else { Err(Reason::OriginNotAllowed) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(Reason::OriginNotAllowed)
+        }
     }
 
     /// Checks the `Origin` of a request to a server without credentials: pages of foreign sites may not use it in their
     /// visitor's name, pages on this machine and programs may.
     pub fn check_anonymous(&self, origin: Option<&[u8]>, own: Option<&str>) -> Result<(), Reason> {
         let Some(bytes) = origin else { return Ok(()) };
-        let local = std::str::from_utf8(bytes).ok().and_then(|o| o.split_once("://")).is_some_and(|(_, host)| {
-            let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(h, _)| h);
-            matches!(name, "localhost" | "127.0.0.1" | "[::1]")
-        });
+        let local = std::str::from_utf8(bytes)
+            .ok()
+            .and_then(|o| o.split_once("://"))
+            .is_some_and(|(_, host)| {
+                let name = host
+                    .rsplit_once(':')
+                    .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+                    .map_or(host, |(h, _)| h);
+                matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+            });
         let is_own = own.is_some_and(|own| own.as_bytes() == bytes);
-        if local || is_own { Ok(()) } else { self.check(origin, None) }
+        if local || is_own {
+            Ok(())
+        } else {
+            self.check(origin, None)
+        }
     }
 
     /// The headers that let a page of a listed origin read an HTTP answer; `None` for all others. Nothing is listed by
@@ -65,7 +93,10 @@ impl Origins {
             (ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
             (ACCESS_CONTROL_ALLOW_CREDENTIALS, fixed("true")),
             (ACCESS_CONTROL_ALLOW_METHODS, fixed("GET, POST")),
-            (ACCESS_CONTROL_ALLOW_HEADERS, fixed("authorization, content-type, kyutai-api-key")),
+            (
+                ACCESS_CONTROL_ALLOW_HEADERS,
+                fixed("authorization, content-type, kyutai-api-key"),
+            ),
             (ACCESS_CONTROL_MAX_AGE, fixed("600")),
             (VARY, fixed("Origin")),
         ]))
@@ -74,7 +105,8 @@ impl Origins {
 
 fn is_origin(text: &str) -> bool {
     let host = text.split_once("://").map(|(_, host)| host);
-    host.is_some_and(|h| !h.is_empty() && !h.contains(['/', '?', '#', '@', ' ', '*'])) && *text == text.to_ascii_lowercase()
+    host.is_some_and(|h| !h.is_empty() && !h.contains(['/', '?', '#', '@', ' ', '*']))
+        && *text == text.to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -82,17 +114,37 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(n, v)| (axum::http::HeaderName::from_static(n), v.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(n, v)| (axum::http::HeaderName::from_static(n), v.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn without_a_list_the_servers_own_origin_is_allowed() {
         let origins = Origins::default();
-        let own = own_origin(&headers(&[("host", "App.example:8443"), ("x-forwarded-proto", "https")]));
+        let own = own_origin(&headers(&[
+            ("host", "App.example:8443"),
+            ("x-forwarded-proto", "https"),
+        ]));
         assert_eq!(own.as_deref(), Some("https://app.example:8443"));
-        assert!(origins.check(Some(b"https://app.example:8443"), own.as_deref()).is_ok());
-        assert!(origins.check(Some(b"http://app.example:8443"), own.as_deref()).is_err(), "the scheme counts");
-        assert!(origins.check(Some(b"https://app.example"), own.as_deref()).is_err(), "the port counts");
+        assert!(
+            origins
+                .check(Some(b"https://app.example:8443"), own.as_deref())
+                .is_ok()
+        );
+        assert!(
+            origins
+                .check(Some(b"http://app.example:8443"), own.as_deref())
+                .is_err(),
+            "the scheme counts"
+        );
+        assert!(
+            origins
+                .check(Some(b"https://app.example"), own.as_deref())
+                .is_err(),
+            "the port counts"
+        );
         assert!(origins.check(None, own.as_deref()).is_err());
     }
 
@@ -100,9 +152,24 @@ mod tests {
     fn an_open_server_hears_no_foreign_pages() {
         let origins = Origins::default();
         assert!(origins.check_anonymous(None, None).is_ok());
-        assert!(origins.check_anonymous(Some(b"http://localhost:5173"), None).is_ok());
-        for foreign in ["https://evil.test", "http://localhost.evil.test", "http://localhost:1@evil.test", "null", ""] {
-            assert!(origins.check_anonymous(Some(foreign.as_bytes()), Some("http://127.0.0.1:8080")).is_err(), "{foreign}");
+        assert!(
+            origins
+                .check_anonymous(Some(b"http://localhost:5173"), None)
+                .is_ok()
+        );
+        for foreign in [
+            "https://evil.test",
+            "http://localhost.evil.test",
+            "http://localhost:1@evil.test",
+            "null",
+            "",
+        ] {
+            assert!(
+                origins
+                    .check_anonymous(Some(foreign.as_bytes()), Some("http://127.0.0.1:8080"))
+                    .is_err(),
+                "{foreign}"
+            );
         }
     }
 
@@ -111,13 +178,26 @@ mod tests {
         let value = HeaderValue::from_static("https://app.example");
         assert!(Origins::default().cors(Some(&value)).is_none());
         let listed = Origins::new(["https://app.example".to_owned()]).unwrap();
-        assert_eq!(listed.cors(Some(&value)).unwrap()[ACCESS_CONTROL_ALLOW_ORIGIN], value);
-        assert!(listed.cors(Some(&HeaderValue::from_static("https://evil.test"))).is_none());
+        assert_eq!(
+            listed.cors(Some(&value)).unwrap()[ACCESS_CONTROL_ALLOW_ORIGIN],
+            value
+        );
+        assert!(
+            listed
+                .cors(Some(&HeaderValue::from_static("https://evil.test")))
+                .is_none()
+        );
     }
 
     #[test]
     fn the_list_holds_origins_only() {
-        for wrong in ["*", "app.example", "https://app.example/", "https://*.example", "https://App.example"] {
+        for wrong in [
+            "*",
+            "app.example",
+            "https://app.example/",
+            "https://*.example",
+            "https://App.example",
+        ] {
             assert!(Origins::new([wrong.to_owned()]).is_err(), "{wrong}");
         }
     }

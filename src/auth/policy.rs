@@ -35,7 +35,10 @@ mod tests {
     #[test]
     fn modules_need_a_client_and_unknown_paths_have_no_policy() {
         let modules = ["/api/asr-streaming"];
-        assert_eq!(Access::of("/api/asr-streaming", &modules), Some(Access::Authenticated));
+        assert_eq!(
+            Access::of("/api/asr-streaming", &modules),
+            Some(Access::Authenticated)
+        );
         assert_eq!(Access::of("/api/tts_streaming", &modules), None);
         assert_eq!(Access::of("/livez", &modules), Some(Access::Public));
     }

@@ -70,11 +70,19 @@ impl Presented {
     pub fn from_parts(parts: &Parts) -> Self {
         let headers = &parts.headers;
         Self {
-            key: headers.get(KEY_HEADER).and_then(|value| credential(value.as_bytes())),
+            key: headers
+                .get(KEY_HEADER)
+                .and_then(|value| credential(value.as_bytes())),
             auth_id: auth_id(&parts.uri),
-            bearer: headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes())),
+            bearer: headers
+                .get(header::AUTHORIZATION)
+                .and_then(|value| bearer(value.as_bytes())),
             subprotocol: subprotocol(headers),
-            cookies: headers.get_all(header::COOKIE).iter().map(|value| CookieField(value.as_bytes().to_vec())).collect(),
+            cookies: headers
+                .get_all(header::COOKIE)
+                .iter()
+                .map(|value| CookieField(value.as_bytes().to_vec()))
+                .collect(),
         }
     }
 
@@ -88,38 +96,64 @@ impl Presented {
         if self.key.is_some() {
             return None;
         }
-        self.auth_id.as_ref().or(self.bearer.as_ref()).or(self.subprotocol.as_ref())
+        self.auth_id
+            .as_ref()
+            .or(self.bearer.as_ref())
+            .or(self.subprotocol.as_ref())
     }
 }
 
 // Bytes that are no UTF-8 make a credential that matches nothing, not an absent one.
 fn credential(bytes: &[u8]) -> Option<Credential> {
     let bytes = bytes.trim_ascii();
-    if bytes.is_empty() { None } else { Some(Credential(String::from_utf8_lossy(bytes).into_owned())) }
+    if bytes.is_empty() {
+        None
+    } else {
+        Some(Credential(String::from_utf8_lossy(bytes).into_owned()))
+    }
 }
 
 /// The first `auth_id` of the query, decoded as a form (`+` is a space).
 pub fn auth_id(uri: &Uri) -> Option<Credential> {
-    let value = uri.query()?.split('&').find_map(|pair| pair.strip_prefix("auth_id="))?;
+    let value = uri
+        .query()?
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("auth_id="))?;
     credential(&percent_decoded(value.replace('+', " ").as_bytes()))
 }
 
 fn bearer(value: &[u8]) -> Option<Credential> {
     let (scheme, rest) = value.split_at_checked(7)?;
-    if scheme.eq_ignore_ascii_case(b"bearer ") { credential(rest) } else { None }
+    if scheme.eq_ignore_ascii_case(b"bearer ") {
+        credential(rest)
+    } else {
+        None
+    }
 }
 
 fn subprotocol(headers: &HeaderMap) -> Option<Credential> {
     let fields = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let mut offers = fields.iter().flat_map(|field| field.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
-    offers.find_map(|offer| offer.strip_prefix(SUBPROTOCOL_TOKEN.as_bytes()).and_then(credential))
+    let mut offers = fields
+        .iter()
+        .flat_map(|field| field.as_bytes().split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii);
+    offers.find_map(|offer| {
+        offer
+            .strip_prefix(SUBPROTOCOL_TOKEN.as_bytes())
+            .and_then(credential)
+    })
 }
 
 /// The fixed subprotocol, if the client offers it. The token beside it is never echoed.
 pub fn selected_subprotocol(headers: &HeaderMap) -> Option<&'static str> {
     let fields = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let mut offers = fields.iter().flat_map(|field| field.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
-    offers.any(|offer| offer == SUBPROTOCOL.as_bytes()).then_some(SUBPROTOCOL)
+    let mut offers = fields
+        .iter()
+        .flat_map(|field| field.as_bytes().split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii);
+    offers
+        .any(|offer| offer == SUBPROTOCOL.as_bytes())
+        .then_some(SUBPROTOCOL)
 }
 
 #[cfg(test)]
@@ -152,7 +186,11 @@ mod tests {
         ));
         let text = |c: &Option<Credential>| c.as_ref().map(|c| c.expose().to_owned());
         assert_eq!(text(&all.key).as_deref(), Some("k"));
-        assert_eq!(text(&all.auth_id).as_deref(), Some("a+b"), "the first of duplicates, decoded");
+        assert_eq!(
+            text(&all.auth_id).as_deref(),
+            Some("a+b"),
+            "the first of duplicates, decoded"
+        );
         assert_eq!(text(&all.bearer).as_deref(), Some("t.o.k"));
         assert_eq!(text(&all.subprotocol).as_deref(), Some("p.q.r"));
         assert_eq!(all.cookies.len(), 2);
@@ -163,7 +201,11 @@ mod tests {
     fn empty_credentials_and_other_schemes_are_absent() {
         let none = Presented::from_parts(&parts(
             "/?auth_id=&xauth_id=y",
-            &[("kyutai-api-key", ""), ("authorization", "Basic YTpi"), ("sec-websocket-protocol", "bearer.")],
+            &[
+                ("kyutai-api-key", ""),
+                ("authorization", "Basic YTpi"),
+                ("sec-websocket-protocol", "bearer."),
+            ],
         ));
         assert!(!none.is_explicit());
     }

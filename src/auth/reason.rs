@@ -105,7 +105,9 @@ impl Reason {
                  here; a session_data cookie without dots is the `compact` strategy and one with five parts is `jwe`: \
                  set session.cookieCache.strategy to \"jwt\""
             }
-            Self::TooLarge => "the token or the number of cookie chunks is over the limit: keep large fields out of the session cache",
+            Self::TooLarge => {
+                "the token or the number of cookie chunks is over the limit: keep large fields out of the session cache"
+            }
             Self::AlgNotAllowed => {
                 "the algorithm is not one this server is set up for: HS256 needs BETTER_AUTH_SECRET, EdDSA, ES256 and \
                  RS256 need a key set (jwks)"
@@ -114,7 +116,9 @@ impl Reason {
                 "signed with another secret: BETTER_AUTH_SECRET must be byte for byte the auth server's (it is not \
                  trimmed), and BETTER_AUTH_SECRETS there overrides it"
             }
-            Self::UnknownKey => "no key of this id and algorithm in the key set: refresh the file, or check the jwks URL",
+            Self::UnknownKey => {
+                "no key of this id and algorithm in the key set: refresh the file, or check the jwks URL"
+            }
             Self::Expired => {
                 "expired: the session cache lives 300 s and is not renewed while valid; refresh it right before \
                  connecting, and check both clocks"
@@ -122,18 +126,28 @@ impl Reason {
             Self::NotYetValid => "its nbf lies ahead: check both clocks",
             Self::IssuedInFuture => "issued in the future: this machine's clock is behind the auth server's",
             Self::SessionExpired => "the session itself is over: sign in again",
-            Self::WrongAudience => "made for another service: set auth.better_auth.audience to the token's aud",
+            Self::WrongAudience => {
+                "made for another service: set auth.better_auth.audience to the token's aud"
+            }
             Self::WrongIssuer => "made by another auth server: set auth.better_auth.issuer to its base URL",
-            Self::WrongVersion => "cookieCache.version there and cookie_cache_version here differ: all older caches are void",
+            Self::WrongVersion => {
+                "cookieCache.version there and cookie_cache_version here differ: all older caches are void"
+            }
             Self::MissingClaims => {
                 "a session id, a user id and an expiry are required; an e-mail verification token has no session id \
                  and must never pass"
             }
-            Self::MalformedClaims => "a required claim has the wrong type, or the expiry lies more than 400 days ahead",
+            Self::MalformedClaims => {
+                "a required claim has the wrong type, or the expiry lies more than 400 days ahead"
+            }
             Self::UserBanned => "the user is banned at the auth server",
             Self::EmailNotVerified => "this server requires a verified e-mail address",
-            Self::SessionTokenMismatch => "the session_token cookie is missing, forged, or of another session",
-            Self::OriginNotAllowed => "a cookie counts only from an allowed web origin: add it to server.allowed_origins",
+            Self::SessionTokenMismatch => {
+                "the session_token cookie is missing, forged, or of another session"
+            }
+            Self::OriginNotAllowed => {
+                "a cookie counts only from an allowed web origin: add it to server.allowed_origins"
+            }
             Self::SecretUnusable => {
                 "the configured secret is under 32 bytes, blank, or Better Auth's public default: set a random one on \
                  both sides"

@@ -20,12 +20,19 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn new(reason: Reason, method: Method) -> Self {
-        Self { reason, method, retry_after_s: None }
+        Self {
+            reason,
+            method,
+            retry_after_s: None,
+        }
     }
 
     pub fn status(&self) -> StatusCode {
         match self.reason {
-            Reason::UserBanned | Reason::EmailNotVerified | Reason::OriginNotAllowed | Reason::MissingScope => StatusCode::FORBIDDEN,
+            Reason::UserBanned
+            | Reason::EmailNotVerified
+            | Reason::OriginNotAllowed
+            | Reason::MissingScope => StatusCode::FORBIDDEN,
             Reason::Throttled | Reason::QuotaUsed => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::UNAUTHORIZED,
         }
@@ -52,7 +59,11 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status(), Json(serde_json::json!({ "error": self.message() }))).into_response();
+        let mut response = (
+            self.status(),
+            Json(serde_json::json!({ "error": self.message() })),
+        )
+            .into_response();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status() == StatusCode::UNAUTHORIZED {

@@ -59,7 +59,10 @@ pub enum SecretError {
     #[error("BETTER_AUTH_SECRETS: version {0} appears twice")]
     Duplicate(u64),
     #[error("{variable}: {weakness}. Make one with `openssl rand -base64 32` and set it on both servers")]
-    Weak { variable: &'static str, weakness: Weakness },
+    Weak {
+        variable: &'static str,
+        weakness: Weakness,
+    },
 }
 
 /// Secrets, the one Better Auth signs with first. All are tried, so that a rotation overlaps.
@@ -72,14 +75,25 @@ impl Secrets {
     pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Self, SecretError> {
         let set = |name: &str| get(name).filter(|value| !value.is_empty());
         if let Some(list) = set("BETTER_AUTH_SECRETS") {
-            return parse_list(&list).map(|entries| Self(entries.into_iter().map(|(_, s)| Secret(s)).collect()));
+            return parse_list(&list)
+                .map(|entries| Self(entries.into_iter().map(|(_, s)| Secret(s)).collect()));
         }
-        Ok(Self(set("BETTER_AUTH_SECRET").or_else(|| set("AUTH_SECRET")).map(Secret).into_iter().collect()))
+        Ok(Self(
+            set("BETTER_AUTH_SECRET")
+                .or_else(|| set("AUTH_SECRET"))
+                .map(Secret)
+                .into_iter()
+                .collect(),
+        ))
     }
 
     /// Refuses to go on with a secret that is none.
     pub fn check(&self) -> Result<(), SecretError> {
-        let variable = if self.0.len() > 1 { "BETTER_AUTH_SECRETS" } else { "BETTER_AUTH_SECRET" };
+        let variable = if self.0.len() > 1 {
+            "BETTER_AUTH_SECRETS"
+        } else {
+            "BETTER_AUTH_SECRET"
+        };
         match self.0.iter().find_map(Secret::weakness) {
             Some(weakness) => Err(SecretError::Weak { variable, weakness }),
             None => Ok(()),
@@ -122,30 +136,55 @@ mod tests {
     use super::*;
 
     fn env(pairs: &[(&str, &str)]) -> Result<Secrets, SecretError> {
-        Secrets::from_env(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        Secrets::from_env(|name| {
+            pairs
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
+        })
     }
 
     #[test]
     fn the_list_wins_over_the_single_secret() {
         let long = "x".repeat(32);
-        let secrets = env(&[("BETTER_AUTH_SECRETS", &format!("1:{long}")), ("BETTER_AUTH_SECRET", "other")]).unwrap();
-        assert_eq!(secrets.usable().map(Secret::bytes).collect::<Vec<_>>(), [long.as_bytes()]);
+        let secrets = env(&[
+            ("BETTER_AUTH_SECRETS", &format!("1:{long}")),
+            ("BETTER_AUTH_SECRET", "other"),
+        ])
+        .unwrap();
+        assert_eq!(
+            secrets.usable().map(Secret::bytes).collect::<Vec<_>>(),
+            [long.as_bytes()]
+        );
     }
 
     #[test]
     fn trap_the_single_secret_is_not_trimmed() {
         let padded = format!("{}\n", "x".repeat(32));
         let secrets = env(&[("BETTER_AUTH_SECRET", &padded)]).unwrap();
-        assert_eq!(secrets.usable().map(Secret::bytes).collect::<Vec<_>>(), [padded.as_bytes()]);
+        assert_eq!(
+            secrets.usable().map(Secret::bytes).collect::<Vec<_>>(),
+            [padded.as_bytes()]
+        );
     }
 
     #[test]
     fn weak_secrets_refuse_to_start_and_say_why() {
-        for (secret, why) in [("short", "5 bytes"), ("      ", "blank"), (PUBLIC_DEFAULT, "public default")] {
+        for (secret, why) in [
+            ("short", "5 bytes"),
+            ("      ", "blank"),
+            (PUBLIC_DEFAULT, "public default"),
+        ] {
             let secrets = env(&[("BETTER_AUTH_SECRET", secret)]).unwrap();
             let message = secrets.check().unwrap_err().to_string();
-            assert!(message.contains(why) && message.contains("BETTER_AUTH_SECRET"), "{message}");
-            assert!(!message.contains(PUBLIC_DEFAULT), "a message must not repeat the secret");
+            assert!(
+                message.contains(why) && message.contains("BETTER_AUTH_SECRET"),
+                "{message}"
+            );
+            assert!(
+                !message.contains(PUBLIC_DEFAULT),
+                "a message must not repeat the secret"
+            );
             assert_eq!(secrets.usable().count(), 0);
         }
     }
@@ -158,6 +197,9 @@ mod tests {
 
     #[test]
     fn secrets_do_not_print() {
-        assert_eq!(format!("{:?}", env(&[("BETTER_AUTH_SECRET", "hush")]).unwrap()), "Secrets([[redacted]])");
+        assert_eq!(
+            format!("{:?}", env(&[("BETTER_AUTH_SECRET", "hush")]).unwrap()),
+            "Secrets([[redacted]])"
+        );
     }
 }

@@ -37,7 +37,11 @@ impl Level {
 impl Throttle {
     /// Allows `per_minute` failures in a minute, all at once if they come so. 0 counts nothing.
     pub fn new(per_minute: u32) -> Self {
-        Self { burst: f64::from(per_minute), per_second: f64::from(per_minute) / 60.0, levels: Mutex::default() }
+        Self {
+            burst: f64::from(per_minute),
+            per_second: f64::from(per_minute) / 60.0,
+            levels: Mutex::default(),
+        }
     }
 
     /// Seconds until `address` may fail again, if it failed too often.
@@ -72,7 +76,10 @@ impl Throttle {
         } else {
             by_address.get_mut(&address).unwrap_or(others)
         };
-        *level = Level { failures: (level.now(self.per_second, now) + 1.0).min(self.burst), at: now };
+        *level = Level {
+            failures: (level.now(self.per_second, now) + 1.0).min(self.burst),
+            at: now,
+        };
     }
 }
 
@@ -119,14 +126,24 @@ mod tests {
         assert_eq!(throttle.levels.lock().by_address.len(), MAX_ADDRESSES);
         assert!(throttle.wait(ip(9_999_999), 0).is_some());
         throttle.failed(ip(9_999_999), 1000);
-        assert_eq!(throttle.levels.lock().by_address.len(), 1, "forgotten once they cost nothing");
+        assert_eq!(
+            throttle.levels.lock().by_address.len(),
+            1,
+            "forgotten once they cost nothing"
+        );
     }
 
     #[test]
     fn an_ipv6_client_is_counted_by_its_network() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert_eq!(counted_as(ip("2001:db8::1:2")), counted_as(ip("2001:db8::ffff:1")));
-        assert_ne!(counted_as(ip("2001:db8:0:1::1")), counted_as(ip("2001:db8:0:2::1")));
+        assert_eq!(
+            counted_as(ip("2001:db8::1:2")),
+            counted_as(ip("2001:db8::ffff:1"))
+        );
+        assert_ne!(
+            counted_as(ip("2001:db8:0:1::1")),
+            counted_as(ip("2001:db8:0:2::1"))
+        );
         assert_eq!(counted_as(ip("::ffff:1.2.3.4")), ip("1.2.3.4"));
     }
 }

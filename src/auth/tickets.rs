@@ -53,14 +53,25 @@ impl Tickets {
         if tickets.len() >= MAX_TICKETS {
             tickets.retain(|_, (_, end)| *end > now);
         }
-        let mine = tickets.values().filter(|(p, end)| p.subject == principal.subject && *end > now).count();
+        let mine = tickets
+            .values()
+            .filter(|(p, end)| p.subject == principal.subject && *end > now)
+            .count();
         if tickets.len() >= MAX_TICKETS || mine >= MAX_PER_SUBJECT {
             return Err(Reason::QuotaUsed);
         }
         let id = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
-        let expires_at = principal.expires_at.map_or(now + TICKET_LIFE_S, |end| end.min(now + TICKET_LIFE_S));
-        tickets.insert(Sha256::digest(id.as_bytes()).into(), (principal.clone(), expires_at));
-        Ok(Ticket { id: Credential::from(id), expires_at })
+        let expires_at = principal
+            .expires_at
+            .map_or(now + TICKET_LIFE_S, |end| end.min(now + TICKET_LIFE_S));
+        tickets.insert(
+            Sha256::digest(id.as_bytes()).into(),
+            (principal.clone(), expires_at),
+        );
+        Ok(Ticket {
+            id: Credential::from(id),
+            expires_at,
+        })
     }
 
     /// Uses a ticket up, whether it is still good or not.
@@ -85,7 +96,10 @@ mod tests {
         let who = Principal::anonymous();
         let ticket = tickets.issue(&who, 100).unwrap();
         assert_eq!(ticket.expires_at, 130);
-        assert_eq!(tickets.redeem(ticket.id.expose(), 129).unwrap().subject, who.subject);
+        assert_eq!(
+            tickets.redeem(ticket.id.expose(), 129).unwrap().subject,
+            who.subject
+        );
         assert_eq!(tickets.redeem(ticket.id.expose(), 129), Err(Reason::WrongKey));
         let late = tickets.issue(&who, 100).unwrap();
         assert_eq!(tickets.redeem(late.id.expose(), 130), Err(Reason::Expired));

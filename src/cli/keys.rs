@@ -63,16 +63,34 @@ pub(super) fn duration_s(text: &str) -> Result<i64, String> {
 
 /// Unix seconds.
 pub(super) fn now() -> anyhow::Result<i64> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("the clock is before 1970")?;
     Ok(i64::try_from(since.as_secs())?)
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
-        Action::Create { name, scopes, max_sessions, minutes_per_day, expires_in } => {
+        Action::Create {
+            name,
+            scopes,
+            max_sessions,
+            minutes_per_day,
+            expires_in,
+        } => {
             let now = now()?;
             let expires_at = expires_in.map(|life| now + life);
-            let key = key_file::create(&args.file, NewKey { name, scopes, expires_at, max_sessions, minutes_per_day }, now)?;
+            let key = key_file::create(
+                &args.file,
+                NewKey {
+                    name,
+                    scopes,
+                    expires_at,
+                    max_sessions,
+                    minutes_per_day,
+                },
+                now,
+            )?;
             println!("{}", key.reveal());
             eprintln!("Keep it: only its hash is stored, in {}.", args.file.display());
         }
@@ -80,7 +98,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             for key in key_file::read(&args.file)? {
                 let expires = key.expires_at.map_or_else(|| "never".to_owned(), date);
                 let limit = |limit: Option<u32>| limit.map_or_else(|| "-".to_owned(), |n| n.to_string());
-                let scopes: Vec<String> = key.scopes.iter().map(|scope| format!("{scope:?}").to_lowercase()).collect();
+                let scopes: Vec<String> = key
+                    .scopes
+                    .iter()
+                    .map(|scope| format!("{scope:?}").to_lowercase())
+                    .collect();
                 println!(
                     "{}\tscopes {}\tsessions {}\tminutes/day {}\tcreated {}\texpires {expires}",
                     key.name,
@@ -101,7 +123,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn date(unix_s: i64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp(unix_s).ok();
-    moment.and_then(|m| m.format(&Rfc3339).ok()).unwrap_or_else(|| unix_s.to_string())
+    moment
+        .and_then(|m| m.format(&Rfc3339).ok())
+        .unwrap_or_else(|| unix_s.to_string())
 }
 
 #[cfg(test)]

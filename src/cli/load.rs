@@ -54,13 +54,28 @@ pub struct Args {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "classic")]
     send: Vec<Send>,
     /// API keys; streams take turns over all credentials
-    #[arg(long, env = "MOSHI_LOAD_API_KEYS", hide_env_values = true, value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "MOSHI_LOAD_API_KEYS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     api_key: Vec<String>,
     /// JWTs, as bearer tokens
-    #[arg(long, env = "MOSHI_LOAD_TOKENS", hide_env_values = true, value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "MOSHI_LOAD_TOKENS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     token: Vec<String>,
     /// JWTs, as a browser sends them: in Sec-WebSocket-Protocol
-    #[arg(long, env = "MOSHI_LOAD_BROWSER_TOKENS", hide_env_values = true, value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "MOSHI_LOAD_BROWSER_TOKENS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     browser_token: Vec<String>,
     /// Cookie headers
     #[arg(long, env = "MOSHI_LOAD_COOKIES", hide_env_values = true)]
@@ -96,13 +111,19 @@ pub struct Args {
 /// # Errors
 /// A file cannot be read or written, or an option makes no sense.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let slo = Slo { lag_p99: args.slo_lag, word_p95: args.slo_word };
+    let slo = Slo {
+        lag_p99: args.slo_lag,
+        word_p95: args.slo_word,
+    };
     let plan = plan(&args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (streams, tally, search) = runtime.block_on(async {
         let bar = bar(plan.duration);
         if args.find_max {
-            let (search, tally) = load::search(&plan, slo, args.most.max(1), |n, at, tally| show(&bar, n, at, tally)).await;
+            let (search, tally) = load::search(&plan, slo, args.most.max(1), |n, at, tally| {
+                show(&bar, n, at, tally)
+            })
+            .await;
             bar.finish_and_clear();
             return (search.streams, tally, Some(search));
         }
@@ -119,27 +140,47 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
     if let Some(path) = &args.html {
-        std::fs::write(path, load::html::page(&report, &tally)).with_context(|| path.display().to_string())?;
+        std::fs::write(path, load::html::page(&report, &tally))
+            .with_context(|| path.display().to_string())?;
     }
-    let held = report.search.as_ref().map_or(report.broken_by.is_empty(), |search| search.streams > 0);
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let held = report
+        .search
+        .as_ref()
+        .map_or(report.broken_by.is_empty(), |search| search.streams > 0);
+    Ok(if held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn plan(args: &Args) -> anyhow::Result<Plan> {
     let seconds = |name: &str, value: f64| {
-        anyhow::ensure!(value.is_finite() && (0.0..=1e6).contains(&value), "--{name} {value}: give seconds, from 0 to 1000000");
+        anyhow::ensure!(
+            value.is_finite() && (0.0..=1e6).contains(&value),
+            "--{name} {value}: give seconds, from 0 to 1000000"
+        );
         Ok(Duration::from_secs_f64(value))
     };
     let wrong = args.chunk_ms.iter().find(|ms| !(1.0..=2000.0).contains(*ms));
     anyhow::ensure!(wrong.is_none(), "--chunk-ms: give milliseconds, from 1 to 2000");
     let duration = seconds("duration", args.duration)?;
-    anyhow::ensure!(duration >= Duration::from_secs(1), "--duration: give at least 1 second");
+    anyhow::ensure!(
+        duration >= Duration::from_secs(1),
+        "--duration: give at least 1 second"
+    );
     let session = args.session.map(|s| seconds("session", s)).transpose()?;
-    anyhow::ensure!(session.is_none_or(|s| !s.is_zero()), "--session: give more than 0 seconds");
+    anyhow::ensure!(
+        session.is_none_or(|s| !s.is_zero()),
+        "--session: give more than 0 seconds"
+    );
     let clips = if args.audio.is_empty() {
         vec![Clip::made_up(MADE_UP_S)]
     } else {
-        args.audio.iter().map(|path| Clip::read(path)).collect::<Result<_, _>>()?
+        args.audio
+            .iter()
+            .map(|path| Clip::read(path))
+            .collect::<Result<_, _>>()?
     };
     Ok(Plan {
         endpoints: endpoints(args),
@@ -161,8 +202,10 @@ fn endpoints(args: &Args) -> Vec<Endpoint> {
         (&args.browser_token, Credential::Subprotocol),
         (&args.cookie, Credential::Cookie),
     ];
-    let mut credentials: Vec<Credential> =
-        kinds.iter().flat_map(|(values, kind)| values.iter().cloned().map(kind)).collect();
+    let mut credentials: Vec<Credential> = kinds
+        .iter()
+        .flat_map(|(values, kind)| values.iter().cloned().map(kind))
+        .collect();
     if credentials.is_empty() {
         credentials.push(Credential::None);
     }
@@ -173,7 +216,11 @@ fn endpoints(args: &Args) -> Vec<Endpoint> {
     };
     let with = |credential: &Credential| {
         let credential = credential.clone();
-        args.send.iter().map(move |send| Endpoint { url: args.url.clone(), credential: credential.clone(), form: form(*send) })
+        args.send.iter().map(move |send| Endpoint {
+            url: args.url.clone(),
+            credential: credential.clone(),
+            form: form(*send),
+        })
     };
     credentials.iter().flat_map(with).collect()
 }

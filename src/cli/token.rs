@@ -51,7 +51,11 @@ struct Inspect {
     #[arg(long, allow_hyphen_values = true)]
     origin: Option<String>,
     /// An allowed origin (`allowed_origins`); repeat it for several. Makes cookies need an origin.
-    #[arg(long = "allow-origin", visible_alias = "allowed-origin", value_delimiter = ',')]
+    #[arg(
+        long = "allow-origin",
+        visible_alias = "allowed-origin",
+        value_delimiter = ','
+    )]
     allow_origin: Vec<String>,
     /// Unix seconds to judge at; now if not given.
     #[arg(long, allow_negative_numbers = true)]
@@ -89,8 +93,18 @@ struct Inspect {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Inspect(inspect) => look(*inspect),
-        Action::Mint { user, session, expires_in, audience } => {
-            let wish = Wish { user_id: user, session_id: session, life_s: expires_in, audience };
+        Action::Mint {
+            user,
+            session,
+            expires_in,
+            audience,
+        } => {
+            let wish = Wish {
+                user_id: user,
+                session_id: session,
+                life_s: expires_in,
+                audience,
+            };
             println!("{}", mint(&wish, &Secrets::from_env(env)?, now()?)?);
             Ok(ExitCode::SUCCESS)
         }
@@ -106,13 +120,19 @@ fn look(args: Inspect) -> anyhow::Result<ExitCode> {
     let subject = match (args.token, args.cookie) {
         (Some(token), _) if token == "-" => {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("cannot read the token from standard input")?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .context("cannot read the token from standard input")?;
             Subject::Token(text.trim().to_owned())
         }
         (Some(token), _) => Subject::Token(token.to_string_lossy().into_owned()),
-        (None, cookies) => {
-            Subject::Cookies(cookies.unwrap_or_default().into_iter().map(OsString::into_encoded_bytes).collect())
-        }
+        (None, cookies) => Subject::Cookies(
+            cookies
+                .unwrap_or_default()
+                .into_iter()
+                .map(OsString::into_encoded_bytes)
+                .collect(),
+        ),
     };
     let origin = if args.origin.is_some() || !args.allow_origin.is_empty() {
         Some((args.origin, Origins::new(args.allow_origin)?))
@@ -144,7 +164,11 @@ fn look(args: Inspect) -> anyhow::Result<ExitCode> {
     } else {
         print(&inspection);
     }
-    Ok(if inspection.verdict == "accept" { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if inspection.verdict == "accept" {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn print(inspection: &Inspection) {
@@ -158,7 +182,13 @@ fn print(inspection: &Inspection) {
     line("method", Some(inspection.method.to_owned()));
     line("user", inspection.user_id.clone());
     line("session", inspection.session_id.clone());
-    line("token expires (Unix s)", inspection.expires_at.map(|at| at.to_string()));
-    line("session expires (Unix s)", inspection.session_expires_at.map(|at| at.to_string()));
+    line(
+        "token expires (Unix s)",
+        inspection.expires_at.map(|at| at.to_string()),
+    );
+    line(
+        "session expires (Unix s)",
+        inspection.session_expires_at.map(|at| at.to_string()),
+    );
     line("what to do", inspection.advice.clone());
 }

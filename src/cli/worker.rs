@@ -108,7 +108,12 @@ fn report(warnings: &[Warning]) {
 fn guard(config: &Config) -> anyhow::Result<Guard> {
     let auth: AuthConfig = config.auth.clone().try_into().context("[auth]")?;
     let env = |name: &str| std::env::var(name).ok();
-    Ok(Guard::from_config(&auth, &config.authorized_ids, &config.server.allowed_origins, env)?)
+    Ok(Guard::from_config(
+        &auth,
+        &config.authorized_ids,
+        &config.server.allowed_origins,
+        env,
+    )?)
 }
 
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
@@ -123,9 +128,16 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 
 fn load(config: &Config, args: &Args) -> anyhow::Result<Vec<LoadedModule>> {
     let hub = Hub::new(Source::from_env(false));
-    let device: Device = if args.cpu { Device::Cpu } else { args.device.parse()? };
+    let device: Device = if args.cpu {
+        Device::Cpu
+    } else {
+        args.device.parse()?
+    };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = config.server.model_threads.unwrap_or_else(|| cores.saturating_sub(1).max(1));
+    let threads = config
+        .server
+        .model_threads
+        .unwrap_or_else(|| cores.saturating_sub(1).max(1));
     let one = |(name, module): (&String, &ModuleConfig)| {
         load_one(name, module, args, &hub, device, threads).with_context(|| format!("module {name}"))
     };
@@ -145,7 +157,14 @@ fn load_one(
         ModuleConfig::BatchedAsr(asr) | ModuleConfig::Asr(asr) => {
             let asr = hub.resolve(asr)?;
             tracing::info!(module = name, rows, "loading {}", asr.lm_model_file);
-            let loaded = model::load(&asr, LoadOptions { rows, threads, device })?;
+            let loaded = model::load(
+                &asr,
+                LoadOptions {
+                    rows,
+                    threads,
+                    device,
+                },
+            )?;
             let files = (asr.lm_model_file, asr.audio_tokenizer_file);
             ("batched_asr", Some(files), loaded.model, loaded.text as _)
         }

@@ -131,7 +131,11 @@ impl Endpoint {
                 request = request.header(header::SEC_WEBSOCKET_PROTOCOL, format!("moshi, bearer.{token}"));
             }
             Credential::Cookie(cookie) => {
-                let scheme = if url.scheme_str() == Some("wss") { "https" } else { "http" };
+                let scheme = if url.scheme_str() == Some("wss") {
+                    "https"
+                } else {
+                    "http"
+                };
                 request = request
                     .header(header::COOKIE, cookie)
                     .header(header::ORIGIN, format!("{scheme}://{host}:{port}"));

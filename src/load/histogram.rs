@@ -18,7 +18,11 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { counts: vec![0; BUCKETS].into(), count: 0, max: 0.0 }
+        Self {
+            counts: vec![0; BUCKETS].into(),
+            count: 0,
+            max: 0.0,
+        }
     }
 }
 
@@ -65,7 +69,13 @@ impl Histogram {
     #[must_use]
     pub fn quantiles(&self) -> Quantiles {
         let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|q| self.quantile(q));
-        Quantiles { count: self.count, p50, p95, p99, max: self.max }
+        Quantiles {
+            count: self.count,
+            p50,
+            p95,
+            p99,
+            max: self.max,
+        }
     }
 
     /// `(seconds, share not above)` for each bucket that holds something.
@@ -75,7 +85,10 @@ impl Histogram {
         let mut out = Vec::new();
         for (i, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             below += count;
-            out.push((FIRST * GROWTH.powf(i as f64 + 1.0), below as f64 / self.count as f64));
+            out.push((
+                FIRST * GROWTH.powf(i as f64 + 1.0),
+                below as f64 / self.count as f64,
+            ));
         }
         out
     }

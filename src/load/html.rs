@@ -19,8 +19,15 @@ type Curve = (String, Vec<(f64, f64)>);
 #[must_use]
 pub fn page(report: &Report, tally: &Tally) -> String {
     let mut page = String::from(HEAD);
-    let _ = write!(page, "<h1>{} streams for {:.0} s</h1><p>{} · {} · moshi-server load {}</p>", report.streams,
-        report.duration, escape(&report.target), escape(&report.at), report.version);
+    let _ = write!(
+        page,
+        "<h1>{} streams for {:.0} s</h1><p>{} · {} · moshi-server load {}</p>",
+        report.streams,
+        report.duration,
+        escape(&report.target),
+        escape(&report.at),
+        report.version
+    );
     let _ = write!(page, "<pre>{}</pre>", escape(&report.to_string()));
     for (what, name, meaning) in Latency::ALL {
         if tally.quantiles(what).count == 0 {
@@ -35,11 +42,20 @@ pub fn page(report: &Report, tally: &Tally) -> String {
         page.push_str("</div>");
     }
     if let Some(search) = &report.search {
-        let mut lag: Vec<_> = search.probes.iter().map(|p| (p.streams as f64, p.lag_p99)).collect();
+        let mut lag: Vec<_> = search
+            .probes
+            .iter()
+            .map(|p| (p.streams as f64, p.lag_p99))
+            .collect();
         lag.sort_by(|a, b| a.0.total_cmp(&b.0));
         let limit = lag.iter().map(|(n, _)| (*n, report.slo.lag_p99)).collect();
         page.push_str("<h2>search</h2>");
-        page.push_str(&plot("lag by number of streams", "streams", "s", &[("lag p99".to_owned(), lag), ("objective".to_owned(), limit)]));
+        page.push_str(&plot(
+            "lag by number of streams",
+            "streams",
+            "s",
+            &[("lag p99".to_owned(), lag), ("objective".to_owned(), limit)],
+        ));
     }
     page.push_str("</body></html>\n");
     page
@@ -51,7 +67,10 @@ pre{background:#f5f5f5;padding:1rem;overflow-x:auto}svg{max-width:100%;height:au
 </style></head><body>";
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// A plot of `curves`, both axes from 0.
@@ -75,19 +94,35 @@ pub fn plot(title: &str, x_unit: &str, y_unit: &str, curves: &[Curve]) -> String
             svg,
             "<path d=\"M{LEFT} {at_y:.1}H{}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
              <text x=\"{at_x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            WIDTH - 12.0, LEFT - 5.0, at_y + 4.0, number(y_top * share), HEIGHT - BOTTOM + 14.0, number(x_top * share)
+            WIDTH - 12.0,
+            LEFT - 5.0,
+            at_y + 4.0,
+            number(y_top * share),
+            HEIGHT - BOTTOM + 14.0,
+            number(x_top * share)
         );
     }
-    let _ = write!(svg, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{} / {}</text>", WIDTH - 12.0, HEIGHT - 4.0,
-        escape(x_unit), escape(y_unit));
+    let _ = write!(
+        svg,
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{} / {}</text>",
+        WIDTH - 12.0,
+        HEIGHT - 4.0,
+        escape(x_unit),
+        escape(y_unit)
+    );
     for (i, (name, points)) in curves.iter().enumerate() {
         let colour = COLOURS[i % COLOURS.len()];
-        let line: Vec<String> = points.iter().map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b))).collect();
+        let line: Vec<String> = points
+            .iter()
+            .map(|(a, b)| format!("{:.1},{:.1}", x(*a), y(*b)))
+            .collect();
         let _ = write!(
             svg,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\"/>\
              <text x=\"{:.0}\" y=\"14\" fill=\"{colour}\">{}</text>",
-            line.join(" "), LEFT + 190.0 + 110.0 * i as f64, escape(name)
+            line.join(" "),
+            LEFT + 190.0 + 110.0 * i as f64,
+            escape(name)
         );
     }
     svg + "</svg>"
@@ -108,13 +143,31 @@ mod tests {
 
     #[test]
     fn points_stay_inside_and_larger_values_stand_higher() {
-        let svg = plot("a", "s", "s", &[("b".to_owned(), vec![(0.0, 0.0), (1.0, 1.0), (2.0, 4.0)])]);
-        let points = svg.split("points=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        let svg = plot(
+            "a",
+            "s",
+            "s",
+            &[("b".to_owned(), vec![(0.0, 0.0), (1.0, 1.0), (2.0, 4.0)])],
+        );
+        let points = svg
+            .split("points=\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next())
+            .unwrap();
         let points: Vec<(f64, f64)> = points
             .split(' ')
-            .map(|p| p.split_once(',').map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).unwrap())
+            .map(|p| {
+                p.split_once(',')
+                    .map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap()))
+                    .unwrap()
+            })
             .collect();
-        assert!(points.iter().all(|(a, b)| (LEFT..WIDTH).contains(a) && (0.0..=HEIGHT - BOTTOM).contains(b)), "{points:?}");
+        assert!(
+            points
+                .iter()
+                .all(|(a, b)| (LEFT..WIDTH).contains(a) && (0.0..=HEIGHT - BOTTOM).contains(b)),
+            "{points:?}"
+        );
         assert!(points[0].1 > points[1].1 && points[1].1 > points[2].1);
     }
 

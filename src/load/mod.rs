@@ -81,7 +81,11 @@ impl Slo {
             }
         }
         let sessions = &tally.sessions;
-        for (count, what) in [(sessions.refused, "refused"), (sessions.denied, "denied"), (tally.failures(), "failed")] {
+        for (count, what) in [
+            (sessions.refused, "refused"),
+            (sessions.denied, "denied"),
+            (tally.failures(), "failed"),
+        ] {
             if count > 0 {
                 why.push(format!("{count} sessions {what}"));
             }
@@ -94,13 +98,20 @@ impl Slo {
 pub async fn run(plan: &Plan, streams: usize, mut progress: impl FnMut(Duration, &Tally)) -> Tally {
     let began = Instant::now();
     let until = began + plan.duration;
-    let stage = Stage { began, until, tally: Arc::new(Mutex::new(Tally::new(plan.duration))) };
+    let stage = Stage {
+        began,
+        until,
+        tally: Arc::new(Mutex::new(Tally::new(plan.duration))),
+    };
     let mut tasks = JoinSet::new();
     for i in 0..streams {
         let delay = plan.ramp.mul_f64(i as f64 / streams as f64);
         tasks.spawn(stream(plan.clone(), i, began + delay, stage.clone()));
     }
-    let rude = plan.rude.iter().flat_map(|rude| std::iter::repeat_n(rude.how, rude.clients));
+    let rude = plan
+        .rude
+        .iter()
+        .flat_map(|rude| std::iter::repeat_n(rude.how, rude.clients));
     for (i, how) in rude.enumerate() {
         let endpoint = plan.endpoints[i % plan.endpoints.len()].clone();
         tasks.spawn(rude::run(endpoint, how, stage.clone()));
@@ -151,7 +162,10 @@ mod tests {
 
     #[test]
     fn an_objective_is_broken_by_lag_and_by_refusals() {
-        let slo = Slo { lag_p99: 0.5, word_p95: None };
+        let slo = Slo {
+            lag_p99: 0.5,
+            word_p95: None,
+        };
         assert!(slo.broken_by(&tally(0.1)).is_empty());
         assert!(slo.broken_by(&tally(0.6))[0].contains("lag p99"));
         let mut refused = tally(0.1);
@@ -162,9 +176,15 @@ mod tests {
     #[test]
     fn no_figures_are_not_good_figures() {
         let nothing = Tally::new(Duration::from_secs(1));
-        let slo = Slo { lag_p99: 0.5, word_p95: None };
+        let slo = Slo {
+            lag_p99: 0.5,
+            word_p95: None,
+        };
         assert!(slo.broken_by(&nothing)[0].contains("--slo-word"));
-        let words = Slo { lag_p99: 0.5, word_p95: Some(1.0) };
+        let words = Slo {
+            lag_p99: 0.5,
+            word_p95: Some(1.0),
+        };
         assert_eq!(words.broken_by(&nothing), ["no word was heard"]);
     }
 }

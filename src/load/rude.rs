@@ -49,9 +49,15 @@ impl FromStr for Rude {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, count) = text.split_once('=').unwrap_or((text, "1"));
-        let how = Rudeness::ALL.iter().find(|(_, known)| *known == name).map(|(how, _)| *how);
-        let how = how.ok_or_else(|| format!("`{name}` is not a way to be rude: drop, mute, garbage, silent, flood"))?;
-        let clients = count.parse().map_err(|_| format!("`{count}` is not a number of clients, as in {name}=2"))?;
+        let how = Rudeness::ALL
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(how, _)| *how);
+        let how = how
+            .ok_or_else(|| format!("`{name}` is not a way to be rude: drop, mute, garbage, silent, flood"))?;
+        let clients = count
+            .parse()
+            .map_err(|_| format!("`{count}` is not a number of clients, as in {name}=2"))?;
         Ok(Self { how, clients })
     }
 }
@@ -65,7 +71,12 @@ pub async fn run(endpoint: Endpoint, how: Rudeness, stage: Stage) {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "still connected at the end".to_owned(),
         };
-        *stage.tally.lock().rude.entry(format!("{}: {end}", how.name())).or_default() += 1;
+        *stage
+            .tally
+            .lock()
+            .rude
+            .entry(format!("{}: {end}", how.name()))
+            .or_default() += 1;
         // Whoever is turned away at once would otherwise come back thousands of times a second.
         sleep(Duration::from_millis(200)).await;
     }
@@ -114,7 +125,13 @@ mod tests {
             assert_eq!(name.parse(), Ok(Rude { how, clients: 1 }));
             assert_eq!(how.name(), name);
         }
-        assert_eq!("mute=3".parse(), Ok(Rude { how: Rudeness::Mute, clients: 3 }));
+        assert_eq!(
+            "mute=3".parse(),
+            Ok(Rude {
+                how: Rudeness::Mute,
+                clients: 3
+            })
+        );
         assert!("nice".parse::<Rude>().unwrap_err().contains("drop, mute"));
         assert!("drop=x".parse::<Rude>().unwrap_err().contains("drop=2"));
     }

@@ -61,7 +61,14 @@ pub async fn search(
             best = Some(tally);
         }
     }
-    (Search { streams: held, broke: broke.is_some(), probes }, best)
+    (
+        Search {
+            streams: held,
+            broke: broke.is_some(),
+            probes,
+        },
+        best,
+    )
 }
 
 #[cfg(test)]

@@ -80,13 +80,30 @@ async fn talk(endpoint: &Endpoint, script: Script, stage: &Stage) -> Result<(), 
     let (sender, receiver) = open(endpoint).await?;
     stage.add(Latency::Ready, asked);
     let start = Instant::now();
-    let said = (script.samples == script.clip.samples.len() as u64).then(|| script.clip.said.clone()).flatten();
+    let said = (script.samples == script.clip.samples.len() as u64)
+        .then(|| script.clip.said.clone())
+        .flatten();
     let (chunk, samples) = (script.chunk as u64, script.samples);
     let sent = Arc::new(AtomicU64::new(u64::MAX));
     let extras = endpoint.form.extras;
-    let sending = speak(sender.clone(), script, stage.clone(), start, extras, Arc::clone(&sent));
+    let sending = speak(
+        sender.clone(),
+        script,
+        stage.clone(),
+        start,
+        extras,
+        Arc::clone(&sent),
+    );
     let _sending = AbortOnDropHandle::new(tokio::spawn(sending));
-    let mut listening = Listening { stage, start, chunk, sent: &sent, frames: 0, heard: String::new(), words: 0 };
+    let mut listening = Listening {
+        stage,
+        start,
+        chunk,
+        sent: &sent,
+        frames: 0,
+        heard: String::new(),
+        words: 0,
+    };
     let patience = stage.until.saturating_duration_since(start) + PATIENCE;
     let all = tokio::time::timeout(patience, listening.listen(receiver, extras)).await;
     all.map_err(|_| ClientError::Timeout(patience.as_secs()))??;
@@ -123,7 +140,13 @@ async fn speak(
         }
         piece.clear();
         let from = (said % clip.samples.len() as u64) as usize;
-        piece.extend(clip.samples.iter().cycle().skip(from).take(chunk.min((samples - said) as usize)));
+        piece.extend(
+            clip.samples
+                .iter()
+                .cycle()
+                .skip(from)
+                .take(chunk.min((samples - said) as usize)),
+        );
         sleep_until(at.into()).await;
         sender.audio(&piece).await?;
         stage.add(Latency::Late, at);

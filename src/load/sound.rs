@@ -29,8 +29,14 @@ impl Clip {
         let mut samples = Vec::new();
         while decoder.next(&mut |piece| samples.extend_from_slice(piece))? {}
         anyhow::ensure!(!samples.is_empty(), "{}: the file holds no audio", path.display());
-        let said = std::fs::read_to_string(path.with_extension("txt")).ok().map(|text| text.trim().into());
-        Ok(Self { samples: samples.into(), said, is_made_up: false })
+        let said = std::fs::read_to_string(path.with_extension("txt"))
+            .ok()
+            .map(|text| text.trim().into());
+        Ok(Self {
+            samples: samples.into(),
+            said,
+            is_made_up: false,
+        })
     }
 
     /// `seconds` of a voice-like sound: a buzz whose pitch and loudness move as in speech, with pauses. It costs a server what
@@ -42,12 +48,18 @@ impl Clip {
         let samples = (0..seconds * RATE).map(|i| {
             let t = i as f32 / rate;
             phase = (phase + (120.0 + 30.0 * (TAU * 0.4 * t).sin()) / rate).fract();
-            let buzz: f32 = (1..=12u8).map(|k| (TAU * phase * f32::from(k)).sin() / f32::from(k)).sum();
+            let buzz: f32 = (1..=12u8)
+                .map(|k| (TAU * phase * f32::from(k)).sin() / f32::from(k))
+                .sum();
             let syllables = (TAU * 2.0 * t).sin().max(0.0);
             let phrase = if t % 4.0 < 3.0 { 1.0 } else { 0.0 };
             0.2 * buzz * syllables * phrase
         });
-        Self { samples: samples.collect(), said: None, is_made_up: true }
+        Self {
+            samples: samples.collect(),
+            said: None,
+            is_made_up: true,
+        }
     }
 
     /// Length in seconds.
@@ -67,7 +79,10 @@ mod tests {
         assert!((clip.seconds() - 4.0).abs() < 1e-9);
         let peak = clip.samples.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
         assert!((0.1..=1.0).contains(&peak), "{peak}");
-        assert!(clip.samples[3 * RATE as usize..].iter().all(|x| *x == 0.0), "a pause after the phrase");
+        assert!(
+            clip.samples[3 * RATE as usize..].iter().all(|x| *x == 0.0),
+            "a pause after the phrase"
+        );
     }
 
     #[test]

@@ -19,7 +19,10 @@ pub struct Series {
 
 impl Default for Series {
     fn default() -> Self {
-        Self { all: Histogram::default(), slices: vec![Histogram::default(); SLICES] }
+        Self {
+            all: Histogram::default(),
+            slices: vec![Histogram::default(); SLICES],
+        }
     }
 }
 
@@ -154,7 +157,11 @@ mod tests {
         tally.add(Latency::Lag, 0.1, Duration::from_secs(2));
         tally.add(Latency::Lag, 0.2, Duration::from_secs(300));
         assert_eq!(tally.quantiles(Latency::Lag).count, 2);
-        let times: Vec<f64> = tally.over_time(Latency::Lag, 0.5).iter().map(|(t, _)| *t).collect();
+        let times: Vec<f64> = tally
+            .over_time(Latency::Lag, 0.5)
+            .iter()
+            .map(|(t, _)| *t)
+            .collect();
         assert_eq!(times, [2.5, 59.5]);
         assert_eq!(tally.quantiles(Latency::Word).count, 0);
     }

@@ -12,7 +12,10 @@ impl WordErrors {
     #[must_use]
     pub fn between(said: &str, heard: &str) -> Self {
         let (said, heard) = (words(said), words(heard));
-        Self { errors: distance(&said, &heard), words: said.len() }
+        Self {
+            errors: distance(&said, &heard),
+            words: said.len(),
+        }
     }
 
     /// Errors a word; none when nothing was said.
@@ -30,8 +33,16 @@ impl std::ops::AddAssign for WordErrors {
 }
 
 fn words(text: &str) -> Vec<String> {
-    let bare = |word: &str| word.chars().filter(|c| c.is_alphanumeric() || *c == '\'').flat_map(char::to_lowercase).collect();
-    text.split_whitespace().map(bare).filter(|word: &String| !word.is_empty()).collect()
+    let bare = |word: &str| {
+        word.chars()
+            .filter(|c| c.is_alphanumeric() || *c == '\'')
+            .flat_map(char::to_lowercase)
+            .collect()
+    };
+    text.split_whitespace()
+        .map(bare)
+        .filter(|word: &String| !word.is_empty())
+        .collect()
 }
 
 /// Fewest insertions, deletions and substitutions that turn one into the other.
@@ -40,7 +51,9 @@ fn distance(a: &[String], b: &[String]) -> usize {
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = std::mem::replace(&mut row[0], i + 1);
         for (j, y) in b.iter().enumerate() {
-            let here = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            let here = (diagonal + usize::from(x != y))
+                .min(row[j] + 1)
+                .min(row[j + 1] + 1);
             diagonal = std::mem::replace(&mut row[j + 1], here);
         }
     }

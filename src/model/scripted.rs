@@ -35,7 +35,10 @@ pub struct Letters;
 
 impl Detokenize for Letters {
     fn decode(&self, ids: &[u32]) -> String {
-        let letter = |id: &u32| id.checked_sub(FIRST_LETTER).and_then(|i| char::from_u32('a' as u32 + i));
+        let letter = |id: &u32| {
+            id.checked_sub(FIRST_LETTER)
+                .and_then(|i| char::from_u32('a' as u32 + i))
+        };
         ids.iter().filter_map(letter).collect()
     }
 }
@@ -60,7 +63,12 @@ impl Row {
     }
 
     fn reset(&mut self) {
-        let Self { late, next, loud, silent } = self;
+        let Self {
+            late,
+            next,
+            loud,
+            silent,
+        } = self;
         late.fill(PAD);
         *next = 0;
         *loud = false;
@@ -136,7 +144,10 @@ impl StreamModel for Scripted {
 
     fn step(&mut self, rows: &[RowId], pcm: &[f32], out: &mut StepOutput) -> Result<(), ModelError> {
         if self.fail_after.is_some_and(|n| self.steps >= n) {
-            return Err(ModelError(format!("the script says so after {} steps", self.steps)));
+            return Err(ModelError(format!(
+                "the script says so after {} steps",
+                self.steps
+            )));
         }
         while self.hang_after.is_some_and(|n| self.steps >= n) {
             std::thread::park();
@@ -188,7 +199,10 @@ mod tests {
     fn levels_are_letters_and_come_late() {
         let mut model = scripted(2);
         let audio = [None, Some(9), Some(0), Some(15), None, None, None];
-        assert_eq!(hear(&mut model, 1, &audio), [PAD, PAD, PAD, WORD_START, 4, 19, PAD]);
+        assert_eq!(
+            hear(&mut model, 1, &audio),
+            [PAD, PAD, PAD, WORD_START, 4, 19, PAD]
+        );
         assert_eq!(Letters.decode(&[4, 19, 1]), "ap");
     }
 

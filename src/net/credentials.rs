@@ -24,7 +24,10 @@ pub(super) fn now() -> i64 {
 /// The client's address.
 pub(super) fn peer(parts: &Parts) -> SocketAddr {
     // The listener puts it on every request.
-    parts.extensions.get::<Peer>().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0)
+    parts
+        .extensions
+        .get::<Peer>()
+        .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0)
 }
 
 /// Who sends the request.
@@ -64,18 +67,29 @@ pub(super) async fn ticket(State(shared): State<Arc<Shared>>, request: Request) 
 }
 
 fn no_store(answer: impl IntoResponse) -> Response {
-    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], answer).into_response()
+    (
+        [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
+        answer,
+    )
+        .into_response()
 }
 
 /// Lets pages of the listed origins read answers.
 pub(super) async fn cors(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let headers = shared.guard.origins().cors(request.headers().get(header::ORIGIN));
     let preflight = request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = match &headers {
         Some(_) if preflight => StatusCode::NO_CONTENT.into_response(),
         _ => next.run(request).await,
     };
-    response.headers_mut().extend(headers.into_iter().flatten().filter_map(|(name, value)| Some((name?, value))));
+    response.headers_mut().extend(
+        headers
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, value)| Some((name?, value))),
+    );
     response
 }

@@ -7,17 +7,17 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::thread;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::refusal::Refusal;
 use super::credentials::{check, peer};
+use super::refusal::Refusal;
 use super::upgrade::admit;
 use super::{Module, Shared};
 use crate::audio::file::{FileDecoder, FileError};
@@ -31,8 +31,8 @@ use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::session::state::{Connecting, Session};
 use crate::session::task;
-use crate::telemetry::labels::Refused;
 use crate::session::wire::{self, Farewell, Inbound, LastSeen, Reading, Writing};
+use crate::telemetry::labels::Refused;
 
 /// Pieces of a body that were received and not decoded.
 const BODY_PIECES: usize = 4;
@@ -43,14 +43,17 @@ pub(super) async fn transcribe(
     module: Arc<Module>,
     request: Request,
 ) -> Response {
-    serve(&shared, &module, request).await.unwrap_or_else(|refusal| refusal)
+    serve(&shared, &module, request)
+        .await
+        .unwrap_or_else(|refusal| refusal)
 }
 
 async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Result<Response, Response> {
     let (parts, body) = request.into_parts();
     let connecting = Session::<Connecting>::open(shared.registry.open(peer(&parts)));
     let principal = check(shared, &parts).await.map_err(IntoResponse::into_response)?;
-    let answer = Answer::from_query(parts.uri.query().unwrap_or_default()).map_err(IntoResponse::into_response)?;
+    let answer =
+        Answer::from_query(parts.uri.query().unwrap_or_default()).map_err(IntoResponse::into_response)?;
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let limits = Arc::clone(shared.limits());
@@ -59,16 +62,35 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     }
     let permit = Arc::clone(&shared.files).try_acquire_owned();
     let permit = permit.map_err(|_| {
-        shared.context.meters.admission.refused.of(Refused::Full).increment(1);
+        shared
+            .context
+            .meters
+            .admission
+            .refused
+            .of(Refused::Full)
+            .increment(1);
         Refusal::busy("too many files are being transcribed").into_response()
     })?;
     let session = admit(shared, module, connecting, principal).map_err(IntoResponse::into_response)?;
 
-    let form = Form { extras: true, ..Form::default() };
+    let form = Form {
+        extras: true,
+        ..Form::default()
+    };
     let (wire, outbox, reading, writing) = wire::wire(form, &limits);
-    let Reading { inbox, seen, gone, aside: _ } = reading;
+    let Reading {
+        inbox,
+        seen,
+        gone,
+        aside: _,
+    } = reading;
     let (pieces, body_reader) = BodyReader::new();
-    let decoding = Decoding { inbox, seen, limits: Arc::clone(&limits), permit };
+    let decoding = Decoding {
+        inbox,
+        seen,
+        limits: Arc::clone(&limits),
+        permit,
+    };
     thread::Builder::new()
         .name("file".to_owned())
         .spawn(move || decoding.run(body_reader))
@@ -148,7 +170,12 @@ impl Answer {
 
 // Takes the session's output, as a writer does, and returns its words and its end.
 async fn collect(from: Writing) -> (Vec<ServerMsg>, Farewell) {
-    let Writing { mut outbox, aside, over, mut close } = from;
+    let Writing {
+        mut outbox,
+        aside,
+        over,
+        mut close,
+    } = from;
     // A file's client is told nothing besides words.
     drop(aside);
     let mut messages = Vec::new();
@@ -181,7 +208,11 @@ async fn pump(body: Body, to: mpsc::Sender<io::Result<Bytes>>, most: u64) -> Nev
         let piece = match piece {
             Ok(piece) => {
                 total += piece.len() as u64;
-                if total > most { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(piece) }
+                if total > most {
+                    Err(io::ErrorKind::FileTooLarge.into())
+                } else {
+                    Ok(piece)
+                }
             }
             Err(error) => Err(io::Error::other(error)),
         };
@@ -203,7 +234,13 @@ struct BodyReader {
 impl BodyReader {
     fn new() -> (mpsc::Sender<io::Result<Bytes>>, Self) {
         let (tx, pieces) = links::inbox(BODY_PIECES);
-        (tx, Self { pieces, current: Bytes::new() })
+        (
+            tx,
+            Self {
+                pieces,
+                current: Bytes::new(),
+            },
+        )
     }
 }
 
@@ -250,7 +287,11 @@ impl Decoding {
 
     /// False when the session ended first.
     fn decode(&self, body: BodyReader) -> Result<bool, FileError> {
-        let most = self.limits.max_file.as_secs().saturating_mul(u64::from(SAMPLE_RATE));
+        let most = self
+            .limits
+            .max_file
+            .as_secs()
+            .saturating_mul(u64::from(SAMPLE_RATE));
         let mut decoder = FileDecoder::open(body)?;
         let (mut total, mut more) = (0, true);
         let mut data = BytesMut::new();

@@ -79,7 +79,9 @@ pub(super) async fn modules_info(
 ) -> Result<Json<Vec<BTreeMap<&'static str, String>>>, Refusal> {
     let (parts, _) = request.into_parts();
     check(&shared, &parts).await?;
-    Ok(Json(shared.modules.iter().map(|module| describe(module)).collect()))
+    Ok(Json(
+        shared.modules.iter().map(|module| describe(module)).collect(),
+    ))
 }
 
 fn describe(module: &Module) -> BTreeMap<&'static str, String> {

@@ -74,7 +74,10 @@ pub async fn serve(
 
 async fn on_accept_error(error: &io::Error) {
     // The peer went away first; anything else is the system short of something, which only time can change.
-    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+    if !matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    ) {
         tracing::warn!(%error, "cannot accept connections; is the limit of open files too low?");
         tokio::time::sleep(BACK_OFF).await;
     }
@@ -110,7 +113,9 @@ async fn connection(
     tokio::pin!(connection);
     let over = async {
         // An error means that nobody is left to say so.
-        let _ = lifecycle.wait_for(|l| matches!(l, Lifecycle::Failed | Lifecycle::Stopped)).await;
+        let _ = lifecycle
+            .wait_for(|l| matches!(l, Lifecycle::Failed | Lifecycle::Stopped))
+            .await;
     };
     let result = tokio::select! {
         result = &mut connection => Some(result),
@@ -136,9 +141,14 @@ fn client_address<B>(request: &Request<B>, peer: SocketAddr, server: &ServerConf
     }
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let said = header("x-forwarded-for")
-        .and_then(|list| list.rsplit(',').map(str::trim).find(|ip| ip.parse().is_ok_and(|ip| !server.trusts(ip))))
+        .and_then(|list| {
+            list.rsplit(',')
+                .map(str::trim)
+                .find(|ip| ip.parse().is_ok_and(|ip| !server.trusts(ip)))
+        })
         .or_else(|| header("x-real-ip"));
-    said.and_then(|ip| ip.trim().parse().ok()).map_or(peer, |ip| SocketAddr::new(ip, 0))
+    said.and_then(|ip| ip.trim().parse().ok())
+        .map_or(peer, |ip| SocketAddr::new(ip, 0))
 }
 
 #[cfg(test)]
@@ -155,7 +165,9 @@ mod tests {
             request = request.header(*name, *value);
         }
         let peer = SocketAddr::from(([10, 0, 0, 1], 4));
-        client_address(&request.body(()).unwrap(), peer, &server).ip().to_string()
+        client_address(&request.body(()).unwrap(), peer, &server)
+            .ip()
+            .to_string()
     }
 
     #[test]

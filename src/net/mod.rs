@@ -53,20 +53,33 @@ impl Shared {
     /// All metrics, after a look at what nobody reports.
     fn metrics(&self) -> String {
         let meters = &self.context.meters;
-        let sum = |of: fn(&Admission) -> usize| self.modules.iter().map(|m| of(&m.admission)).sum::<usize>() as f64;
+        let sum =
+            |of: fn(&Admission) -> usize| self.modules.iter().map(|m| of(&m.admission)).sum::<usize>() as f64;
         for module in &self.modules {
             module.meters.rows.set(module.admission.total() as f64);
             module.meters.used.set(module.admission.used() as f64);
         }
         meters.admission.waiting.set(sum(Admission::waiting));
-        meters.links.depth.of(SharedLink::Admission).set(sum(Admission::waiting));
-        meters.links.depth.of(SharedLink::Ingress).set(sum(Admission::ingress_depth));
+        meters
+            .links
+            .depth
+            .of(SharedLink::Admission)
+            .set(sum(Admission::waiting));
+        meters
+            .links
+            .depth
+            .of(SharedLink::Ingress)
+            .set(sum(Admission::ingress_depth));
         if let Some(keys) = self.guard.keys() {
             let state = keys.state();
             meters.auth.keyset_keys.set(state.keys as f64);
             meters.auth.keyset_fetched.set(state.fetched_at as f64);
             meters.auth.keyset_fetches.of(Outcome::Ok).absolute(state.fetches);
-            meters.auth.keyset_fetches.of(Outcome::Error).absolute(state.failures);
+            meters
+                .auth
+                .keyset_fetches
+                .of(Outcome::Error)
+                .absolute(state.failures);
         }
         meters.render()
     }

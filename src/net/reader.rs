@@ -30,11 +30,21 @@ pub(super) async fn read(mut socket: impl AsyncRead + Unpin, form: Form, most: u
                     break None;
                 }
             }
-            Err(bad) => break Some(Farewell { reason: bad.reason, text: Some(bad.message) }),
+            Err(bad) => {
+                break Some(Farewell {
+                    reason: bad.reason,
+                    text: Some(bad.message),
+                });
+            }
         }
     };
     drop(messages);
-    let Reading { inbox, aside: _, seen: _, gone } = to;
+    let Reading {
+        inbox,
+        aside: _,
+        seen: _,
+        gone,
+    } = to;
     if let Some(farewell) = farewell {
         // The session may have ended first.
         let _ = inbox.send(Inbound::Ended(farewell)).await;
@@ -63,12 +73,20 @@ impl<S: AsyncRead + Unpin> Messages<S> {
         frames.set_auto_pong(false);
         frames.set_auto_close(false);
         frames.set_max_message_size(most + 1);
-        Self { frames, most, partial: None }
+        Self {
+            frames,
+            most,
+            partial: None,
+        }
     }
 
     async fn next(&mut self, to: &Reading) -> Result<Message, CloseReason> {
         loop {
-            let frame = self.frames.read_frame(&mut nothing_to_send).await.map_err(|e| reason_of(&e))?;
+            let frame = self
+                .frames
+                .read_frame(&mut nothing_to_send)
+                .await
+                .map_err(|e| reason_of(&e))?;
             to.seen.touch();
             match frame.opcode {
                 OpCode::Close => return Err(CloseReason::ClientClosed),
@@ -108,7 +126,11 @@ impl<S: AsyncRead + Unpin> Messages<S> {
 }
 
 fn message(text: bool, data: Bytes) -> Message {
-    if text { Message::Text(data) } else { Message::Binary(data) }
+    if text {
+        Message::Text(data)
+    } else {
+        Message::Binary(data)
+    }
 }
 
 async fn nothing_to_send(_: Frame<'_>) -> Result<(), WebSocketError> {

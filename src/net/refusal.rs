@@ -19,12 +19,20 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry: false }
+        Self {
+            status,
+            message: message.into(),
+            retry: false,
+        }
     }
 
     /// No room now.
     pub(super) fn busy(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, message: message.into(), retry: true }
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            message: message.into(),
+            retry: true,
+        }
     }
 }
 
@@ -36,7 +44,11 @@ impl From<Refused> for Refusal {
 
 impl From<TooMany> for Refusal {
     fn from(too_many: TooMany) -> Self {
-        Self { status: StatusCode::TOO_MANY_REQUESTS, message: too_many.to_string(), retry: true }
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            message: too_many.to_string(),
+            retry: true,
+        }
     }
 }
 
@@ -44,7 +56,9 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.message + "\n").into_response();
         if self.retry {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
         response
     }

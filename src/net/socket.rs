@@ -23,7 +23,9 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) async fn serve(upgraded: Upgraded, form: Form, session: Session<Queued>, context: Context) {
     let limits = Arc::clone(&context.limits);
     // Only the listener makes connections, and it makes them from TCP streams.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        return;
+    };
     let (read, write) = parts.io.into_inner().into_split();
     let early = Cursor::new(parts.read_buf);
     let (wire, outbox, reading, writing) = wire::wire(form, &limits);
@@ -46,11 +48,18 @@ pub(super) async fn turn_away(
     context: Context,
 ) {
     let limits = Arc::clone(&context.limits);
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        return;
+    };
     let (read, write) = parts.io.into_inner().into_split();
     let (wire, outbox, reading, writing) = wire::wire(form, &limits);
     let early = Cursor::new(parts.read_buf);
-    let reader = tokio::spawn(reader::read(early.chain(read), form, limits.max_message_bytes, reading));
+    let reader = tokio::spawn(reader::read(
+        early.chain(read),
+        form,
+        limits.max_message_bytes,
+        reading,
+    ));
     let writer = tokio::spawn(writer::write(write, form, limits, writing));
     if let Some(message) = first {
         // The outbox is empty.

@@ -29,14 +29,22 @@ pub(super) async fn connect(
     module: Arc<Module>,
     request: Request,
 ) -> Response {
-    open(&shared, &module, request).await.unwrap_or_else(|response| response)
+    open(&shared, &module, request)
+        .await
+        .unwrap_or_else(|response| response)
 }
 
-async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) -> Result<Response, Response> {
+async fn open(
+    shared: &Arc<Shared>,
+    module: &Arc<Module>,
+    mut request: Request,
+) -> Result<Response, Response> {
     if !fastwebsockets::upgrade::is_upgrade_request(&request) {
         let message = "this is a WebSocket: connect with ws://, or POST an audio file";
         let mut response = Refusal::new(StatusCode::UPGRADE_REQUIRED, message).into_response();
-        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        response
+            .headers_mut()
+            .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         return Err(response);
     }
     let query = request.uri().query().unwrap_or_default().to_owned();
@@ -54,7 +62,9 @@ async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) 
             let context = shared.context.clone();
             let farewell = farewell_of(&refusal);
             drop(connecting.close(farewell.reason));
-            after(upgrading, shared, move |upgraded| socket::turn_away(upgraded, form, None, farewell, context));
+            after(upgrading, shared, move |upgraded| {
+                socket::turn_away(upgraded, form, None, farewell, context)
+            });
             return Ok(answer(response, selected_subprotocol(&parts.headers)));
         }
         Err(refusal) => {
@@ -66,10 +76,14 @@ async fn open(shared: &Arc<Shared>, module: &Arc<Module>, mut request: Request) 
     match admit(shared, module, connecting, principal) {
         Ok(session) => {
             let context = shared.context.clone();
-            after(upgrading, shared, move |upgraded| socket::serve(upgraded, form, session, context));
+            after(upgrading, shared, move |upgraded| {
+                socket::serve(upgraded, form, session, context)
+            });
         }
         Err(Denied::NoRow(Refused::Full)) if shared.server.classic_full => {
-            let message = ServerMsg::Error { message: Refused::Full.to_string() };
+            let message = ServerMsg::Error {
+                message: Refused::Full.to_string(),
+            };
             let context = shared.context.clone();
             let farewell = CloseReason::Full.into();
             after(upgrading, shared, move |upgraded| {
@@ -92,14 +106,22 @@ fn farewell_of(refusal: &auth::Refusal) -> Farewell {
         4401 => CloseReason::Unauthorized,
         _ => CloseReason::Full,
     };
-    Farewell { reason, text: Some(refusal.message().to_owned()) }
+    Farewell {
+        reason,
+        text: Some(refusal.message().to_owned()),
+    }
 }
 
-fn answer(response: axum::http::Response<http_body_util::Empty<bytes::Bytes>>, subprotocol: Option<&'static str>) -> Response {
+fn answer(
+    response: axum::http::Response<http_body_util::Empty<bytes::Bytes>>,
+    subprotocol: Option<&'static str>,
+) -> Response {
     let mut response = response.map(Body::new);
     if let Some(subprotocol) = subprotocol {
         let value = HeaderValue::from_static(subprotocol);
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+        response
+            .headers_mut()
+            .insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
     response
 }
@@ -144,11 +166,17 @@ pub(super) fn admit(
     principal: Principal,
 ) -> Result<Session<Queued>, Denied> {
     let refused = &shared.context.meters.admission.refused;
-    let most = principal.limits.max_sessions.or(shared.limits().max_sessions_per_user);
-    let minutes = shared.guard.lease(&principal, credentials::now()).map_err(|refusal| {
-        refused.of(labels::Refused::UserLimit).increment(1);
-        Denied::Minutes(refusal)
-    })?;
+    let most = principal
+        .limits
+        .max_sessions
+        .or(shared.limits().max_sessions_per_user);
+    let minutes = shared
+        .guard
+        .lease(&principal, credentials::now())
+        .map_err(|refusal| {
+            refused.of(labels::Refused::UserLimit).increment(1);
+            Denied::Minutes(refusal)
+        })?;
     let session = connecting
         .authenticated(principal, minutes, most)
         .map_err(|(_, too_many)| {

@@ -24,10 +24,27 @@ const BURST: usize = 32;
 
 /// Writes what the session says until it says farewell.
 pub(super) async fn write<W: AsyncWrite + Unpin>(socket: W, form: Form, limits: Arc<Limits>, from: Writing) {
-    let (_, frames) = after_handshake_split(tokio::io::empty(), BufWriter::with_capacity(BUFFER, socket), Role::Server);
-    let Writing { outbox, mut aside, over, mut close } = from;
-    let mut socket = Socket { frames, form, deadline: limits.write_timeout, encoded: Vec::new() };
-    let mut source = Source { outbox, over: Some(over) };
+    let (_, frames) = after_handshake_split(
+        tokio::io::empty(),
+        BufWriter::with_capacity(BUFFER, socket),
+        Role::Server,
+    );
+    let Writing {
+        outbox,
+        mut aside,
+        over,
+        mut close,
+    } = from;
+    let mut socket = Socket {
+        frames,
+        form,
+        deadline: limits.write_timeout,
+        encoded: Vec::new(),
+    };
+    let mut source = Source {
+        outbox,
+        over: Some(over),
+    };
     let mut ping_at = Instant::now() + limits.ping;
     let farewell = loop {
         let wrote = tokio::select! {
@@ -93,7 +110,9 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
         in_time(deadline, async {
             self.put(&first).await?;
             for _ in 1..BURST {
-                let Some(next) = source.outbox.try_recv() else { break };
+                let Some(next) = source.outbox.try_recv() else {
+                    break;
+                };
                 self.put(&next).await?;
             }
             self.frames.flush().await
@@ -115,10 +134,16 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
             return Ok(());
         }
         message.encode(self.form, &mut self.encoded);
-        let opcode = if self.form.json { OpCode::Text } else { OpCode::Binary };
+        let opcode = if self.form.json {
+            OpCode::Text
+        } else {
+            OpCode::Binary
+        };
         // A copy of some tens of bytes: the library ties a borrowed payload to its writer's lifetime.
         let payload = Payload::Owned(self.encoded.clone());
-        self.frames.write_frame(Frame::new(true, opcode, None, payload)).await
+        self.frames
+            .write_frame(Frame::new(true, opcode, None, payload))
+            .await
     }
 
     async fn pong(&mut self, data: &Bytes) -> Result<(), CloseReason> {
@@ -126,7 +151,8 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
     }
 
     async fn ping(&mut self) -> Result<(), CloseReason> {
-        self.control(Frame::new(true, OpCode::Ping, None, Payload::Owned(Vec::new()))).await
+        self.control(Frame::new(true, OpCode::Ping, None, Payload::Owned(Vec::new())))
+            .await
     }
 
     async fn farewell(&mut self, farewell: &Farewell) {
@@ -138,7 +164,12 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
             end -= 1;
         }
         // The client may be gone; there is no one else to tell.
-        let _ = self.control(Frame::close(farewell.reason.code(), &farewell.text().as_bytes()[..end])).await;
+        let _ = self
+            .control(Frame::close(
+                farewell.reason.code(),
+                &farewell.text().as_bytes()[..end],
+            ))
+            .await;
     }
 
     async fn control(&mut self, frame: Frame<'static>) -> Result<(), CloseReason> {

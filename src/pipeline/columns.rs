@@ -159,7 +159,10 @@ pub struct CreditReturn {
 
 impl CreditReturn {
     pub fn open(&mut self, credits: Arc<Credits>) {
-        *self = Self { credits: Some(credits), held: 0 };
+        *self = Self {
+            credits: Some(credits),
+            held: 0,
+        };
     }
 
     /// Audio that was charged `credit` is in the ring now.
@@ -302,7 +305,12 @@ mod tests {
         let pool = links::frame_pool(8);
         let mut ring = AudioRing::new(bounds);
         let samples: Vec<f32> = (0..5000).map(|i| i as f32).collect();
-        for piece in [&samples[..700], &samples[700..2500], &samples[2500..4400], &samples[4400..]] {
+        for piece in [
+            &samples[..700],
+            &samples[700..2500],
+            &samples[2500..4400],
+            &samples[4400..],
+        ] {
             let mut buf = pool.take();
             assert!(buf.fill(piece).is_empty());
             assert!(ring.push(buf));

@@ -44,7 +44,9 @@ impl Credits {
     /// Takes `n` if they are free.
     pub fn try_take(&self, n: u32) -> bool {
         let less = |free: u32| free.checked_sub(n);
-        self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_ok()
+        self.free
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+            .is_ok()
     }
 
     /// Takes `n`, waiting for them. More than [`Self::size`] are never free. Only one task may wait.
@@ -55,7 +57,11 @@ impl Credits {
             }
             self.taker.register(context.waker());
             // They may have come between the look and the registration.
-            if self.try_take(n) { Poll::Ready(()) } else { Poll::Pending }
+            if self.try_take(n) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }

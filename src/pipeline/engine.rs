@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::columns::EngineCols;
-use super::gauges::EngineGauges;
 use super::frame::{FRAME_SAMPLES, SAMPLE_RATE};
+use super::gauges::EngineGauges;
 use super::links::{Arrival, Bounds, Pcm, PcmRx, StepTx};
 use super::systems::ingest::{self, Ingested};
 use super::systems::plan::{BatchPlan, Decision};
@@ -28,7 +28,9 @@ pub enum EngineError {
 
 /// A model this server cannot feed.
 #[derive(Debug, thiserror::Error)]
-#[error("the model takes {frame_samples} samples a frame at {sample_rate} Hz; this server feeds 1920 at 24000")]
+#[error(
+    "the model takes {frame_samples} samples a frame at {sample_rate} Hz; this server feeds 1920 at 24000"
+)]
 pub struct Unsupported {
     frame_samples: usize,
     sample_rate: u32,
@@ -54,7 +56,10 @@ pub struct Heart {
 
 impl Default for Heart {
     fn default() -> Self {
-        Self { base: Instant::now(), busy_since: AtomicU64::new(0) }
+        Self {
+            base: Instant::now(),
+            busy_since: AtomicU64::new(0),
+        }
     }
 }
 
@@ -101,7 +106,10 @@ impl Engine {
         if spec.frame_samples == FRAME_SAMPLES && spec.sample_rate == SAMPLE_RATE {
             return Ok(());
         }
-        Err(Unsupported { frame_samples: spec.frame_samples, sample_rate: spec.sample_rate })
+        Err(Unsupported {
+            frame_samples: spec.frame_samples,
+            sample_rate: spec.sample_rate,
+        })
     }
 
     pub(super) fn new(
@@ -148,7 +156,8 @@ impl Engine {
         let closed = self.drain_input(now);
         let out = self.out.as_mut().ok_or(EngineError::WordsGone)?;
         let cols = &mut self.cols;
-        self.gauges.looked(&mut self.seen, cols, self.input.depth(), self.output.depth());
+        self.gauges
+            .looked(&mut self.seen, cols, self.input.depth(), self.output.depth());
         let patience = expire::expire(cols, now);
         for row in cols.rows() {
             resolve::resolve(cols, row, self.delay, &mut out.before);
@@ -197,6 +206,10 @@ impl Engine {
             Some(out) if !out.is_empty() => self.out = self.output.exchange(out),
             untouched => self.out = untouched,
         }
-        if self.out.is_none() { Err(EngineError::WordsGone) } else { Ok(()) }
+        if self.out.is_none() {
+            Err(EngineError::WordsGone)
+        } else {
+            Ok(())
+        }
     }
 }

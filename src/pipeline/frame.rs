@@ -27,7 +27,9 @@ impl FrameBuf {
     /// Samples in it.
     #[must_use]
     pub fn samples(&self) -> &[f32] {
-        self.block.as_ref().map_or(&[], |block| &block[self.start..self.end])
+        self.block
+            .as_ref()
+            .map_or(&[], |block| &block[self.start..self.end])
     }
 
     /// How many.
@@ -88,7 +90,11 @@ impl FramePool {
     /// An empty block.
     pub fn take(&self) -> FrameBuf {
         FrameBuf {
-            block: Some(self.shelf.take().unwrap_or_else(|| Box::new([0.0; FRAME_SAMPLES]))),
+            block: Some(
+                self.shelf
+                    .take()
+                    .unwrap_or_else(|| Box::new([0.0; FRAME_SAMPLES])),
+            ),
             start: 0,
             end: 0,
             arrived: None,

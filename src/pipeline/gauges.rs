@@ -44,7 +44,10 @@ impl Share {
 
 impl EngineGauges {
     pub(super) fn new(meters: Meters, engine: Engine) -> Self {
-        let share = |link| Share { gauge: meters.links.depth.of(link).clone(), last: 0.0 };
+        let share = |link| Share {
+            gauge: meters.links.depth.of(link).clone(),
+            last: 0.0,
+        };
         Self {
             frames: share(SharedLink::Frames),
             ring: share(SharedLink::Ring),
@@ -61,10 +64,15 @@ impl EngineGauges {
         let seen = std::mem::take(seen);
         self.meters.sessions.illegal.increment(seen.illegal);
         if seen.dropped > 0 {
-            self.meters.audio.dropped.of(Dropped::SessionEnded).add_samples(seen.dropped, SAMPLE_RATE);
+            self.meters
+                .audio
+                .dropped
+                .of(Dropped::SessionEnded)
+                .add_samples(seen.dropped, SAMPLE_RATE);
         }
         self.frames.set(frames);
-        self.ring.set(cols.ring.iter().map(|ring| ring.len() / FRAME_SAMPLES).sum());
+        self.ring
+            .set(cols.ring.iter().map(|ring| ring.len() / FRAME_SAMPLES).sum());
         self.outputs.set(outputs);
         if outputs >= STEP_LINK {
             self.meters.links.full.of(LinkName::Steps).increment(1);
@@ -74,9 +82,18 @@ impl EngineGauges {
     /// A step of the rows in `out` took `total`.
     pub(super) fn stepped(&mut self, out: &TickOutput, total: Duration, now: Instant) {
         let rows = out.keys.len();
-        self.engine.stepped(rows, StepTimes { mimi: out.step.codec, lm: out.step.lm, total });
+        self.engine.stepped(
+            rows,
+            StepTimes {
+                mimi: out.step.codec,
+                lm: out.step.lm,
+                total,
+            },
+        );
         for arrived in out.arrived.iter().flatten() {
-            self.engine.lag.record(now.saturating_duration_since(*arrived).as_secs_f64());
+            self.engine
+                .lag
+                .record(now.saturating_duration_since(*arrived).as_secs_f64());
         }
         self.capacity.saw(rows, total);
         self.steps += 1;

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use super::credits::{Credits, MIN_CHARGE};
 use super::frame::{Block, FRAME_SAMPLES, FrameBuf, FramePool};
 use super::ids::RowKey;
-use super::words::output::TickOutput;
 use super::words::outbox::{OutboxRx, OutboxTx};
+use super::words::output::TickOutput;
 use crate::protocol::client::Sound;
 use crate::protocol::close::CloseReason;
 
@@ -134,13 +134,28 @@ pub enum Ingress {
 
 /// From decoders to the engine.
 pub enum Pcm {
-    Attach { key: RowKey, attach: Box<Attach> },
+    Attach {
+        key: RowKey,
+        attach: Box<Attach>,
+    },
     /// A whole frame, or what precedes a control message. `credit` is what its audio was charged.
-    Frame { key: RowKey, buf: FrameBuf, credit: u32 },
-    Control { key: RowKey, control: Control },
+    Frame {
+        key: RowKey,
+        buf: FrameBuf,
+        credit: u32,
+    },
+    Control {
+        key: RowKey,
+        control: Control,
+    },
     /// The audio cannot be decoded.
-    Fail { key: RowKey, reason: CloseReason },
-    Detach { key: RowKey },
+    Fail {
+        key: RowKey,
+        reason: CloseReason,
+    },
+    Detach {
+        key: RowKey,
+    },
 }
 
 /// The stage behind a link is gone, or a link with policy [`WhenFull::Bug`] is full.
@@ -198,7 +213,10 @@ pub fn ingress(bounds: Bounds, shards: usize) -> (IngressTx, Vec<IngressRx>) {
         .map(|_| bounded(rows_each * bounds.messages()))
         .unzip();
     let shards = senders.into();
-    (IngressTx { shards }, receivers.into_iter().map(IngressRx).collect())
+    (
+        IngressTx { shards },
+        receivers.into_iter().map(IngressRx).collect(),
+    )
 }
 
 /// Decoders' end of the link to the engine.
@@ -313,7 +331,14 @@ pub fn steps(rows: usize, heads: usize) -> (StepTx, StepRx, Box<TickOutput>) {
         let _ = emptied.try_send(Box::new(TickOutput::new(rows, heads)));
     }
     let first = Box::new(TickOutput::new(rows, heads));
-    (StepTx { full, empty }, StepRx { full: filled, empty: emptied }, first)
+    (
+        StepTx { full, empty },
+        StepRx {
+            full: filled,
+            empty: emptied,
+        },
+        first,
+    )
 }
 
 /// Where blocks go home.

@@ -80,7 +80,14 @@ pub struct Wiring {
 pub fn wire(rows: usize, options: PipelineOptions) -> (Rows, Wiring) {
     let bounds = Bounds::new(rows, options.frames_ahead);
     let (tx, ingress) = links::ingress(bounds, options.shards);
-    (Rows::new(bounds, tx), Wiring { bounds, options, ingress })
+    (
+        Rows::new(bounds, tx),
+        Wiring {
+            bounds,
+            options,
+            ingress,
+        },
+    )
 }
 
 /// The links without a pipeline behind them.
@@ -101,7 +108,11 @@ impl Wiring {
         ends: &mpsc::Sender<StageEnd>,
         (meters, engine_meters): (&Meters, &EngineMeters),
     ) -> Result<Pipeline, PipelineError> {
-        let Self { bounds, options, ingress } = self;
+        let Self {
+            bounds,
+            options,
+            ingress,
+        } = self;
         Engine::check(model.spec())?;
         let heart = Arc::new(Heart::default());
         let (pcm_tx, pcm_rx) = links::pcm(bounds);
@@ -117,10 +128,21 @@ impl Wiring {
             })?);
         }
         drop(pcm_tx);
-        let words = Words::new(model.spec(), text, row_free, (meters.clone(), engine_meters.clone()));
+        let words = Words::new(
+            model.spec(),
+            text,
+            row_free,
+            (meters.clone(), engine_meters.clone()),
+        );
         let gauges = EngineGauges::new(meters.clone(), engine_meters.clone());
-        let engine =
-            Engine::new(model, bounds, options.coalesce, pcm_rx, (step_tx, first), (Arc::clone(&heart), gauges));
+        let engine = Engine::new(
+            model,
+            bounds,
+            options.coalesce,
+            pcm_rx,
+            (step_tx, first),
+            (Arc::clone(&heart), gauges),
+        );
         threads.push(spawn(format!("{name}-engine"), ends, move || {
             engine.run().map_err(|e| e.to_string())
         })?);

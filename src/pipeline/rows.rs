@@ -145,7 +145,13 @@ impl RowLease {
             credits: Arc::clone(&self.credits),
             outbox,
         });
-        self.ingress.send(self.key, Ingress::Attach { key: self.key, attach })
+        self.ingress.send(
+            self.key,
+            Ingress::Attach {
+                key: self.key,
+                attach,
+            },
+        )
     }
 
     /// Sends audio for which `charge` credits were taken.

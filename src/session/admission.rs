@@ -90,7 +90,11 @@ impl Admission {
         if inner.gate != Gate::Open {
             return Err(Refused::Stopping);
         }
-        let leased = if inner.waiting.is_empty() { inner.lease() } else { None };
+        let leased = if inner.waiting.is_empty() {
+            inner.lease()
+        } else {
+            None
+        };
         if leased.is_none() && inner.waiting.len() >= self.queue_len {
             return Err(Refused::Full);
         }
@@ -101,9 +105,19 @@ impl Admission {
         match leased {
             // The other end is right here.
             Some(leased) => drop(lease_tx.send(leased)),
-            None => inner.waiting.push_back(Waiter { number, lease: lease_tx, position: position_tx }),
+            None => inner.waiting.push_back(Waiter {
+                number,
+                lease: lease_tx,
+                position: position_tx,
+            }),
         }
-        Ok(Ticket { admission: Arc::clone(self), number, lease, position, told: false })
+        Ok(Ticket {
+            admission: Arc::clone(self),
+            number,
+            lease,
+            position,
+            told: false,
+        })
     }
 
     /// The lease `key` is over: its row goes to who waits longest.
@@ -171,7 +185,9 @@ impl Inner {
         let mut served = false;
         while !self.waiting.is_empty() {
             let Some(lease) = self.lease() else { break };
-            let Some(waiter) = self.waiting.pop_front() else { break };
+            let Some(waiter) = self.waiting.pop_front() else {
+                break;
+            };
             // Who left in this moment gives the lease back by dropping it.
             let _ = waiter.lease.send(lease);
             served = true;
@@ -194,7 +210,9 @@ impl Ticket {
         if !std::mem::replace(&mut self.told, true) {
             return match self.lease.try_recv() {
                 Ok(lease) => Turn::Lease(lease),
-                Err(oneshot::error::TryRecvError::Empty) => Turn::Position(*self.position.borrow_and_update()),
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    Turn::Position(*self.position.borrow_and_update())
+                }
                 Err(oneshot::error::TryRecvError::Closed) => Turn::Over,
             };
         }
@@ -220,7 +238,11 @@ mod tests {
     use crate::pipeline::links::{Ingress, IngressRx};
     use crate::pipeline::{PipelineOptions, wire_for_test};
 
-    const OPTIONS: PipelineOptions = PipelineOptions { frames_ahead: 2, coalesce: Duration::ZERO, shards: 1 };
+    const OPTIONS: PipelineOptions = PipelineOptions {
+        frames_ahead: 2,
+        coalesce: Duration::ZERO,
+        shards: 1,
+    };
 
     fn admission(rows: usize, queue_len: usize) -> (Arc<Admission>, IngressRx) {
         let (rows, mut input) = wire_for_test(rows, OPTIONS);
@@ -256,7 +278,10 @@ mod tests {
         let mut first = admission.request().unwrap();
         let held = lease(&mut first).await.unwrap();
         let (mut second, mut third) = (admission.request().unwrap(), admission.request().unwrap());
-        assert_eq!((position(&mut second).await, position(&mut third).await), (Some(1), Some(2)));
+        assert_eq!(
+            (position(&mut second).await, position(&mut third).await),
+            (Some(1), Some(2))
+        );
         assert_eq!(admission.request().err(), Some(Refused::Full));
         drop(held);
         pump(&admission, &input);

@@ -24,8 +24,15 @@ pub enum Due {
     Drain,
 }
 
-const DUES: [Due; 7] =
-    [Due::Queue, Due::Idle, Due::Peer, Due::Stall, Due::Age, Due::Expiry, Due::Drain];
+const DUES: [Due; 7] = [
+    Due::Queue,
+    Due::Idle,
+    Due::Peer,
+    Due::Stall,
+    Due::Age,
+    Due::Expiry,
+    Due::Drain,
+];
 
 impl Due {
     /// Why a session ends whose time is over.

@@ -110,7 +110,9 @@ mod tests {
     #[test]
     fn long_messages_go_out_a_frame_at_a_time_and_short_ones_cost_twenty_milliseconds() {
         let mut outgoing = Outgoing::new(Form::default(), 28_800);
-        outgoing.sound(Sound::F32(Bytes::from(vec![0; 4 * 4000]))).unwrap();
+        outgoing
+            .sound(Sound::F32(Bytes::from(vec![0; 4 * 4000])))
+            .unwrap();
         let mut charges = Vec::new();
         while let Some(charge) = outgoing.waiting() {
             charges.push(charge);
@@ -124,7 +126,10 @@ mod tests {
 
     #[test]
     fn raw_pcm_is_charged_by_its_rate() {
-        let form = Form { pcm16: Some(8_000), ..Form::default() };
+        let form = Form {
+            pcm16: Some(8_000),
+            ..Form::default()
+        };
         let mut outgoing = Outgoing::new(form, 28_800);
         outgoing.sound(Sound::Pcm16(Bytes::from(vec![0; 640]))).unwrap();
         assert_eq!(outgoing.waiting(), Some(960));
@@ -133,7 +138,9 @@ mod tests {
     #[test]
     fn torn_floats_are_bad_audio() {
         let mut outgoing = Outgoing::new(Form::default(), 28_800);
-        let error = outgoing.sound(Sound::F32(Bytes::from_static(&[0; 5]))).unwrap_err();
+        let error = outgoing
+            .sound(Sound::F32(Bytes::from_static(&[0; 5])))
+            .unwrap_err();
         assert_eq!(error.reason, CloseReason::BadAudio);
     }
 }

@@ -67,12 +67,19 @@ impl Registry {
     /// A registry that counts with `meters`.
     #[must_use]
     pub fn new(meters: Meters) -> Self {
-        Self { meters, ..Self::default() }
+        Self {
+            meters,
+            ..Self::default()
+        }
     }
 
     /// Registers a session that begins.
     pub fn open(self: &Arc<Self>, peer: SocketAddr) -> Entry {
-        let live = Some(Live { stage: Stage::Connecting, opened: Instant::now(), peer });
+        let live = Some(Live {
+            stage: Stage::Connecting,
+            opened: Instant::now(),
+            peer,
+        });
         self.meters.sessions.entered(Stage::Connecting);
         let mut inner = self.inner.lock();
         let slot = match inner.free.pop() {
@@ -81,13 +88,20 @@ impl Registry {
                 slot
             }
             None => {
-                inner.slots.push(Slot { generation: NonZeroU32::MIN, live });
+                inner.slots.push(Slot {
+                    generation: NonZeroU32::MIN,
+                    live,
+                });
                 // invariant: connections are limited far below 2^32.
                 (inner.slots.len() - 1) as u32
             }
         };
         let generation = inner.slots[slot as usize].generation;
-        Entry { registry: Arc::clone(self), id: SessionId { slot, generation }, user: None }
+        Entry {
+            registry: Arc::clone(self),
+            id: SessionId { slot, generation },
+            user: None,
+        }
     }
 
     /// Sessions there are.
@@ -123,7 +137,11 @@ impl Registry {
             .filter_map(|(slot, s)| {
                 let live = s.live.as_ref()?;
                 Some(Listed {
-                    id: SessionId { slot, generation: s.generation }.to_string(),
+                    id: SessionId {
+                        slot,
+                        generation: s.generation,
+                    }
+                    .to_string(),
                     stage: live.stage,
                     age_s: live.opened.elapsed().as_secs_f64(),
                     peer: live.peer.to_string(),
@@ -200,7 +218,10 @@ mod tests {
     fn slots_are_used_again_under_a_new_generation() {
         let registry = Arc::new(Registry::default());
         let (a, b) = (registry.open(peer()), registry.open(peer()));
-        assert_eq!((a.id().to_string(), b.id().to_string()), ("s0v1".into(), "s1v1".into()));
+        assert_eq!(
+            (a.id().to_string(), b.id().to_string()),
+            ("s0v1".into(), "s1v1".into())
+        );
         drop(a);
         assert_eq!(registry.open(peer()).id().to_string(), "s0v2");
         assert_eq!(registry.len(), 1);

@@ -107,7 +107,10 @@ pub struct Summary {
 struct Edge<From, To>(PhantomData<(From, To)>);
 
 impl<From: State, To: State> Edge<From, To> {
-    const EXISTS: () = assert!(is_edge(From::STAGE, To::STAGE), "EDGES does not list this transition");
+    const EXISTS: () = assert!(
+        is_edge(From::STAGE, To::STAGE),
+        "EDGES does not list this transition"
+    );
 }
 
 impl<S: State> Session<S> {
@@ -132,7 +135,12 @@ impl Session<Connecting> {
     /// A session begins.
     #[must_use]
     pub fn open(entry: Entry) -> Self {
-        Self { entry, opened: Instant::now(), state: Connecting(()), stage: PhantomData }
+        Self {
+            entry,
+            opened: Instant::now(),
+            state: Connecting(()),
+            stage: PhantomData,
+        }
     }
 
     /// The client is `principal`, who may have `most` sessions. Too many of them end this one.
@@ -153,7 +161,11 @@ impl Session<Authenticated> {
     /// The session has a place in the queue for rows.
     #[must_use]
     pub fn enqueue(self, ticket: Ticket) -> Session<Queued> {
-        self.go(|Authenticated { principal, minutes }| Queued { principal, minutes, ticket })
+        self.go(|Authenticated { principal, minutes }| Queued {
+            principal,
+            minutes,
+            ticket,
+        })
     }
 
     #[must_use]
@@ -172,7 +184,17 @@ impl Session<Queued> {
     #[must_use]
     pub fn activate(self, lease: RowLease) -> Session<Active> {
         self.entry.meters().started.increment(1);
-        self.go(|Queued { principal, minutes, ticket: _ }| Active { principal, minutes, lease })
+        self.go(
+            |Queued {
+                 principal,
+                 minutes,
+                 ticket: _,
+             }| Active {
+                principal,
+                minutes,
+                lease,
+            },
+        )
     }
 }
 
@@ -196,7 +218,18 @@ impl Session<Active> {
     /// No more audio is taken; by `until` it has to be heard.
     #[must_use]
     pub fn drain(self, why: DrainWhy, until: Instant) -> Session<Draining> {
-        self.go(|Active { principal: _, minutes, lease }| Draining { _minutes: minutes, lease, why, until })
+        self.go(
+            |Active {
+                 principal: _,
+                 minutes,
+                 lease,
+             }| Draining {
+                _minutes: minutes,
+                lease,
+                why,
+                until,
+            },
+        )
     }
 }
 
@@ -229,7 +262,10 @@ impl<S: Open> Session<S> {
         if row_was_leased {
             meters.duration.record(self.opened.elapsed().as_secs_f64());
         }
-        self.go(|_| Closed { reason, row_was_leased })
+        self.go(|_| Closed {
+            reason,
+            row_was_leased,
+        })
     }
 }
 

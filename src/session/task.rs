@@ -48,7 +48,9 @@ pub async fn run(
     let (session, farewell) = match wait_for_row(session, &mut wire, &mut context).await {
         Ok((session, lease)) => {
             let active = session.activate(lease);
-            Serving::new(&active, &mut wire, &mut context).run(active, outbox).await
+            Serving::new(&active, &mut wire, &mut context)
+                .run(active, outbox)
+                .await
         }
         Err((session, reason)) => (session.close(reason), reason.into()),
     };
@@ -94,7 +96,12 @@ fn say(wire: &Wire, message: ServerMsg) {
 }
 
 async fn stopped(lifecycle: &mut watch::Receiver<Lifecycle>) -> CloseReason {
-    let stops = |l: &Lifecycle| matches!(l, Lifecycle::Failed | Lifecycle::Draining { .. } | Lifecycle::Stopped);
+    let stops = |l: &Lifecycle| {
+        matches!(
+            l,
+            Lifecycle::Failed | Lifecycle::Draining { .. } | Lifecycle::Stopped
+        )
+    };
     match lifecycle.wait_for(stops).await.as_deref() {
         Ok(Lifecycle::Failed) => CloseReason::EngineFailed,
         _ => CloseReason::GoingAway,
@@ -137,7 +144,10 @@ impl From<CloseReason> for Next {
 
 impl From<BadMessage> for Next {
     fn from(bad: BadMessage) -> Self {
-        Self::End(Farewell { reason: bad.reason, text: Some(bad.message) })
+        Self::End(Farewell {
+            reason: bad.reason,
+            text: Some(bad.message),
+        })
     }
 }
 
@@ -164,13 +174,21 @@ impl<'a> Serving<'a> {
             deadlines.set(Due::Expiry, now, valid);
         }
         let outgoing = Outgoing::new(wire.form, session.lease().largest_charge());
-        Self { wire, context, outgoing, deadlines }
+        Self {
+            wire,
+            context,
+            outgoing,
+            deadlines,
+        }
     }
 
     async fn run(mut self, session: Session<Active>, outbox: OutboxTx) -> Ending {
         let rate = self.wire.form.pcm16.unwrap_or(SAMPLE_RATE);
         if session.lease().attach(rate, outbox).is_err() {
-            return (session.close(CloseReason::EngineFailed), CloseReason::EngineFailed.into());
+            return (
+                session.close(CloseReason::EngineFailed),
+                CloseReason::EngineFailed.into(),
+            );
         }
         let lifecycle = *self.context.lifecycle.borrow_and_update();
         let mut next = self.on_lifecycle(lifecycle);
@@ -228,7 +246,8 @@ impl<'a> Serving<'a> {
     fn on_message(&mut self, message: ClientMsg) -> Next {
         let control = match message {
             ClientMsg::Audio(sound) => {
-                self.deadlines.set(Due::Idle, Instant::now(), self.context.limits.idle);
+                self.deadlines
+                    .set(Due::Idle, Instant::now(), self.context.limits.idle);
                 let cut = self.outgoing.sound(sound);
                 return self.on_cut(cut);
             }
@@ -247,7 +266,8 @@ impl<'a> Serving<'a> {
         }
         if self.outgoing.waiting().is_some() {
             self.context.meters.links.full.of(LinkName::Credits).increment(1);
-            self.deadlines.set(Due::Stall, Instant::now(), self.context.limits.stall);
+            self.deadlines
+                .set(Due::Stall, Instant::now(), self.context.limits.stall);
         }
         Next::Go
     }
@@ -275,8 +295,17 @@ impl<'a> Serving<'a> {
             Lifecycle::Stopped => CloseReason::Restart.into(),
             Lifecycle::Draining { until } => {
                 let left = until.into_std().saturating_duration_since(Instant::now());
-                say(self.wire, ServerMsg::Draining { deadline_s: left.as_secs_f64() });
-                self.deadlines.set(Due::Drain, Instant::now(), left.saturating_sub(FLUSH_TIME.min(left / 2)));
+                say(
+                    self.wire,
+                    ServerMsg::Draining {
+                        deadline_s: left.as_secs_f64(),
+                    },
+                );
+                self.deadlines.set(
+                    Due::Drain,
+                    Instant::now(),
+                    left.saturating_sub(FLUSH_TIME.min(left / 2)),
+                );
                 Next::Go
             }
             Lifecycle::Starting | Lifecycle::Ready | Lifecycle::NotReady => Next::Go,

@@ -61,7 +61,10 @@ pub struct LastSeen {
 
 impl Default for LastSeen {
     fn default() -> Self {
-        Self { base: Instant::now(), millis: AtomicU64::new(0) }
+        Self {
+            base: Instant::now(),
+            millis: AtomicU64::new(0),
+        }
     }
 }
 
@@ -118,7 +121,30 @@ pub fn wire(form: Form, limits: &Limits) -> (Wire, OutboxTx, Reading, Writing) {
     let (over_tx, over) = oneshot::channel();
     let (close, close_rx) = oneshot::channel();
     let seen = Arc::new(LastSeen::default());
-    let reading = Reading { inbox: inbox_tx, aside: aside.clone(), seen: Arc::clone(&seen), gone: gone_tx };
-    let writing = Writing { outbox: outbox_rx, aside: aside_rx, over: over_tx, close: close_rx };
-    (Wire { form, inbox, gone, aside, over, close, seen }, outbox, reading, writing)
+    let reading = Reading {
+        inbox: inbox_tx,
+        aside: aside.clone(),
+        seen: Arc::clone(&seen),
+        gone: gone_tx,
+    };
+    let writing = Writing {
+        outbox: outbox_rx,
+        aside: aside_rx,
+        over: over_tx,
+        close: close_rx,
+    };
+    (
+        Wire {
+            form,
+            inbox,
+            gone,
+            aside,
+            over,
+            close,
+            seen,
+        },
+        outbox,
+        reading,
+        writing,
+    )
 }

@@ -51,8 +51,19 @@ fn write_histogram(text: &mut String, name: &str, labels: &LabelSet, buckets: &B
     let mut count = 0;
     for (i, cell) in buckets.counts.iter().enumerate() {
         count += cell.load(Relaxed);
-        let bound = buckets.bounds.get(i).map_or_else(|| "+Inf".to_owned(), f64::to_string);
-        write_metric_line(text, name, Some("bucket"), labels, Some(("le", bound)), count, None);
+        let bound = buckets
+            .bounds
+            .get(i)
+            .map_or_else(|| "+Inf".to_owned(), f64::to_string);
+        write_metric_line(
+            text,
+            name,
+            Some("bucket"),
+            labels,
+            Some(("le", bound)),
+            count,
+            None,
+        );
     }
     write_metric_line::<&str, f64>(text, name, Some("sum"), labels, None, buckets.sum(), None);
     write_metric_line::<&str, u64>(text, name, Some("count"), labels, None, count, None);

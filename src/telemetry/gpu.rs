@@ -14,7 +14,10 @@ pub(super) struct Cards {
 impl Cards {
     pub(super) fn find(meters: &Meters) -> Self {
         let nvml = Nvml::init().ok();
-        let count = nvml.as_ref().and_then(|nvml| nvml.device_count().ok()).unwrap_or(0);
+        let count = nvml
+            .as_ref()
+            .and_then(|nvml| nvml.device_count().ok())
+            .unwrap_or(0);
         let cards = (0..count).map(|index| (index, meters.gpu(index))).collect();
         Self { nvml, cards }
     }
@@ -23,7 +26,9 @@ impl Cards {
     pub(super) fn sample(&self) {
         let Some(nvml) = &self.nvml else { return };
         for (index, meters) in &self.cards {
-            let Ok(device) = nvml.device_by_index(*index) else { continue };
+            let Ok(device) = nvml.device_by_index(*index) else {
+                continue;
+            };
             if let Ok(memory) = device.memory_info() {
                 meters.memory_used.set(memory.used as f64);
                 meters.memory_total.set(memory.total as f64);

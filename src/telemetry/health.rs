@@ -18,8 +18,14 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 6] =
-        [Self::Starting, Self::Ready, Self::NotReady, Self::Draining, Self::Failed, Self::Stopped];
+    const ALL: [Self; 6] = [
+        Self::Starting,
+        Self::Ready,
+        Self::NotReady,
+        Self::Draining,
+        Self::Failed,
+        Self::Stopped,
+    ];
 
     const fn label(self) -> &'static str {
         match self {
@@ -54,7 +60,10 @@ impl Labels for Phase {
     }
 
     fn all() -> Vec<Vec<Pair>> {
-        Self::ALL.iter().map(|state| vec![("state", state.label().into())]).collect()
+        Self::ALL
+            .iter()
+            .map(|state| vec![("state", state.label().into())])
+            .collect()
     }
 }
 
@@ -63,7 +72,11 @@ pub async fn follow(meters: Meters, mut lifecycle: watch::Receiver<Lifecycle>) {
     loop {
         let now = Phase::from(*lifecycle.borrow_and_update());
         for state in Phase::ALL {
-            meters.health.state.of(state).set(if state == now { 1 } else { 0 });
+            meters
+                .health
+                .state
+                .of(state)
+                .set(if state == now { 1 } else { 0 });
         }
         if lifecycle.changed().await.is_err() {
             return;
@@ -80,14 +93,20 @@ mod tests {
         let (sender, receiver) = watch::channel(Lifecycle::Starting);
         let meters = Meters::default();
         let following = tokio::spawn(follow(meters.clone(), receiver));
-        for (next, label) in [(Lifecycle::Ready, "ready"), (Lifecycle::NotReady, "not_ready"), (Lifecycle::Failed, "failed")] {
+        for (next, label) in [
+            (Lifecycle::Ready, "ready"),
+            (Lifecycle::NotReady, "not_ready"),
+            (Lifecycle::Failed, "failed"),
+        ] {
             sender.send_replace(next);
             let wanted = format!("moshi_health_state{{state=\"{label}\"}} 1");
             while !meters.render().contains(&wanted) {
                 tokio::task::yield_now().await;
             }
             let text = meters.render();
-            let ones = text.lines().filter(|line| line.starts_with("moshi_health_state{") && line.ends_with(" 1"));
+            let ones = text
+                .lines()
+                .filter(|line| line.starts_with("moshi_health_state{") && line.ends_with(" 1"));
             assert_eq!(ones.count(), 1, "{text}");
         }
         drop(sender);

@@ -79,7 +79,10 @@ pub struct Store {
 
 impl Store {
     fn add(&self, metric: &'static Metric, labels: &[Pair], cell: Cell) {
-        let labels: Vec<Label> = labels.iter().map(|(k, v)| Label::new(*k, v.to_string())).collect();
+        let labels: Vec<Label> = labels
+            .iter()
+            .map(|(k, v)| Label::new(*k, v.to_string()))
+            .collect();
         let key = Key::from_parts(metric.name, labels);
         self.series.lock().push(Series { metric, key, cell });
     }
@@ -118,9 +121,9 @@ impl HistogramFn for Buckets {
         let at = self.bounds.partition_point(|bound| *bound < value);
         self.counts[at].fetch_add(1, Relaxed);
         // The update closure always returns a value, so this cannot fail.
-        let _ = self
-            .sum
-            .fetch_update(Relaxed, Relaxed, |sum| Some((f64::from_bits(sum) + value).to_bits()));
+        let _ = self.sum.fetch_update(Relaxed, Relaxed, |sum| {
+            Some((f64::from_bits(sum) + value).to_bits())
+        });
     }
 }
 
@@ -131,7 +134,8 @@ pub struct SecondsCounter(Counter);
 impl SecondsCounter {
     /// Adds `time`, to the microsecond.
     pub fn add(&self, time: Duration) {
-        self.0.increment(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        self.0
+            .increment(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// Adds the length of `samples` at `rate` Hz.
@@ -142,7 +146,8 @@ impl SecondsCounter {
 
     /// Sets the total, when another party does the counting.
     pub(super) fn set_total(&self, time: Duration) {
-        self.0.absolute(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        self.0
+            .absolute(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }
 }
 

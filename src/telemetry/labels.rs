@@ -78,7 +78,10 @@ impl Labels for Method {
     }
 
     fn all() -> Vec<Vec<Pair>> {
-        METHODS.iter().map(|method| vec![("method", method.label().into())]).collect()
+        METHODS
+            .iter()
+            .map(|method| vec![("method", method.label().into())])
+            .collect()
     }
 }
 
@@ -215,7 +218,10 @@ impl Labels for Stage {
     }
 
     fn all() -> Vec<Vec<Pair>> {
-        Self::ALL.iter().map(|stage| vec![("stage", stage.label().into())]).collect()
+        Self::ALL
+            .iter()
+            .map(|stage| vec![("stage", stage.label().into())])
+            .collect()
     }
 }
 
@@ -239,7 +245,8 @@ impl Labels for Edge {
     }
 
     fn all() -> Vec<Vec<Pair>> {
-        let pairs = |(from, to): &(Stage, Stage)| vec![("from", from.label().into()), ("to", to.label().into())];
+        let pairs =
+            |(from, to): &(Stage, Stage)| vec![("from", from.label().into()), ("to", to.label().into())];
         EDGES.iter().map(pairs).collect()
     }
 }
@@ -254,7 +261,10 @@ impl Labels for CloseReason {
 
     fn all() -> Vec<Vec<Pair>> {
         let pairs = |row: &crate::protocol::close::CloseRow| {
-            vec![("reason", row.label.into()), ("code", row.code.to_string().into())]
+            vec![
+                ("reason", row.label.into()),
+                ("code", row.code.to_string().into()),
+            ]
         };
         TABLE.iter().map(pairs).collect()
     }
@@ -298,7 +308,13 @@ mod tests {
     #[test]
     fn label_values_of_one_set_differ() {
         for reason in Reason::ALL {
-            assert_eq!(Reason::ALL.iter().filter(|other| other.label() == reason.label()).count(), 1);
+            assert_eq!(
+                Reason::ALL
+                    .iter()
+                    .filter(|other| other.label() == reason.label())
+                    .count(),
+                1
+            );
         }
     }
 }

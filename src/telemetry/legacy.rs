@@ -14,10 +14,24 @@ const FRAME_RATE: f64 = 12.5;
 /// Kyutai's counters and gauges all have this label.
 const HANDLER: Pair = ("handler", std::borrow::Cow::Borrowed("all"));
 
-const fn entry(name: &'static str, kind: MetricKind, unit: Unit, help: &'static str, buckets: &'static [f64]) -> Metric {
+const fn entry(
+    name: &'static str,
+    kind: MetricKind,
+    unit: Unit,
+    help: &'static str,
+    buckets: &'static [f64],
+) -> Metric {
     let labels = <Gauge as Instrument>::labels;
     let hidden = Some("Kyutai's name: dashboards made for Kyutai's server show it");
-    Metric { name, kind, unit, help, buckets, labels, hidden }
+    Metric {
+        name,
+        kind,
+        unit,
+        help,
+        buckets,
+        labels,
+        hidden,
+    }
 }
 
 const CONNECT: Metric = entry(
@@ -46,7 +60,9 @@ const NUM_STEPS: Metric = entry(
     MetricKind::Histogram,
     Unit::Of("steps"),
     "Frames heard from one session, as moshi_session_audio_seconds.",
-    &[2.0, 25.0, 125.0, 250.0, 500.0, 750.0, 1125.0, 1500.0, 2250.0, 3000.0, 4500.0],
+    &[
+        2.0, 25.0, 125.0, 250.0, 500.0, 750.0, 1125.0, 1500.0, 2250.0, 3000.0, 4500.0,
+    ],
 );
 
 /// The old names.
@@ -77,7 +93,9 @@ impl Legacy {
 
     /// What `engine` records from now on is recorded under the old names too.
     pub(super) fn follow_engine(&self, engine: &mut Engine) {
-        engine.step.replace(StepStage::Total, |step| both(step, &self.step_duration, 1.0));
+        engine
+            .step
+            .replace(StepStage::Total, |step| both(step, &self.step_duration, 1.0));
     }
 
     /// Sums what the old names have no labels for.

@@ -34,9 +34,13 @@ pub struct LogOptions<'a> {
 /// Logging cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("--log {filter:?} is not understood ({source}); use a level such as info, or levels by module such as info,moshi_server::auth=debug")]
+    #[error(
+        "--log {filter:?} is not understood ({source}); use a level such as info, or levels by module such as info,moshi_server::auth=debug"
+    )]
     Filter { filter: String, source: ParseError },
-    #[error("log files cannot be written to {dir} ({source}); make the folder writable, or set telemetry.log_files = false")]
+    #[error(
+        "log files cannot be written to {dir} ({source}); make the folder writable, or set telemetry.log_files = false"
+    )]
     Files {
         dir: String,
         source: tracing_appender::rolling::InitError,
@@ -66,7 +70,10 @@ pub fn init(options: &LogOptions<'_>) -> Result<LogGuard, LogError> {
                 .rotation(tracing_appender::rolling::Rotation::DAILY)
                 .filename_prefix(format!("log.{name}"))
                 .build(dir)
-                .map_err(|source| LogError::Files { dir: dir.display().to_string(), source })?;
+                .map_err(|source| LogError::Files {
+                    dir: dir.display().to_string(),
+                    source,
+                })?;
             let (writer, guard) = tracing_appender::non_blocking(appender);
             guards.push(guard);
             Some(layer(options.format, false, writer))
@@ -78,7 +85,11 @@ pub fn init(options: &LogOptions<'_>) -> Result<LogGuard, LogError> {
         guards.push(guard);
         layer(options.format, io::IsTerminal::is_terminal(&io::stdout()), writer)
     });
-    tracing_subscriber::registry().with(stdout).with(files).with(filter).try_init()?;
+    tracing_subscriber::registry()
+        .with(stdout)
+        .with(files)
+        .with(filter)
+        .try_init()?;
     Ok(LogGuard(guards))
 }
 
@@ -104,8 +115,14 @@ pub fn count_panics(meters: Meters) {
     std::panic::set_hook(Box::new(move |info| {
         meters.process.panics.increment(1);
         let thread = std::thread::current();
-        let at = info.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
-        tracing::error!(thread = thread.name().unwrap_or("unnamed"), at, "a thread panicked");
+        let at = info
+            .location()
+            .map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        tracing::error!(
+            thread = thread.name().unwrap_or("unnamed"),
+            at,
+            "a thread panicked"
+        );
     }));
 }
 

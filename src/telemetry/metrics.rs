@@ -12,7 +12,8 @@ use metrics::{Counter, Gauge, Histogram};
 use super::exposition;
 use super::instrument::{Family, Instrument, Metric, SecondsCounter, Store, Unit, area};
 use super::labels::{
-    Codec, Dropped, Edge, EngineFault, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage, Verdict,
+    Codec, Dropped, Edge, EngineFault, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage,
+    Verdict,
 };
 use super::legacy::Legacy;
 use crate::auth::Method;
@@ -24,8 +25,8 @@ pub const STEP_BUDGET: Duration = Duration::from_millis(80);
 
 /// Bounds for step times, dense below the 80 ms budget.
 pub const STEP: &[f64] = &[
-    0.001, 0.002, 0.004, 0.008, 0.012, 0.016, 0.024, 0.032, 0.040, 0.048, 0.056, 0.064, 0.072, 0.080, 0.096, 0.120, 0.160,
-    0.320,
+    0.001, 0.002, 0.004, 0.008, 0.012, 0.016, 0.024, 0.032, 0.040, 0.048, 0.056, 0.064, 0.072, 0.080, 0.096,
+    0.120, 0.160, 0.320,
 ];
 /// Bounds for what a listener waits for; 0.5 and 2.5 are the delays of the published models.
 pub const WORD: &[f64] = &[
@@ -40,13 +41,17 @@ pub const CHECK: &[f64] = &[
     0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5,
 ];
 /// Bounds for waits of people.
-pub const WAIT: &[f64] = &[0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0];
+pub const WAIT: &[f64] = &[
+    0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0,
+];
 /// Bounds for the length of sessions.
 pub const SESSION: &[f64] = &[
     1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0,
 ];
 /// Bounds for speed against real time; 1 is live.
-pub const SPEED: &[f64] = &[0.25, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0, 1.02, 1.1, 1.5, 2.0, 4.0, 8.0, 16.0, 32.0];
+pub const SPEED: &[f64] = &[
+    0.25, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0, 1.02, 1.1, 1.5, 2.0, 4.0, 8.0, 16.0, 32.0,
+];
 /// Bounds for rows in a step.
 pub const ROWS: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0, 192.0, 256.0, 384.0, 512.0,
@@ -212,7 +217,10 @@ area! {
 /// What was built. The labels are the message.
 pub const BUILD_INFO: Metric = info("moshi_build_info", "Version, commit and features of this build.");
 /// What was loaded. The labels are the message.
-pub const MODEL_INFO: Metric = info("moshi_model_info", "Model of each module: its kind, the delay of its text, its pause predictors, the memory of a row.");
+pub const MODEL_INFO: Metric = info(
+    "moshi_model_info",
+    "Model of each module: its kind, the delay of its text, its pause predictors, the memory of a row.",
+);
 
 const fn info(name: &'static str, help: &'static str) -> Metric {
     Metric {

@@ -18,7 +18,10 @@ struct Reading {
 /// Reads the figures and publishes them. Blocks for some microseconds.
 pub(super) fn sample(meters: &Process) {
     let text = |path: &str| std::fs::read_to_string(path).ok();
-    if let Some(reading) = text("/proc/self/stat").zip(text("/proc/self/status")).and_then(|(a, b)| parse(&a, &b)) {
+    if let Some(reading) = text("/proc/self/stat")
+        .zip(text("/proc/self/status"))
+        .and_then(|(a, b)| parse(&a, &b))
+    {
         meters.cpu.set_total(reading.cpu);
         meters.resident.set(reading.resident as f64);
         meters.threads.set(reading.threads as f64);
@@ -60,18 +63,28 @@ mod tests {
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let stat = "12 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 4 0";
         let status = "Name:\tx\nVmRSS:\t  2048 kB\nThreads:\t7\n";
-        let expected = Reading { cpu: Duration::from_secs(2), resident: 2048 * 1024, threads: 7 };
+        let expected = Reading {
+            cpu: Duration::from_secs(2),
+            resident: 2048 * 1024,
+            threads: 7,
+        };
         assert_eq!(parse(stat, status), Some(expected));
     }
 
     #[test]
     fn text_that_is_not_a_reading_is_none() {
         assert_eq!(parse("12 (a) S", "VmRSS: 1 kB"), None);
-        assert_eq!(max_fds("Max open files            unlimited            unlimited"), None);
+        assert_eq!(
+            max_fds("Max open files            unlimited            unlimited"),
+            None
+        );
     }
 
     #[test]
     fn the_limit_is_the_soft_one() {
-        assert_eq!(max_fds("Limit\nMax open files            1024                 4096                 files"), Some(1024));
+        assert_eq!(
+            max_fds("Limit\nMax open files            1024                 4096                 files"),
+            Some(1024)
+        );
     }
 }

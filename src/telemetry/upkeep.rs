@@ -55,8 +55,16 @@ mod tests {
         }
         task.abort();
         let text = meters.render();
-        for name in ["process_resident_memory_bytes", "process_open_fds", "process_threads", "process_start_time_seconds"] {
-            assert!(!text.contains(&format!("\n{name} 0\n")), "{name} was not measured");
+        for name in [
+            "process_resident_memory_bytes",
+            "process_open_fds",
+            "process_threads",
+            "process_start_time_seconds",
+        ] {
+            assert!(
+                !text.contains(&format!("\n{name} 0\n")),
+                "{name} was not measured"
+            );
         }
     }
 }

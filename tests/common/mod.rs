@@ -47,18 +47,35 @@ impl Server {
 
     async fn run(config: Config) -> Self {
         let modules = config.modules.iter().map(|(name, module)| {
-            let ModuleConfig::Scripted(module) = module else { panic!("only scripted modules") };
+            let ModuleConfig::Scripted(module) = module else {
+                panic!("only scripted modules")
+            };
             let (model, text) = Scripted::load(module);
-            let info = ModuleInfo { kind: "scripted", files: None };
-            LoadedModule { name: name.clone(), path: module.path.clone(), info, model, text }
+            let info = ModuleInfo {
+                kind: "scripted",
+                files: None,
+            };
+            LoadedModule {
+                name: name.clone(),
+                path: module.path.clone(),
+                info,
+                model,
+                text,
+            }
         });
-        let app = App::start(&config, guard(&config), modules.collect(), Meters::default()).await.unwrap();
+        let app = App::start(&config, guard(&config), modules.collect(), Meters::default())
+            .await
+            .unwrap();
         let address = app.address;
         let (stop, stopped) = oneshot::channel();
         let outcome = tokio::spawn(app.run(async {
             let _ = stopped.await;
         }));
-        Self { address, stop: Some(stop), outcome }
+        Self {
+            address,
+            stop: Some(stop),
+            outcome,
+        }
     }
 
     /// Tells the server to stop, as SIGTERM does.
@@ -68,12 +85,17 @@ impl Server {
 
     /// How it ended.
     pub async fn outcome(self) -> Outcome {
-        tokio::time::timeout(PATIENCE, self.outcome).await.unwrap().unwrap()
+        tokio::time::timeout(PATIENCE, self.outcome)
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     /// A session with the given query.
     pub async fn connect(&self, query: &str) -> Client {
-        Client::open(self.address, query, "").await.unwrap_or_else(|head| panic!("refused: {head}"))
+        Client::open(self.address, query, "")
+            .await
+            .unwrap_or_else(|head| panic!("refused: {head}"))
     }
 
     /// The status and text of a plain request.
@@ -87,7 +109,9 @@ impl Server {
         // A refusal may come before the body is taken.
         let _ = stream.write_all(body).await;
         let mut answer = Vec::new();
-        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .unwrap();
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
         (status, answer)
@@ -109,7 +133,13 @@ impl Server {
 
 fn guard(config: &Config) -> Guard {
     let auth: AuthConfig = config.auth.clone().try_into().unwrap();
-    Guard::from_config(&auth, &config.authorized_ids, &config.server.allowed_origins, |_| None).unwrap()
+    Guard::from_config(
+        &auth,
+        &config.authorized_ids,
+        &config.server.allowed_origins,
+        |_| None,
+    )
+    .unwrap()
 }
 
 /// Waits for a condition.
@@ -180,11 +210,17 @@ impl Client {
 
     pub async fn binary(&mut self, bytes: &[u8]) {
         // The server may have ended the session already; what it said is looked at later.
-        let _ = self.socket.write_frame(Frame::binary(Payload::Owned(bytes.to_vec()))).await;
+        let _ = self
+            .socket
+            .write_frame(Frame::binary(Payload::Owned(bytes.to_vec())))
+            .await;
     }
 
     pub async fn text(&mut self, text: &str) {
-        let _ = self.socket.write_frame(Frame::text(Payload::Owned(text.into()))).await;
+        let _ = self
+            .socket
+            .write_frame(Frame::text(Payload::Owned(text.into())))
+            .await;
     }
 
     /// Bytes outside any frame.
@@ -210,14 +246,19 @@ impl Client {
 
     /// The next thing the server does.
     pub async fn see(&mut self) -> Seen {
-        let frame = tokio::time::timeout(PATIENCE, self.socket.read_frame()).await.expect("the server says nothing");
+        let frame = tokio::time::timeout(PATIENCE, self.socket.read_frame())
+            .await
+            .expect("the server says nothing");
         let Ok(frame) = frame else { return Seen::Lost };
         match frame.opcode {
             OpCode::Binary => Seen::Message(rmp_serde::from_slice(&frame.payload).unwrap()),
             OpCode::Text => Seen::Message(serde_json::from_slice(&frame.payload).unwrap()),
             OpCode::Close => {
                 let (code, reason) = frame.payload.split_first_chunk::<2>().unwrap();
-                Seen::Closed(u16::from_be_bytes(*code), String::from_utf8_lossy(reason).into_owned())
+                Seen::Closed(
+                    u16::from_be_bytes(*code),
+                    String::from_utf8_lossy(reason).into_owned(),
+                )
             }
             OpCode::Ping => Seen::Ping,
             other => panic!("unexpected {other:?}"),

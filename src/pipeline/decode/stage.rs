@@ -39,8 +39,16 @@ impl Decode {
     /// The shard `i` of `shards` has the rows `r` with `r % shards == i`.
     #[must_use]
     pub fn new(rows: usize, shards: usize, pool: FramePool, output: PcmTx, meters: Audio) -> Self {
-        let streams = std::iter::repeat_with(|| None).take(rows.div_ceil(shards)).collect();
-        Self { streams, shards, pool, output, meters }
+        let streams = std::iter::repeat_with(|| None)
+            .take(rows.div_ceil(shards))
+            .collect();
+        Self {
+            streams,
+            shards,
+            pool,
+            output,
+            meters,
+        }
     }
 
     /// Runs until the sessions end, or the engine does.
@@ -98,7 +106,9 @@ impl Decode {
         };
         let received = self.meters.received.of(codec);
         let (pool, output) = (&self.pool, &self.output);
-        let Stream { decoder, tail, held, .. } = stream;
+        let Stream {
+            decoder, tail, held, ..
+        } = stream;
         let mut sent = Ok(());
         // A decoder that panics has been fed something nobody thought of: the end of that stream, not of the others.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
@@ -111,7 +121,10 @@ impl Decode {
         if !matches!(decoded, Ok(Ok(()))) {
             stream.failed = true;
             stream.refund();
-            return self.output.send(Pcm::Fail { key, reason: CloseReason::BadAudio });
+            return self.output.send(Pcm::Fail {
+                key,
+                reason: CloseReason::BadAudio,
+            });
         }
         stream.refund();
         Ok(())
@@ -127,7 +140,9 @@ impl Decode {
             return Ok(());
         }
         let (pool, output) = (&self.pool, &self.output);
-        let Stream { decoder, tail, held, .. } = stream;
+        let Stream {
+            decoder, tail, held, ..
+        } = stream;
         if matches!(control, Control::Flush | Control::End) {
             let mut sent = Ok(());
             decoder.finish(&mut |samples| {
@@ -146,7 +161,11 @@ impl Decode {
 impl Stream {
     /// Gives back what was charged and is not audio that waits here: small messages are charged more than they hold.
     fn refund(&mut self) {
-        let waiting = if self.failed { 0 } else { self.tail.as_ref().map_or(0, FrameBuf::len) as u32 };
+        let waiting = if self.failed {
+            0
+        } else {
+            self.tail.as_ref().map_or(0, FrameBuf::len) as u32
+        };
         let excess = self.held.saturating_sub(waiting);
         self.held -= excess;
         self.credits.give(excess);
@@ -185,17 +204,26 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::telemetry::Meters;
     use crate::pipeline::links::{self, Arrival, Bounds, PcmRx};
     use crate::pipeline::words::outbox::OutboxTx;
+    use crate::telemetry::Meters;
 
     fn stage() -> (Decode, PcmRx, Arc<Credits>, RowKey, OutboxTx) {
         let bounds = Bounds::new(1, 4);
         let (tx, rx) = links::pcm(bounds);
-        let key = RowKey { row: RowId(0), epoch: std::num::NonZeroU32::MIN };
+        let key = RowKey {
+            row: RowId(0),
+            epoch: std::num::NonZeroU32::MIN,
+        };
         let (outbox, _) = links::outbox(1);
         let credits = Arc::new(Credits::new(bounds.credits));
-        (Decode::new(1, 1, links::frame_pool(4), tx, Meters::default().audio.clone()), rx, credits, key, outbox)
+        (
+            Decode::new(1, 1, links::frame_pool(4), tx, Meters::default().audio.clone()),
+            rx,
+            credits,
+            key,
+            outbox,
+        )
     }
 
     fn frames(rx: &PcmRx) -> Vec<(usize, u32)> {
@@ -214,16 +242,31 @@ mod tests {
     #[test]
     fn odd_chunks_are_cut_into_frames_and_every_credit_is_accounted_for() {
         let (mut stage, rx, credits, key, outbox) = stage();
-        let attach = Box::new(Attach { pcm16_rate: 24_000, credits: Arc::clone(&credits), outbox });
+        let attach = Box::new(Attach {
+            pcm16_rate: 24_000,
+            credits: Arc::clone(&credits),
+            outbox,
+        });
         stage.apply(Ingress::Attach { key, attach }).unwrap();
         // Messages of 100 samples are charged as if they were 480.
         for _ in 0..20 {
             assert!(credits.try_take(MIN_CHARGE));
             let sound = Sound::F32(Bytes::from(vec![0; 400]));
-            stage.apply(Ingress::Sound { key, charge: MIN_CHARGE, sound }).unwrap();
+            stage
+                .apply(Ingress::Sound {
+                    key,
+                    charge: MIN_CHARGE,
+                    sound,
+                })
+                .unwrap();
         }
         assert!(credits.try_take(MIN_CHARGE));
-        stage.apply(Ingress::Control { key, control: Control::Mark(1) }).unwrap();
+        stage
+            .apply(Ingress::Control {
+                key,
+                control: Control::Mark(1),
+            })
+            .unwrap();
         assert_eq!(frames(&rx), [(1920, 1920), (80, 80), (0, 0)]);
         assert_eq!(credits.in_flight(), 2000 + MIN_CHARGE);
     }
@@ -231,12 +274,22 @@ mod tests {
     #[test]
     fn audio_that_cannot_be_decoded_ends_its_stream_and_holds_nothing() {
         let (mut stage, rx, credits, key, outbox) = stage();
-        let attach = Box::new(Attach { pcm16_rate: 24_000, credits: Arc::clone(&credits), outbox });
+        let attach = Box::new(Attach {
+            pcm16_rate: 24_000,
+            credits: Arc::clone(&credits),
+            outbox,
+        });
         stage.apply(Ingress::Attach { key, attach }).unwrap();
         for bytes in [vec![0u8; 400], vec![0; 3], vec![0; 400]] {
             assert!(credits.try_take(MIN_CHARGE));
             let sound = Sound::F32(bytes.into());
-            stage.apply(Ingress::Sound { key, charge: MIN_CHARGE, sound }).unwrap();
+            stage
+                .apply(Ingress::Sound {
+                    key,
+                    charge: MIN_CHARGE,
+                    sound,
+                })
+                .unwrap();
         }
         assert_eq!(frames(&rx), [(usize::MAX, 0)]);
         assert_eq!(credits.in_flight(), 0);

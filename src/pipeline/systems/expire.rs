@@ -18,7 +18,11 @@ pub fn expire(cols: &mut EngineCols, now: Instant) -> Option<Instant> {
         // A stop that is queued already will answer them.
         if cols.phase[row] == Phase::Active && cols.stops[row].is_empty() && !cols.marks[row].is_empty() {
             let at = cols.arrived(row);
-            cols.stops[row].push_back(Stop { at, asked: now, what: StopKind::Settle });
+            cols.stops[row].push_back(Stop {
+                at,
+                asked: now,
+                what: StopKind::Settle,
+            });
         }
     }
     next

@@ -40,7 +40,9 @@ pub fn ingest(cols: &mut EngineCols, message: Pcm, now: Instant, out: &mut TickO
             }
             out.before.push((key, RowEvent::Detached));
         }
-        Pcm::Frame { key, .. } | Pcm::Control { key, .. } | Pcm::Fail { key, .. } if !cols.is_current(key) => {
+        Pcm::Frame { key, .. } | Pcm::Control { key, .. } | Pcm::Fail { key, .. }
+            if !cols.is_current(key) =>
+        {
             seen.stale += 1;
         }
         Pcm::Frame { key, buf, credit } => audio(cols, key, buf, credit, now, out, seen),
@@ -102,7 +104,12 @@ fn queue(cols: &mut EngineCols, row: RowId, control: Control, now: Instant) {
     let at = cols.arrived(row);
     let what = match control {
         Control::Mark(id) => {
-            cols.marks[row].push_back(Mark { at, asked: now, id, due: None });
+            cols.marks[row].push_back(Mark {
+                at,
+                asked: now,
+                id,
+                due: None,
+            });
             cols.patience[row] = Some(now + PATIENCE);
             return;
         }
@@ -124,7 +131,8 @@ pub fn fail(cols: &mut EngineCols, key: RowKey, reason: CloseReason, out: &mut T
         let held = cols.ring[key.row].len();
         cols.ring[key.row].clear();
         cols.credit[key.row].release(held);
-        cols.credit[key.row].give(MIN_CHARGE * (cols.marks[key.row].len() + cols.stops[key.row].len()) as u32);
+        cols.credit[key.row]
+            .give(MIN_CHARGE * (cols.marks[key.row].len() + cols.stops[key.row].len()) as u32);
         cols.marks[key.row].clear();
         cols.stops[key.row].clear();
         cols.patience[key.row] = None;

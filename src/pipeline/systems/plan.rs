@@ -57,7 +57,9 @@ pub fn plan(cols: &mut EngineCols, now: Instant, coalesce: Duration, plan: &mut 
         plan.rows.push(row);
         plan.take.push(take);
     }
-    let Some(first) = first else { return Decision::Nothing };
+    let Some(first) = first else {
+        return Decision::Nothing;
+    };
     plan.oldest = now.saturating_duration_since(first);
     if plan.rows.len() == streams || plan.oldest >= coalesce {
         Decision::Step
@@ -77,5 +79,6 @@ fn ready(cols: &EngineCols, row: RowId) -> Option<usize> {
         return (cols.ring[row].len() >= FRAME_SAMPLES).then_some(FRAME_SAMPLES);
     }
     // A part of a frame is stepped only where the stream stops behind it.
-    stop.is_some_and(|stop| stop.what != StopKind::Restart).then_some(before as usize)
+    stop.is_some_and(|stop| stop.what != StopKind::Restart)
+        .then_some(before as usize)
 }

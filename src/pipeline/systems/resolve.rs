@@ -78,7 +78,11 @@ fn settle(cols: &mut EngineCols, key: RowKey, delay: u32, events: &mut Vec<(RowK
 fn answer_marks(cols: &mut EngineCols, key: RowKey, delay: u32, events: &mut Vec<(RowKey, RowEvent)>) {
     let row = key.row;
     let (consumed, steps) = (cols.consumed[row], cols.steps[row]);
-    let heard = if consumed == 0 { 0 } else { cols.heard_step[row] + u64::from(delay) };
+    let heard = if consumed == 0 {
+        0
+    } else {
+        cols.heard_step[row] + u64::from(delay)
+    };
     for mark in cols.marks[row].iter_mut().take_while(|mark| mark.at <= consumed) {
         mark.due.get_or_insert(heard);
     }
@@ -86,7 +90,13 @@ fn answer_marks(cols: &mut EngineCols, key: RowKey, delay: u32, events: &mut Vec
         if mark.due.is_none_or(|due| due > steps) {
             break;
         }
-        events.push((key, RowEvent::Mark { id: mark.id, asked: mark.asked }));
+        events.push((
+            key,
+            RowEvent::Mark {
+                id: mark.id,
+                asked: mark.asked,
+            },
+        ));
         cols.credit[row].give(MIN_CHARGE);
         cols.marks[row].pop_front();
     }

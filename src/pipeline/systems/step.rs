@@ -26,7 +26,12 @@ pub fn reset(cols: &mut EngineCols, model: &mut dyn StreamModel, out: &mut TickO
 
 /// Takes the planned audio out of the rings into `pcm`, frame after frame, and gives its credits back.
 pub fn stage(cols: &mut EngineCols, plan: &BatchPlan, pcm: &mut [f32], out: &mut TickOutput) {
-    for ((row, take), frame) in plan.rows.iter().zip(&plan.take).zip(pcm.chunks_exact_mut(FRAME_SAMPLES)) {
+    for ((row, take), frame) in plan
+        .rows
+        .iter()
+        .zip(&plan.take)
+        .zip(pcm.chunks_exact_mut(FRAME_SAMPLES))
+    {
         let row = *row;
         let got = cols.ring[row].take(&mut frame[..*take]);
         frame[got..].fill(0.0);
@@ -41,7 +46,8 @@ pub fn stage(cols: &mut EngineCols, plan: &BatchPlan, pcm: &mut [f32], out: &mut
         if let Some(key) = cols.key(row) {
             out.keys.push(key);
             out.heard.push(got as u16);
-            out.arrived.push(if got > 0 { cols.ring[row].taken() } else { None });
+            out.arrived
+                .push(if got > 0 { cols.ring[row].taken() } else { None });
             out.buffered.push(cols.ring[row].len() as u32);
         }
     }

@@ -118,7 +118,9 @@ impl Words {
                 stream.outbox.send(ServerMsg::Ready)
             }),
             RowEvent::Settled => self.guarded(key, Stream::settle),
-            RowEvent::Mark { id, asked } => self.answer(key, ServerMsg::Marker { id }, FlushKind::Marker, asked),
+            RowEvent::Mark { id, asked } => {
+                self.answer(key, ServerMsg::Marker { id }, FlushKind::Marker, asked)
+            }
             RowEvent::Flushed { asked } => self.answer(key, ServerMsg::Flushed, FlushKind::Flush, asked),
             RowEvent::Ended { asked } => {
                 self.answer(key, ServerMsg::EndOfStream, FlushKind::End, asked);
@@ -164,7 +166,8 @@ impl Words {
             if let Some((first, last)) = stream.came {
                 let heard = stream.heard as f64 / f64::from(SAMPLE_RATE);
                 // The first frame was spoken before it came.
-                let took = last.duration_since(first).as_secs_f64() + FRAME_SAMPLES as f64 / f64::from(SAMPLE_RATE);
+                let took =
+                    last.duration_since(first).as_secs_f64() + FRAME_SAMPLES as f64 / f64::from(SAMPLE_RATE);
                 self.meters.sessions.heard.record(heard);
                 self.meters.sessions.speed.record(heard / took);
             }
@@ -182,7 +185,13 @@ impl Stream {
     }
 
     /// Counts a word that begins at `start`, in seconds of this stream's audio.
-    fn count(came: Option<(Instant, Instant)>, words: &mut u64, heard: u64, start: f64, meters: &EngineMeters) {
+    fn count(
+        came: Option<(Instant, Instant)>,
+        words: &mut u64,
+        heard: u64,
+        start: f64,
+        meters: &EngineMeters,
+    ) {
         meters.words.increment(1);
         *words += 1;
         let Some((first, last)) = came else { return };

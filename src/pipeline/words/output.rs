@@ -15,10 +15,17 @@ pub enum RowEvent {
     Ready,
     /// All audio up to here was heard to its end: announce words that are still open.
     Settled,
-    Mark { id: i64, asked: Instant },
-    Flushed { asked: Instant },
+    Mark {
+        id: i64,
+        asked: Instant,
+    },
+    Flushed {
+        asked: Instant,
+    },
     /// The stream is over.
-    Ended { asked: Instant },
+    Ended {
+        asked: Instant,
+    },
     Failed(CloseReason),
     /// The session left the row.
     Detached,

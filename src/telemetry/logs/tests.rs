@@ -54,15 +54,28 @@ fn levels_are_set_by_module() {
 
 #[test]
 fn a_wrong_filter_says_what_to_write() {
-    let options = LogOptions { filter: "info,=,", format: LogFormat::Text, silent: true, files: None };
+    let options = LogOptions {
+        filter: "info,=,",
+        format: LogFormat::Text,
+        silent: true,
+        files: None,
+    };
     let message = init(&options).err().map(|e| e.to_string()).unwrap_or_default();
-    assert!(message.contains("--log") && message.contains("such as info"), "{message}");
+    assert!(
+        message.contains("--log") && message.contains("such as info"),
+        "{message}"
+    );
 }
 
 #[test]
 fn a_folder_that_cannot_be_written_says_what_to_do() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let options = LogOptions { filter: "info", format: LogFormat::Text, silent: true, files: Some((file.path(), "x")) };
+    let options = LogOptions {
+        filter: "info",
+        format: LogFormat::Text,
+        silent: true,
+        files: Some((file.path(), "x")),
+    };
     let message = init(&options).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(message.contains("log_files = false"), "{message}");
 }

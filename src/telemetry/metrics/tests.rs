@@ -1,6 +1,6 @@
 use super::*;
-use crate::telemetry::MetricKind;
 use crate::auth::Reason;
+use crate::telemetry::MetricKind;
 use crate::telemetry::labels::Labels;
 
 fn all() -> impl Iterator<Item = &'static Metric> {
@@ -23,7 +23,11 @@ fn names_say_area_noun_and_unit() {
         let shared = name.starts_with("process_");
         assert!(shared || name.starts_with("moshi_"), "{name}: no prefix");
         let stem = name.strip_suffix("_total").unwrap_or(name);
-        assert_eq!(metric.kind == MetricKind::Counter, stem != name, "{name}: only counters end in _total");
+        assert_eq!(
+            metric.kind == MetricKind::Counter,
+            stem != name,
+            "{name}: only counters end in _total"
+        );
         let wanted = match metric.unit {
             Unit::Seconds => "_seconds".to_owned(),
             Unit::Timestamp if shared => "_time_seconds".to_owned(),
@@ -39,17 +43,38 @@ fn names_say_area_noun_and_unit() {
             Unit::Of(noun) => format!("_{noun}"),
         };
         assert!(stem.ends_with(&wanted), "{name}: should end in {wanted}");
-        assert_eq!(all().filter(|m| m.name == name).count(), 1, "{name}: listed twice");
+        assert_eq!(
+            all().filter(|m| m.name == name).count(),
+            1,
+            "{name}: listed twice"
+        );
     }
 }
 
 #[test]
 fn every_entry_has_help_and_only_histograms_have_buckets() {
     for metric in all() {
-        assert!(metric.help.len() > 10 && metric.help.ends_with('.'), "{}: help", metric.name);
-        assert_eq!(metric.kind == MetricKind::Histogram, !metric.buckets.is_empty(), "{}: buckets", metric.name);
-        assert!(metric.buckets.is_sorted_by(|a, b| a < b), "{}: buckets ascend", metric.name);
-        assert!(metric.hidden.is_none_or(|why| why.len() > 10), "{}: hidden without a reason", metric.name);
+        assert!(
+            metric.help.len() > 10 && metric.help.ends_with('.'),
+            "{}: help",
+            metric.name
+        );
+        assert_eq!(
+            metric.kind == MetricKind::Histogram,
+            !metric.buckets.is_empty(),
+            "{}: buckets",
+            metric.name
+        );
+        assert!(
+            metric.buckets.is_sorted_by(|a, b| a < b),
+            "{}: buckets ascend",
+            metric.name
+        );
+        assert!(
+            metric.hidden.is_none_or(|why| why.len() > 10),
+            "{}: hidden without a reason",
+            metric.name
+        );
     }
 }
 
@@ -59,7 +84,11 @@ fn label_sets_are_small_and_hold_no_identity() {
         let series = (metric.labels)();
         assert!(series.len() <= 200, "{}: {} series", metric.name, series.len());
         for (key, value) in series.concat() {
-            assert!(!["user", "session", "ip", "peer", "id", "key"].contains(&key), "{}: label {key}", metric.name);
+            assert!(
+                !["user", "session", "ip", "peer", "id", "key"].contains(&key),
+                "{}: label {key}",
+                metric.name
+            );
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
             assert!(value.chars().all(plain), "{}: {key}={value}", metric.name);
         }
@@ -71,7 +100,11 @@ fn every_series_is_there_at_zero_from_the_start() {
     let text = everything().render();
     for area in CATALOGUE {
         for metric in area.metrics {
-            let suffix = if metric.kind == MetricKind::Histogram { "_count" } else { "" };
+            let suffix = if metric.kind == MetricKind::Histogram {
+                "_count"
+            } else {
+                ""
+            };
             let start = format!("{}{suffix}", metric.name);
             let lines: Vec<&str> = text
                 .lines()
@@ -81,7 +114,11 @@ fn every_series_is_there_at_zero_from_the_start() {
             if metric.kind != MetricKind::Gauge {
                 assert!(lines.iter().all(|line| line.ends_with(" 0")), "{lines:?}");
             }
-            assert!(text.contains(&format!("# HELP {} {}\n", metric.name, metric.help)), "{}", metric.name);
+            assert!(
+                text.contains(&format!("# HELP {} {}\n", metric.name, metric.help)),
+                "{}",
+                metric.name
+            );
         }
     }
 }
@@ -93,7 +130,12 @@ fn buckets_are_cumulative_and_a_bound_belongs_to_its_bucket() {
         meters.admission.wait.record(wait);
     }
     let text = meters.render();
-    let has = |line: &str| assert!(text.contains(&format!("moshi_admission_wait_seconds{line}\n")), "{line}\n{text}");
+    let has = |line: &str| {
+        assert!(
+            text.contains(&format!("moshi_admission_wait_seconds{line}\n")),
+            "{line}\n{text}"
+        )
+    };
     has("_bucket{le=\"0.001\"} 2");
     has("_bucket{le=\"0.01\"} 3");
     has("_bucket{le=\"5\"} 4");
@@ -109,15 +151,26 @@ fn seconds_are_counted_to_the_microsecond() {
     for _ in 0..3 {
         meters.audio.received.of(Codec::Pcm16).add_samples(1920, 24_000);
     }
-    meters.audio.received.of(Codec::Pcm16).add(Duration::from_micros(1));
+    meters
+        .audio
+        .received
+        .of(Codec::Pcm16)
+        .add(Duration::from_micros(1));
     let text = meters.render();
-    assert!(text.contains("moshi_audio_received_seconds_total{codec=\"pcm16\"} 0.240001\n"), "{text}");
+    assert!(
+        text.contains("moshi_audio_received_seconds_total{codec=\"pcm16\"} 0.240001\n"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_label_value_reaches_its_own_series_only() {
     let meters = Meters::default();
-    meters.auth.attempts.of((Method::Cookie, Verdict::Denied(Reason::Expired))).increment(2);
+    meters
+        .auth
+        .attempts
+        .of((Method::Cookie, Verdict::Denied(Reason::Expired)))
+        .increment(2);
     let text = meters.render();
     let counted: Vec<&str> = text
         .lines()
@@ -132,14 +185,21 @@ fn a_label_value_reaches_its_own_series_only() {
 
 impl Meters {
     fn auth_series(&self, text: &str) -> usize {
-        text.lines().filter(|line| line.starts_with("moshi_auth_attempts_total{")).count()
+        text.lines()
+            .filter(|line| line.starts_with("moshi_auth_attempts_total{"))
+            .count()
     }
 }
 
 #[test]
 fn a_session_is_counted_in_one_stage_at_a_time() {
     let meters = Meters::default();
-    let walk = [Stage::Connecting, Stage::Authenticated, Stage::Queued, Stage::Active];
+    let walk = [
+        Stage::Connecting,
+        Stage::Authenticated,
+        Stage::Queued,
+        Stage::Active,
+    ];
     meters.sessions.entered(walk[0]);
     for pair in walk.windows(2) {
         meters.sessions.moved(pair[0], pair[1]);
@@ -159,10 +219,27 @@ fn a_step_above_the_frame_is_an_overrun_and_the_host_gets_the_rest() {
     let engine_meters = Meters::default();
     let engine = engine_meters.engine("asr");
     let ms = Duration::from_millis;
-    engine.stepped(3, StepTimes { mimi: ms(10), lm: ms(60), total: ms(80) });
-    engine.stepped(4, StepTimes { mimi: ms(10), lm: ms(60), total: ms(81) });
+    engine.stepped(
+        3,
+        StepTimes {
+            mimi: ms(10),
+            lm: ms(60),
+            total: ms(80),
+        },
+    );
+    engine.stepped(
+        4,
+        StepTimes {
+            mimi: ms(10),
+            lm: ms(60),
+            total: ms(81),
+        },
+    );
     let text = engine_meters.render();
-    assert!(text.contains("moshi_engine_overruns_total{module=\"asr\"} 1\n"), "{text}");
+    assert!(
+        text.contains("moshi_engine_overruns_total{module=\"asr\"} 1\n"),
+        "{text}"
+    );
     assert!(text.contains("moshi_engine_frames_total{module=\"asr\"} 7\n"));
     assert!(text.contains("moshi_engine_step_seconds_sum{module=\"asr\",stage=\"host\"} 0.021"));
 }
@@ -173,7 +250,13 @@ fn kyutais_names_appear_only_when_asked_for_and_agree_with_ours() {
     let meters = Meters::new(true);
     let engine = meters.engine("asr");
     engine.used.set(2);
-    engine.stepped(1, StepTimes { total: Duration::from_millis(25), ..StepTimes::default() });
+    engine.stepped(
+        1,
+        StepTimes {
+            total: Duration::from_millis(25),
+            ..StepTimes::default()
+        },
+    );
     meters.sessions.started.increment(3);
     meters.sessions.heard.record(10.0);
     let text = meters.render();
