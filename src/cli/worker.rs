@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, LoadedModule, Outcome};
-use crate::auth::{AuthConfig, Guard};
+use crate::auth::Guard;
 use crate::config::{Config, ModuleConfig, Warning};
 use crate::hub::{Hub, Source};
 use crate::model::device::Device;
@@ -106,10 +106,9 @@ fn report(warnings: &[Warning]) {
 
 /// The guard that the configuration and the environment ask for.
 fn guard(config: &Config) -> anyhow::Result<Guard> {
-    let auth: AuthConfig = config.auth.clone().try_into().context("[auth]")?;
     let env = |name: &str| std::env::var(name).ok();
     Ok(Guard::from_config(
-        &auth,
+        &config.auth,
         &config.authorized_ids,
         &config.server.allowed_origins,
         env,

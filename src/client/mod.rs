@@ -49,3 +49,6 @@ impl From<fastwebsockets::WebSocketError> for ClientError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

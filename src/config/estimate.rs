@@ -1,4 +1,4 @@
-//! How much memory a speech-to-text module takes, from its shape alone.
+//! How much memory a speech-to-text module takes on a CPU, from its shape alone.
 
 use std::fmt;
 
@@ -35,8 +35,7 @@ impl Estimate {
             .map(|dtype| values * bits(dtype) / 8);
         let lm = stored.or(lm_file).unwrap_or(values * 2);
         let shape = &asr.model.transformer;
-        let wide = matches!(asr.dtype_override.as_deref(), None | Some("f32" | "q8_0"));
-        let cache = shape.num_layers * 2 * shape.context * shape.d_model * if wide { 4 } else { 2 };
+        let cache = shape.num_layers * 2 * shape.context * shape.d_model * size_of::<f32>();
         Self {
             weights: lm + codec_file.unwrap_or(MIMI_BYTES),
             row: cache as u64 + MIMI_ROW_BYTES,
@@ -120,8 +119,8 @@ mod tests {
             estimate.weights,
             2 * (2048 * (8001 + 32 * 2049 + 8000 + 24 + 1) + 16 * 51_384_320)
         );
-        // 16 layers · 2 · 750 · 2048 values of 2 bytes: 98.3 MB a row.
-        assert_eq!(estimate.row - MIMI_ROW_BYTES, 98_304_000);
+        // 16 layers · 2 · 750 · 2048 values of 4 bytes.
+        assert_eq!(estimate.row - MIMI_ROW_BYTES, 196_608_000);
         assert_eq!(estimate.total(), estimate.weights + 64 * estimate.row);
     }
 

@@ -17,6 +17,7 @@ pub mod telemetry;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::auth::AuthConfig;
 use crate::config::expand::Expander;
 pub use crate::config::kinds::{ModuleConfig, ScriptedModule};
 pub use crate::config::limits::Limits;
@@ -39,8 +40,7 @@ pub struct Config {
     pub modules: BTreeMap<String, ModuleConfig>,
     pub server: ServerConfig,
     pub limits: Limits,
-    /// The `[auth]` table, read by `auth`.
-    pub auth: toml::Table,
+    pub auth: AuthConfig,
     pub telemetry: TelemetryConfig,
 }
 

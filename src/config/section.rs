@@ -254,14 +254,16 @@ impl Fault {
     }
 }
 
-/// Descends to the innermost table entry whose value contains `span`. True when one was found.
+/// Descends to the innermost table entry whose key or value contains `span`. True when one was found.
 fn find(value: &Spanned<DeValue<'_>>, span: &std::ops::Range<usize>, path: &mut Vec<String>) -> bool {
     let DeValue::Table(table) = value.get_ref() else {
         return false;
     };
     for (key, inner) in table {
         path.push(key.get_ref().to_string());
-        let holds = inner.span().start <= span.start && span.end <= inner.span().end;
+        let holds = [key.span(), inner.span()]
+            .iter()
+            .any(|at| at.start <= span.start && span.end <= at.end);
         if find(inner, span, path) || holds {
             return true;
         }

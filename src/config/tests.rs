@@ -54,6 +54,31 @@ fn the_demo_file_finds_its_models_folder() {
 }
 
 #[test]
+fn the_demo_file_has_the_shape_the_checkpoint_was_trained_with() {
+    let Some(checkpoint) = bundled::checkpoint_dir() else {
+        panic!("models/stt-demo is part of the repository");
+    };
+    let shape = |text: &str| {
+        let table: toml::Table = toml::from_str(text).unwrap();
+        let asr = &table["modules"]["asr"];
+        let model = asr["model"].as_table().unwrap();
+        let known = [
+            "transformer",
+            "extra_heads",
+            "audio_codebooks",
+            "audio_vocab_size",
+            "text_in_vocab_size",
+        ];
+        let mut parts: Vec<String> = known.iter().map(|key| format!("{:?}", model.get(*key))).collect();
+        parts.push(asr["asr_delay_in_tokens"].to_string());
+        parts
+    };
+    let (_, ours) = bundled::CONFIGS[0];
+    let trained = std::fs::read_to_string(checkpoint.join("config.toml")).unwrap();
+    assert_eq!(shape(ours), shape(&trained));
+}
+
+#[test]
 fn every_mistake_is_reported_with_its_line() {
     let text = bundled::EN_FR
         .replace("asr_delay_in_tokens = 6\n", "asr_delay_in_tokens = -1\n")

@@ -5,12 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rmp::Marker;
-use rmp::decode::{
-    MessageLen, RmpRead, read_array_len, read_int, read_map_len, read_marker, read_str_from_slice,
-};
-
-/// Deepest nesting of a value nobody asked for.
-const MAX_DEPTH: usize = 16;
+use rmp::decode::{RmpRead, read_array_len, read_int, read_map_len, read_marker, read_str_from_slice};
 
 /// A message, split into its values; each is still encoded.
 pub(super) struct Fields<'a> {
@@ -86,11 +81,53 @@ fn text(bytes: &[u8]) -> Result<(&str, &[u8]), Malformed> {
     read_str_from_slice(bytes).map_err(|_| "expected a string")
 }
 
-// What follows the value at the start of `bytes`.
+/// What follows the value at the start of `bytes`. (`rmp`'s own `MessageLen` panics on extension types.)
 fn skip(bytes: &[u8]) -> Result<&[u8], Malformed> {
-    let len = MessageLen::with_limits(MAX_DEPTH, bytes.len()).incremental_len(bytes);
-    let len = len.map_err(|_| "a value is cut short or nested too deep")?;
-    bytes.get(len..).ok_or("a value is cut short")
+    const CUT: Malformed = "a value is cut short";
+    let mut rest = bytes;
+    // Each value takes a byte at least, so a claimed count cannot keep this going.
+    let mut values: u64 = 1;
+    while values > 0 {
+        values -= 1;
+        let marker = read_marker(&mut rest).map_err(|_| CUT)?;
+        let mut length = |size: usize| -> Result<u64, Malformed> {
+            let (bytes, tail) = rest.split_at_checked(size).ok_or(CUT)?;
+            rest = tail;
+            Ok(bytes
+                .iter()
+                .fold(0, |length, byte| length << 8 | u64::from(*byte)))
+        };
+        let (bytes, inner) = match marker {
+            Marker::Null | Marker::Reserved | Marker::True | Marker::False => (0, 0),
+            Marker::FixPos(_) | Marker::FixNeg(_) => (0, 0),
+            Marker::U8 | Marker::I8 => (1, 0),
+            Marker::U16 | Marker::I16 => (2, 0),
+            Marker::U32 | Marker::I32 | Marker::F32 => (4, 0),
+            Marker::U64 | Marker::I64 | Marker::F64 => (8, 0),
+            Marker::FixStr(len) => (u64::from(len), 0),
+            Marker::Str8 | Marker::Bin8 => (length(1)?, 0),
+            Marker::Str16 | Marker::Bin16 => (length(2)?, 0),
+            Marker::Str32 | Marker::Bin32 => (length(4)?, 0),
+            Marker::FixExt1 => (2, 0),
+            Marker::FixExt2 => (3, 0),
+            Marker::FixExt4 => (5, 0),
+            Marker::FixExt8 => (9, 0),
+            Marker::FixExt16 => (17, 0),
+            Marker::Ext8 => (length(1)? + 1, 0),
+            Marker::Ext16 => (length(2)? + 1, 0),
+            Marker::Ext32 => (length(4)? + 1, 0),
+            Marker::FixArray(len) => (0, u64::from(len)),
+            Marker::Array16 => (0, length(2)?),
+            Marker::Array32 => (0, length(4)?),
+            Marker::FixMap(len) => (0, 2 * u64::from(len)),
+            Marker::Map16 => (0, 2 * length(2)?),
+            Marker::Map32 => (0, 2 * length(4)?),
+        };
+        let bytes = usize::try_from(bytes).map_err(|_| CUT)?;
+        rest = rest.get(bytes..).ok_or(CUT)?;
+        values += inner;
+    }
+    Ok(rest)
 }
 
 pub(super) fn integer(mut value: &[u8]) -> Result<i64, Malformed> {

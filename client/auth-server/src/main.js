@@ -1,0 +1,13 @@
+#!/usr/bin/env node
+import { readSettings } from "./settings.js";
+import { startServer } from "./server.js";
+
+try {
+  const settings = readSettings(process.env);
+  const { close } = await startServer(settings);
+  console.log(`auth server on http://${settings.host}:${settings.port}, pages from ${settings.trustedOrigins.join(", ")}`);
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => void close().then(() => process.exit(0)));
+} catch (error) {
+  console.error(`auth server: ${error instanceof Error ? error.message : error}`);
+  process.exit(1);
+}

@@ -1,0 +1,78 @@
+/** Everything the auth server is told by its environment. */
+import { randomBytes } from "node:crypto";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+
+/**
+ * @typedef {object} Settings
+ * @property {string} host
+ * @property {number} port
+ * @property {string} baseURL Public origin of this server, as browsers see it.
+ * @property {string} secret Shared with moshi-server.
+ * @property {string} database Path of the SQLite file.
+ * @property {string[]} trustedOrigins Origins of pages that may sign people in.
+ * @property {boolean} trustProxy Whether `X-Forwarded-For` comes from a proxy of ours.
+ * @property {boolean} rateLimit
+ * @property {number} cookieSeconds Life of the cookie that moshi-server reads.
+ */
+
+/**
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {Settings}
+ */
+export function readSettings(env) {
+  const port = number(env, "AUTH_PORT", 3000);
+  return {
+    host: env.AUTH_HOST ?? "127.0.0.1",
+    port,
+    baseURL: env.BETTER_AUTH_URL ?? `http://localhost:${port}`,
+    secret: readSecret(env),
+    database: env.AUTH_DATABASE ?? "data/auth.sqlite",
+    trustedOrigins: (env.AUTH_TRUSTED_ORIGINS ?? "http://localhost:8080,http://127.0.0.1:8080,http://localhost:5173")
+      .split(",")
+      .map((origin) => origin.trim())
+      .filter(Boolean),
+    trustProxy: env.AUTH_TRUST_PROXY === "1",
+    rateLimit: env.AUTH_RATE_LIMIT !== "off",
+    cookieSeconds: number(env, "AUTH_COOKIE_SECONDS", 300),
+  };
+}
+
+/**
+ * `BETTER_AUTH_SECRET`, or else the file `BETTER_AUTH_SECRET_FILE`, which is made on first use, readable by its owner alone.
+ * @param {NodeJS.ProcessEnv} env
+ */
+function readSecret(env) {
+  const file = env.BETTER_AUTH_SECRET_FILE ?? "data/secret";
+  const secret = env.BETTER_AUTH_SECRET ?? readOrCreate(file);
+  if (Buffer.byteLength(secret) < 32) {
+    throw new Error("BETTER_AUTH_SECRET needs at least 32 characters. Make one with: openssl rand -base64 32");
+  }
+  return secret;
+}
+
+/** @param {string} file */
+function readOrCreate(file) {
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (error) {
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== "ENOENT") throw error;
+  }
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  const secret = randomBytes(32).toString("base64url");
+  // `wx`: of two servers that start at once, one fails instead of each having a secret of its own.
+  writeFileSync(file, `${secret}\n`, { mode: 0o600, flag: "wx" });
+  chmodSync(file, 0o600);
+  return secret;
+}
+
+/**
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string} name
+ * @param {number} fallback
+ */
+function number(env, name, fallback) {
+  const value = Number(env[name] ?? fallback);
+  if (!Number.isInteger(value) || value < 0) throw new Error(`${name} must be a whole number, not "${env[name]}"`);
+  return value;
+}

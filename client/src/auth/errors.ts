@@ -1,0 +1,36 @@
+/** Words for what Better Auth answers. */
+
+export interface AuthFailure {
+  text: string;
+  /** Seconds until another try is let through. */
+  retryAfter: number | null;
+}
+
+const WORDS: Record<string, string> = {
+  INVALID_EMAIL_OR_PASSWORD: "That e-mail address and password don’t match. Check both and try again.",
+  INVALID_EMAIL: "That doesn’t look like an e-mail address.",
+  VALIDATION_ERROR: "Something is missing or misspelt. Check each field.",
+  USER_ALREADY_EXISTS: "There is already an account with this address. Sign in instead.",
+  USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL: "There is already an account with this address. Sign in instead.",
+  PASSWORD_TOO_SHORT: "The password needs at least 8 characters.",
+  PASSWORD_TOO_LONG: "The password may have at most 128 characters.",
+  EMAIL_NOT_VERIFIED: "Confirm your e-mail address first: the link is in the message we sent you.",
+  INVALID_ORIGIN: "The sign-in server doesn’t know this page’s address. Its operator must add it to the trusted origins.",
+};
+
+interface ErrorBody {
+  code?: string | undefined;
+  message?: string | undefined;
+  status: number;
+}
+
+export function authFailure(error: ErrorBody, retryAfter: number | null): AuthFailure {
+  if (error.status === 429) return { text: "Too many tries.", retryAfter: retryAfter ?? 10 };
+  const text = (error.code && WORDS[error.code]) || error.message || "Signing in failed. Try again in a moment.";
+  return { text, retryAfter: null };
+}
+
+export const UNREACHABLE: AuthFailure = {
+  text: "The sign-in server can’t be reached. Check your connection and try again.",
+  retryAfter: null,
+};

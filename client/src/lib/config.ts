@@ -1,0 +1,47 @@
+/** Where things are. Read once at start from `/config.json`, which whoever serves the page may write. */
+
+export interface AppConfig {
+  /** Origin of the auth server. */
+  authUrl: string;
+  /** The transcription endpoint. */
+  transcribeUrl: URL;
+  /** Whether people have accounts here. Without, an API key is the only way in. */
+  accounts: boolean;
+  /** Whether an API key may be used in place of an account. */
+  apiKeys: boolean;
+}
+
+export interface ConfigFile {
+  /** `https://auth.example`, or `:3000` for another port of the page's own host. Default: the page's origin. */
+  authUrl?: string;
+  /** Origin of moshi-server, in the same notation. Default: the page's origin. */
+  serverUrl?: string;
+  transcribePath?: string;
+  accounts?: boolean;
+  apiKeys?: boolean;
+}
+
+export function resolveConfig(file: ConfigFile, page: URL): AppConfig {
+  const accounts = file.accounts ?? true;
+  return {
+    authUrl: resolveOrigin(file.authUrl ?? import.meta.env.VITE_AUTH_URL, page),
+    transcribeUrl: new URL(file.transcribePath ?? "/api/asr-streaming", resolveOrigin(file.serverUrl, page)),
+    accounts,
+    apiKeys: file.apiKeys ?? !accounts,
+  };
+}
+
+function resolveOrigin(value: string | undefined, page: URL): string {
+  if (!value) return page.origin;
+  // Cookies are bound to the host's name: a page on 127.0.0.1 must ask the auth server there, not on localhost.
+  if (/^:\d+$/.test(value)) return new URL(`${page.protocol}//${page.hostname}${value}`).origin;
+  return new URL(value, page).origin;
+}
+
+export async function loadConfig(): Promise<AppConfig> {
+  const page = new URL(window.location.href);
+  const response = await fetch("/config.json", { cache: "no-store" }).catch(() => null);
+  // A server may answer an unknown path with the page itself; that is no configuration either.
+  const isJson = response?.ok && response.headers.get("content-type")?.includes("json");
+  return resolveConfig(isJson ? ((await response.json()) as ConfigFile) : {}, page);
+}

@@ -1,0 +1,61 @@
+/** How a client proves who it is, on WebSockets (where a page can't set headers) and on HTTP requests. */
+import { failureFromStatus, MoshiError } from "./failure";
+
+export type Credential =
+  /** The session cookie, which the browser attaches by itself on the same host. */
+  | { via: "cookie" }
+  /** A short-lived JWT minted by the auth server. Travels in `Sec-WebSocket-Protocol`, never in the URL. */
+  | { via: "token"; token: string }
+  /** An API key. Exchanged for a single-use ticket, so that the key itself is in no URL either. */
+  | { via: "key"; key: string };
+
+/** Asked right before every connection. `refresh`: the last credential was refused, get a new one. */
+export type CredentialProvider = (request: { refresh: boolean }) => Promise<Credential>;
+
+export interface SocketAddress {
+  url: URL;
+  protocols: string[];
+}
+
+/** What a `fetch` to the server needs to carry the credential. */
+export function requestInit(credential: Credential): { headers: Record<string, string>; credentials: RequestCredentials } {
+  switch (credential.via) {
+    case "cookie":
+      return { headers: {}, credentials: "include" };
+    case "token":
+      return { headers: { Authorization: `Bearer ${credential.token}` }, credentials: "omit" };
+    case "key":
+      return { headers: { "kyutai-api-key": credential.key }, credentials: "omit" };
+  }
+}
+
+/** Adds the credential to a WebSocket URL. May ask the server for a ticket. */
+export async function socketAddress(http: URL, credential: Credential): Promise<SocketAddress> {
+  const url = new URL(http);
+  url.protocol = url.protocol === "https:" || url.protocol === "wss:" ? "wss:" : "ws:";
+  switch (credential.via) {
+    case "cookie":
+      return { url, protocols: [] };
+    case "token":
+      return { url, protocols: ["moshi", `bearer.${credential.token}`] };
+    case "key":
+      url.searchParams.set("auth_id", await ticketFor(http, credential));
+      return { url, protocols: [] };
+  }
+}
+
+async function ticketFor(http: URL, credential: Extract<Credential, { via: "key" }>): Promise<string> {
+  let response: Response;
+  try {
+    response = await fetch(new URL("/api/ws-ticket", http), { method: "POST", ...requestInit(credential) });
+  } catch {
+    throw new MoshiError("unreachable", "the server can't be reached");
+  }
+  // A server without tickets (Kyutai's own) takes the key itself.
+  if (response.status === 404 || response.status === 405) return credential.key;
+  const failure = failureFromStatus(response.status, response.headers.get("retry-after"));
+  if (failure) throw failure;
+  const body: unknown = await response.json().catch(() => null);
+  if (typeof body === "object" && body !== null && "ticket" in body && typeof body.ticket === "string") return body.ticket;
+  throw new MoshiError("protocol", "the server's ticket could not be read");
+}

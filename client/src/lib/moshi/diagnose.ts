@@ -1,0 +1,30 @@
+import { type Credential, requestInit } from "./credentials";
+import { failureFromStatus, MoshiError } from "./failure";
+
+/**
+ * A browser learns nothing from a refused WebSocket handshake but code 1006. Plain HTTP requests can be read,
+ * so this asks the server what may have been wrong: the credential, no free slot, or no server at all.
+ */
+export async function diagnose(server: URL, credential: Credential): Promise<MoshiError> {
+  try {
+    const check = await fetch(new URL("/api/auth-check", server), { ...requestInit(credential), cache: "no-store" });
+    const refused = check.status === 404 ? null : failureFromStatus(check.status, check.headers.get("retry-after"));
+    if (refused) return refused;
+    const info = await fetch(new URL("/api/modules_info", server), { ...requestInit(credential), cache: "no-store" });
+    if (info.ok && everySlotTaken(await info.json(), server.pathname)) {
+      return new MoshiError("full", "every place on the server is taken");
+    }
+  } catch {
+    return new MoshiError("unreachable", "the server can't be reached");
+  }
+  return new MoshiError("unreachable", "the server answers, but the connection could not be opened");
+}
+
+/** `modules_info` gives its numbers as strings. */
+function everySlotTaken(modules: unknown, path: string): boolean {
+  if (!Array.isArray(modules)) return false;
+  const ours: unknown = modules.find((m) => typeof m === "object" && m !== null && "path" in m && m.path === path);
+  if (typeof ours !== "object" || ours === null) return false;
+  const { used_slots, total_slots } = ours as Record<string, unknown>;
+  return Number(total_slots) > 0 && Number(used_slots) >= Number(total_slots);
+}

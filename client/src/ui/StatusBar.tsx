@@ -1,0 +1,57 @@
+import type { CaptionSession, SessionView } from "../captions/session";
+import { useNow } from "./useNow";
+import { usePausing } from "./useSession";
+
+/** Always in sight: whether words are coming, how late they are, and what is being waited for. */
+export function StatusBar({ session, view }: { session: CaptionSession; view: SessionView }) {
+  const pausing = usePausing(session.transcript);
+  const { tone, text } = statusOf(view, pausing);
+  return (
+    <div className="status">
+      <p className={`state ${tone}`} role="status">
+        <span className="dot" aria-hidden="true" />
+        {text}
+      </p>
+      {view.retryAt !== null && <Retry at={view.retryAt} />}
+      {view.queuePosition !== null && <p className="figure">Place {view.queuePosition} in line</p>}
+      {view.delay !== null && (
+        <p className={view.delay > 5 ? "figure late" : "figure"} title="From a sound to its words">
+          Delay {view.delay.toFixed(1)} s
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Retry({ at }: { at: number }) {
+  const now = useNow(500);
+  const left = Math.ceil((at - now) / 1000);
+  return <p className="figure">{left > 0 ? `Next try in ${left} s` : "Trying…"}</p>;
+}
+
+interface Status {
+  tone: "off" | "busy" | "on" | "bad";
+  text: string;
+}
+
+export function statusOf(view: SessionView, pausing: boolean): Status {
+  if (view.phase === "idle") return { tone: "off", text: "Not listening" };
+  if (view.phase === "checking") return { tone: "off", text: "Checking the microphone" };
+  if (view.phase === "starting") return { tone: "busy", text: "Opening the microphone" };
+  if (view.phase === "stopping") return { tone: "busy", text: "Finishing" };
+  switch (view.connection) {
+    case "connecting":
+      return { tone: "busy", text: "Connecting" };
+    case "queued":
+      return { tone: "busy", text: "Waiting for a place" };
+    case "waiting":
+      return { tone: "bad", text: "Not connected" };
+    case "finishing":
+    case "closed":
+      return { tone: "busy", text: "Finishing" };
+    case "live":
+      if (view.draining) return { tone: "busy", text: "Server is restarting" };
+      if (view.muted) return { tone: "off", text: "Muted" };
+      return { tone: "on", text: pausing ? "Listening: pause" : "Listening" };
+  }
+}

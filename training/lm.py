@@ -1,0 +1,161 @@
+"""The speech-to-text language model in Kyutai's layout: parameter names are those of the checkpoint."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import labels
+from .features import DIM
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the language model; `hidden` of the feed-forward is 11 * dim / 4."""
+
+    dim: int = 192
+    layers: int = 4
+    heads: int = 6
+    context: int = 64
+    max_period: float = 10_000.0
+    codebooks: int = 8
+    bins: int = 512
+    text_card: int = labels.CARD
+
+
+class RmsNorm(nn.Module):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(1, 1, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.alpha * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-8)
+
+
+class Attention(nn.Module):
+    def __init__(self, s: Shape):
+        super().__init__()
+        self.heads = s.heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * s.dim, s.dim))
+        self.out_proj = nn.Linear(s.dim, s.dim, bias=False)
+        nn.init.normal_(self.in_proj_weight, std=s.dim**-0.5)
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor, cache: list | None) -> Tensor:
+        b, t, d = x.shape
+        q, k, v = F.linear(x, self.in_proj_weight).view(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k = rotate(q, *rope), rotate(k, *rope)
+        if cache is not None:
+            k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
+            k, v = k[:, :, -mask.shape[-1] :], v[:, :, -mask.shape[-1] :]
+            cache[:] = [k, v]
+            mask = mask[:, -k.shape[2] :]
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out_proj(y.transpose(1, 2).reshape(b, t, d))
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions on interleaved pairs; x [..., steps, head_dim], cos and sin [steps, head_dim / 2]."""
+    a, b = x[..., 0::2], x[..., 1::2]
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
+
+
+class Gating(nn.Module):
+    def __init__(self, s: Shape):
+        super().__init__()
+        hidden = 11 * s.dim // 4
+        self.linear_in = nn.Linear(s.dim, 2 * hidden, bias=False)
+        self.linear_out = nn.Linear(hidden, s.dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.linear_in(x).chunk(2, -1)
+        return self.linear_out(F.silu(gate) * value)
+
+
+class Layer(nn.Module):
+    def __init__(self, s: Shape):
+        super().__init__()
+        self.norm1, self.norm2 = RmsNorm(s.dim), RmsNorm(s.dim)
+        self.self_attn = Attention(s)
+        self.gating = Gating(s)
+        for linear in (self.self_attn.out_proj, self.gating.linear_out):
+            nn.init.normal_(linear.weight, std=linear.in_features**-0.5 / (2 * s.layers) ** 0.5)
+
+
+    def forward(self, x: Tensor, rope, mask: Tensor, cache: list | None, drop: float) -> Tensor:
+        x = x + F.dropout(self.self_attn(self.norm1(x), rope, mask, cache), drop, self.training)
+        return x + F.dropout(self.gating(self.norm2(x)), drop, self.training)
+
+
+class Transformer(nn.Module):
+    def __init__(self, s: Shape):
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(s) for _ in range(s.layers))
+
+
+class SpeechLm(nn.Module):
+    """Text and pauses from codes (`emb`) or, while the codec is being trained, from its target features.
+
+    `feature_in` and `dense` exist for training only and are not exported.
+    """
+
+    def __init__(self, s: Shape):
+        super().__init__()
+        self.shape = s
+        self.text_emb = nn.Embedding(s.text_card + 1, s.dim)
+        self.emb = nn.ModuleList(nn.Embedding(s.bins + 1, s.dim) for _ in range(s.codebooks))
+        self.transformer = Transformer(s)
+        self.out_norm = RmsNorm(s.dim)
+        self.text_linear = nn.Linear(s.dim, s.text_card, bias=False)
+        self.extra_heads = nn.ModuleList(nn.Linear(s.dim, labels.CLASSES, bias=False) for _ in labels.HORIZONS)
+        self.feature_in = nn.Linear(DIM, s.dim)
+        self.dense = nn.ModuleList(nn.Linear(s.dim, s.text_card - labels.FIRST_PIECE + 1) for _ in labels.LAGS)
+        nn.init.normal_(self.text_emb.weight, std=0.3)
+        for table in self.emb:
+            nn.init.normal_(table.weight, std=0.1)
+
+    def embed_codes(self, codes: Tensor) -> Tensor:
+        """[batch, steps, codebooks] codes, already shifted by one step, to [batch, steps, dim]."""
+        return sum(table(codes[..., i]) for i, table in enumerate(self.emb))
+
+    def embed_features(self, features: Tensor) -> Tensor:
+        """[batch, steps, DIM] features, not yet shifted: step 0 sees the mean (zeros)."""
+        return self.feature_in(F.pad(features, (0, 0, 1, 0))[:, :-1])
+
+    def body(self, x: Tensor, position: int = 0, caches: list | None = None, drop: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Returns the middle layer's output and the final normed hidden state, each [batch, steps, dim]."""
+        s, t = self.shape, x.shape[1]
+        pair = torch.arange(0, s.dim // s.heads, 2, device=x.device) / (s.dim // s.heads)
+        angle = torch.arange(position, position + t, device=x.device)[:, None] * s.max_period**-pair
+        rope = (angle.cos(), angle.sin())
+        if caches is None:
+            ago = torch.arange(t, device=x.device)[:, None] - torch.arange(t, device=x.device)
+            mask = (ago >= 0) & (ago < s.context)
+        else:
+            mask = torch.ones(1, s.context, dtype=torch.bool, device=x.device)
+        middle = x
+        for i, layer in enumerate(self.transformer.layers):
+            x = layer(x, rope, mask, caches[i] if caches is not None else None, drop)
+            if i == s.layers // 2 - 1:
+                middle = x
+        return middle, self.out_norm(x)
+
+    @torch.no_grad()
+    def greedy(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Decodes a batch step by step, feeding back its own tokens.
+
+        `audio`: embedded audio input [batch, steps, dim]. Returns tokens [batch, steps] and the
+        probability of class 0 of each head [batch, steps, heads].
+        """
+        b, s = audio.shape[0], self.shape
+        empty = lambda: torch.zeros(b, s.heads, 0, s.dim // s.heads, device=audio.device)
+        caches = [[empty(), empty()] for _ in range(s.layers)]
+        token = torch.full((b,), s.text_card, device=audio.device)
+        tokens, pauses = [], []
+        for step in range(audio.shape[1]):
+            x = audio[:, step : step + 1] + self.text_emb(token)[:, None]
+            _, h = self.body(x, step, caches)
+            token = self.text_linear(h[:, 0]).argmax(-1)
+            tokens.append(token)
+            pauses.append(torch.stack([head(h[:, 0]).softmax(-1)[:, 0] for head in self.extra_heads], -1))
+        return torch.stack(tokens, 1), torch.stack(pauses, 1)
