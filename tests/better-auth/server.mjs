@@ -1,0 +1,50 @@
+// A real Better Auth server on loopback. Its settings come as JSON in the first argument; it prints its address.
+import { createServer } from "node:http";
+import { betterAuth } from "better-auth";
+import { memoryAdapter } from "better-auth/adapters/memory";
+import { createAuthEndpoint, sessionMiddleware } from "better-auth/api";
+import { signJWT } from "better-auth/crypto";
+import { toNodeHandler } from "better-auth/node";
+import { bearer, jwt } from "better-auth/plugins";
+
+const settings = JSON.parse(process.argv[2]);
+const server = createServer();
+await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
+const address = `http://127.0.0.1:${server.address().port}`;
+const baseURL = settings.baseURL ?? address;
+
+// The endpoint that docs/authentication.md tells the auth server's owner to add.
+const moshiToken = () => ({
+  id: "moshi-token",
+  endpoints: {
+    moshiToken: createAuthEndpoint("/moshi-token", { method: "GET", use: [sessionMiddleware] }, async (ctx) => {
+      const { session } = ctx.context.session;
+      const token = await signJWT(
+        { id: session.id, userId: session.userId, expiresAt: session.expiresAt, aud: "moshi-server" },
+        ctx.context.secret,
+        60,
+      );
+      ctx.setHeader("cache-control", "no-store");
+      return ctx.json({ token });
+    }),
+  },
+});
+
+const auth = betterAuth({
+  baseURL,
+  secret: settings.secret,
+  secrets: settings.secrets,
+  trustedOrigins: [baseURL],
+  database: memoryAdapter({ user: [], session: [], account: [], verification: [], jwks: [] }),
+  emailAndPassword: { enabled: true },
+  user: { additionalFields: { bio: { type: "string", required: false } } },
+  session: {
+    expiresIn: settings.sessionLife,
+    cookieCache: { enabled: true, maxAge: 300, strategy: settings.strategy, version: settings.version },
+  },
+  advanced: { cookiePrefix: settings.cookiePrefix },
+  plugins: [moshiToken(), bearer(), ...(settings.jwt ? [jwt(settings.jwt)] : [])],
+  rateLimit: { enabled: false },
+});
+server.on("request", toNodeHandler(auth));
+console.log(address);
