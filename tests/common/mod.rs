@@ -12,6 +12,7 @@ use moshi_server::config::{Config, ModuleConfig};
 use moshi_server::model::scripted::{Scripted, level};
 use moshi_server::net::ModuleInfo;
 use moshi_server::protocol::server::ServerMsg;
+use moshi_server::telemetry::Meters;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -72,7 +73,7 @@ impl Server {
                 text,
             }
         });
-        let app = App::start(&config, guard(&config), modules.collect())
+        let app = App::start(&config, guard(&config), modules.collect(), Meters::default())
             .await
             .unwrap();
         let address = app.address;

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,12 +17,10 @@ export function workerProgram(): string {
   return program;
 }
 
-/** A recorded sample of the bundled checkpoint, and the words in it. */
+/** The bundled checkpoint's demonstration recording, and the words in it. */
 export function sample(): { wav: string; words: string[] } {
-  const folder = join(ROOT, "models/stt-demo/samples");
-  const name = readdirSync(folder).filter((file) => file.endsWith(".wav")).sort()[0]!;
-  const text = readFileSync(join(folder, name.replace(/\.wav$/, ".txt")), "utf8");
-  return { wav: join(folder, name), words: text.trim().split(/\s+/) };
+  const stem = join(ROOT, "models/stt-demo/samples/demo");
+  return { wav: `${stem}.wav`, words: readFileSync(`${stem}.txt`, "utf8").trim().split(/\s+/) };
 }
 
 export function freePort(): Promise<number> {
@@ -55,13 +53,16 @@ export class Worker {
 
   async start(): Promise<void> {
     const { port, rows, queue } = this.#options;
-    const config = readFileSync(join(ROOT, "configs/config-stt-demo.toml"), "utf8")
-      .replace(/^instance_name/m, `static_dir = "${DIST}"\ninstance_name`)
+    const config = readFileSync(join(ROOT, "models/stt-demo/config.toml"), "utf8")
+      .replace(/^static_dir = .*/m, `static_dir = "${DIST}"`)
+      .replace(/^(log_dir|authorized_ids) = .*/gm, "")
       .replace(/^batch_size = .*/m, `batch_size = ${rows}`);
     const file = join(this.#folder, "config.toml");
     writeFileSync(file, `${config}\n[server]\nadmin_addr = ""\n\n[limits]\nqueue_len = ${queue}\ndrain_s = 3\n`);
     const child = spawn(workerProgram(), ["worker", "--config", file, "--port", String(port)], {
-      env: { ...process.env, BETTER_AUTH_SECRET: SECRET, MOSHI_MODELS_DIR: join(ROOT, "models"), MOSHI_API_KEY: "an-api-key-for-tests" },
+      // The checkpoint's paths are those of a checkout.
+      cwd: ROOT,
+      env: { ...process.env, BETTER_AUTH_SECRET: SECRET, MOSHI_API_KEY: "an-api-key-for-tests" },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#process = child;
