@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -28,6 +28,10 @@ use crate::telemetry::{self, Meters};
 const NOTICE: Duration = Duration::from_secs(1);
 /// After a failure: time to tell the clients.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// What the system keeps for a client that does not read: some minutes of words, and no more for thousands of clients.
+const SEND_BUFFER: u32 = 64 << 10;
+/// Connections the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
 /// How often stages that do not end are named.
 const REPORT: Duration = Duration::from_secs(5);
 /// Time for the stages to end once nothing feeds them.
@@ -45,14 +49,14 @@ pub struct LoadedModule {
 /// A server that could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("module {name}: {source}")]
+    #[error("module {name}")]
     Pipeline { name: String, source: PipelineError },
     #[error(
         "no credentials are configured, so everybody on the network could use the server at {0}; set MOSHI_API_KEY, \
          authorized_ids or [auth], or listen on 127.0.0.1"
     )]
     Open(IpAddr),
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         address: SocketAddr,
         source: std::io::Error,
@@ -299,9 +303,19 @@ impl App {
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| AppError::Listen { address, source })
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        // Connections inherit it.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| AppError::Listen { address, source })
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, AppError> {

@@ -88,8 +88,12 @@ async fn once(endpoint: &Endpoint, how: Rudeness) -> Result<(), ClientError> {
         Rudeness::Drop => paced(&sender, 20).await,
         Rudeness::Mute => paced(&sender, u32::MAX).await,
         Rudeness::Garbage => {
-            sender.ogg(&[0xa5; 4000]).await?;
-            read_out(receiver).await
+            let reading = tokio::spawn(read_out(receiver));
+            while !reading.is_finished() {
+                sender.ogg(&[0xa5; 4000]).await?;
+                sleep(Duration::from_millis(80)).await;
+            }
+            reading.await.unwrap_or(Ok(()))
         }
         Rudeness::Silent => read_out(receiver).await,
         Rudeness::Flood => {

@@ -74,6 +74,7 @@ describe("a recording", () => {
       hear(2);
       await connection.until(() => connection.samples.length === 48_000);
       connection.say(word, 0.5, 0.8);
+      session.stop();
       connection.send({ type: "EndOfStream" });
       await until((view) => view.phase === "idle");
     }

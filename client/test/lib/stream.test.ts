@@ -198,6 +198,17 @@ describe("reconnecting", () => {
     expect((await next("state")).state).toBe("closed");
   });
 
+  test("a server that ends the stream by itself, because it stops, is waited for", async () => {
+    const next = reader(connect());
+    const first = await server.connection();
+    await next("state", live);
+    first.send({ type: "Draining", deadline_s: 3 });
+    first.send({ type: "EndOfStream" });
+    first.close(1012);
+    expect(await next("state", (e) => e.state === "waiting")).toMatchObject({ error: { kind: "draining" } });
+    await next("state", live);
+  });
+
   test("the classic message of a full server counts more than its close", async () => {
     server.onConnection = (connection) => {
       connection.send({ type: "Error", message: "no free channels" });

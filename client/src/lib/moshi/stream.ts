@@ -140,7 +140,9 @@ export class MoshiStream implements AsyncIterable<StreamEvent> {
       case "Draining":
         return this.#events.push({ type: "draining", deadline: message.deadline_s });
       case "EndOfStream":
-        return this.#end(null);
+        // A server that stops ends the stream too, and then closes: that is a reconnect, and not our end.
+        if (this.#state === "finishing") this.#end(null);
+        return;
       case "Flushed":
       case "Error":
         return;
