@@ -1,6 +1,8 @@
 //! What must hold for any bytes a client or an operator can give. Shared by the fuzz targets and `tests/fuzz.rs`.
 
 use bytes::Bytes;
+use moshi_server::auth::inspect::{Inspector, Subject};
+use moshi_server::auth::{BetterAuthConfig, Secrets};
 use moshi_server::config::Config;
 use moshi_server::config::expand::Expander;
 use moshi_server::pipeline::decode::{Chunk, Decoder, Meter, Pcm16Rate};
@@ -37,6 +39,29 @@ pub fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Err(errors) = Config::parse("fuzz.toml", &text, &Expander::new(|_| None)) {
         assert!(!errors.mistakes.is_empty());
+    }
+}
+
+/// Bytes that nobody signed are refused, as a token and as cookies; an `auth_id` is read or absent.
+pub fn credentials(data: &[u8]) {
+    let judge = |subject| {
+        let secrets = Secrets::from_env(|name| {
+            (name == "BETTER_AUTH_SECRET").then(|| "a-secret-nobody-fuzzing-can-guess".to_owned())
+        });
+        let inspector = Inspector {
+            settings: BetterAuthConfig::default(),
+            secrets,
+            keys: None,
+            origin: None,
+        };
+        inspector.inspect(subject, 1_800_000_000).verdict
+    };
+    let text = String::from_utf8_lossy(data);
+    assert_eq!(judge(Subject::Token(text.to_string())), "reject");
+    let named = [b"better-auth.session_data=".as_slice(), data].concat();
+    assert_eq!(judge(Subject::Cookies(vec![data.to_vec(), named])), "reject");
+    if let Ok(uri) = format!("/x?auth_id={text}").parse() {
+        let _ = moshi_server::auth::auth_id(&uri);
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use auth_support::{SECRET, flat, token, with};
 use better_auth::{BetterAuth, Browser};
+use moshi_server::auth::Access;
 use serde_json::{Value, json};
 
 const KEY: &str = "worker-test-key-9f8e7d6c5b4a";
@@ -274,5 +275,49 @@ fn a_server_open_to_the_network_needs_credentials() {
     assert!(
         weak.contains("16 bytes") && !weak.contains("only-16-chars-xx"),
         "{weak}"
+    );
+}
+
+#[test]
+fn every_route_has_a_policy_and_keeps_it() {
+    let source = include_str!("../src/net/mod.rs");
+    let routes = source.matches(".route(").count();
+    let mut paths: Vec<&str> = source
+        .split(".route(")
+        .skip(1)
+        .map(|call| match call.trim_start().strip_prefix('"') {
+            Some(literal) => literal.split('"').next().unwrap(),
+            None => {
+                assert!(
+                    call.starts_with("&module.path"),
+                    "a route whose path this test cannot read: {call:.40}"
+                );
+                PATH
+            }
+        })
+        .collect();
+    assert_eq!(paths.len(), routes);
+    assert!(routes >= 7);
+    paths.retain(|path| *path != "/metrics" && *path != PATH);
+    let worker = Worker::start(&tables("https://app.example"));
+    for path in paths {
+        let policy = Access::of(path, &[PATH]).unwrap_or_else(|| panic!("{path} has no policy"));
+        let statuses = ["GET", "POST"].map(|method| worker.ask(method, path, &[]).0);
+        let refused = statuses.contains(&401);
+        match policy {
+            Access::Public => assert!(statuses.contains(&200) && !refused, "{path}: {statuses:?}"),
+            Access::Authenticated | Access::Admin => {
+                assert!(refused && !statuses.contains(&200), "{path}: {statuses:?}");
+            }
+        }
+    }
+    // A module takes sockets and files, and neither without a client.
+    assert_eq!(Access::of(PATH, &[PATH]), Some(Access::Authenticated));
+    assert_eq!(worker.handshake("", &[]).0, 401);
+    assert_eq!(worker.ask("POST", PATH, &[]).0, 401);
+    assert_eq!(
+        worker.ask("GET", "/metrics", &[]).0,
+        404,
+        "only on the operator's listener"
     );
 }

@@ -27,6 +27,16 @@ proptest! {
     }
 
     #[test]
+    fn credentials_of_any_bytes(data in vec(any::<u8>(), 0..300)) {
+        bodies::credentials(&data);
+    }
+
+    #[test]
+    fn credentials_that_nearly_are_tokens(parts in vec("[A-Za-z0-9_-]{0,40}|eyJhbGciOiJIUzI1NiJ9", 1..6)) {
+        bodies::credentials(parts.join(".").as_bytes());
+    }
+
+    #[test]
     fn ogg_streams(data in vec(any::<u8>(), 2..2_000)) {
         bodies::ogg_pages(&data);
     }

@@ -39,10 +39,14 @@ enum Action {
 }
 
 #[derive(clap::Args)]
-#[group(id = "subject", required = true, multiple = false, args = ["token", "cookie"])]
 struct Inspect {
     /// The token; `-` reads it from standard input.
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        required_unless_present = "cookie",
+        conflicts_with = "cookie"
+    )]
     token: Option<OsString>,
     /// A `Cookie` header's value; repeat it for several header fields.
     #[arg(long, allow_hyphen_values = true, action = ArgAction::Append)]
