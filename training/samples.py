@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from . import streams
+from . import labels, streams
 from .checkpoint import Checkpoint
 from .compose import load_corpus
 from .corpus import Utterance, to_24k
@@ -27,7 +27,7 @@ PLAN = (
     ("unseen-diphone", "festival-diphone", 1, "plain"), ("noisy", "piper", 2, "noisy"), ("quiet", "flite", 1, "quiet"),
     ("telephone", "piper", 1, "telephone"), ("telephone-neural", "kokoro", 1, "telephone"),
 )
-CANDIDATES = 24
+CANDIDATES = 20
 
 
 def trimmed(u: Utterance) -> streams.Stream:
@@ -63,14 +63,18 @@ def heard_at(audio: np.ndarray, rate: int, checkpoint: Checkpoint) -> tuple[np.n
 def pick(corpus: dict[str, list[Utterance]], engine: str, count: int, kind: str, checkpoint: Checkpoint) -> list[tuple]:
     """(stream, samples, rate) of the best transcribed candidates."""
     fit = [u for u in corpus.get(engine, []) if 3 <= len(u.words) <= 7 and len(u.audio) < 2.7 * 24_000]
-    ranked = []
+    made = []
     for i, u in enumerate(fit[:CANDIDATES]):
         s = trimmed(u)
         audio, rate = version(s, kind, i)
-        stored = np.round(np.clip(audio, -1, 1) * 32767) / 32767
-        heard = checkpoint.transcribe(heard_at(stored, rate, checkpoint)[0][None])[0]
-        errors, _ = align([w for w, _, _ in s.words], [w for text, _ in heard for w in text.split()])
-        ranked.append((errors / len(s.words), i, (s, stored, rate)))
+        made.append((s, np.round(np.clip(audio, -1, 1) * 32767) / 32767, rate))
+    heard = [heard_at(audio, rate, checkpoint)[0] for _, audio, rate in made]
+    longest = max((len(x) for x in heard), default=0)
+    words = checkpoint.transcribe(np.stack([np.pad(x, (0, longest - len(x))) for x in heard])) if made else []
+    ranked = []
+    for i, (entry, said) in enumerate(zip(made, words)):
+        truth = [w for w, _, _ in entry[0].words]
+        ranked.append((align(truth, [w for text, _ in said for w in text.split()])[0] / len(truth), i, entry))
     return [entry for _, _, entry in sorted(ranked, key=lambda x: x[:2])[:count]]
 
 
@@ -105,8 +109,8 @@ def main() -> None:
         reference[stem] = {
             "sample_rate": rate, "frames": frames, "truth": [[w, round(b, 3)] for w, b, _ in truth],
             "codes_of_first_frames": checkpoint.encode(audio[None])[0, :4].tolist(),
-            "tokens": checkpoint.tokens(audio[None])[0][0].tolist(),
-            "words": [[w, round(t, 2)] for w, t in checkpoint.transcribe(audio[None])[0]],
+            "tokens": (tokens := checkpoint.tokens(audio[None])[0][0].tolist()),
+            "words": [[w, round(t, 2)] for w, t in labels.words_of(tokens, checkpoint.delay)],
         }
     (a.model / "reference.json").write_text(json.dumps(reference) + "\n")
     size = sum(f.stat().st_size for f in folder.glob("*.wav"))
