@@ -11,15 +11,23 @@ use moshi_server::auth::{AuthConfig, Guard};
 
 /// A cookie captured from a Better Auth server, its secret, and a moment at which it is good.
 fn captured() -> (String, String, i64) {
-    let file: serde_json::Value = serde_json::from_str(include_str!("../tests/better-auth/vectors.json")).unwrap();
+    let file: serde_json::Value =
+        serde_json::from_str(include_str!("../tests/better-auth/vectors.json")).unwrap();
     let vectors = file["vectors"].as_array().unwrap();
     let vector = vectors.iter().find(|v| v["id"] == "ba-cookie-plain").unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    (text(&vector["cookie_headers"][0]), text(&file["secrets"]["main"]), vector["now"].as_i64().unwrap())
+    (
+        text(&vector["cookie_headers"][0]),
+        text(&file["secrets"]["main"]),
+        vector["now"].as_i64().unwrap(),
+    )
 }
 
 fn parts(name: &str, value: &str) -> Parts {
-    let request = Request::builder().uri("/api/asr-streaming").header(name, value).header("origin", "https://app.example");
+    let request = Request::builder()
+        .uri("/api/asr-streaming")
+        .header(name, value)
+        .header("origin", "https://app.example");
     request.body(()).unwrap().into_parts().0
 }
 
@@ -34,14 +42,21 @@ fn authentication(c: &mut Criterion) {
     let peer: SocketAddr = ([203, 0, 113, 1], 1).into();
     let mut group = c.benchmark_group("auth");
     for (name, parts) in [
-        ("one key of a hundred", parts("kyutai-api-key", "a-key-of-some-length-0050")),
+        (
+            "one key of a hundred",
+            parts("kyutai-api-key", "a-key-of-some-length-0050"),
+        ),
         ("hs256 cookie", parts("cookie", &cookie)),
     ] {
         assert!(runtime.block_on(guard.check(&parts, peer, now)).is_ok());
-        group.bench_function(name, |b| b.iter(|| runtime.block_on(guard.check(black_box(&parts), peer, now))));
+        group.bench_function(name, |b| {
+            b.iter(|| runtime.block_on(guard.check(black_box(&parts), peer, now)))
+        });
     }
     let wrong = parts("kyutai-api-key", "no-such-key-at-all-anywhere");
-    group.bench_function("a wrong key", |b| b.iter(|| runtime.block_on(guard.check(black_box(&wrong), peer, now))));
+    group.bench_function("a wrong key", |b| {
+        b.iter(|| runtime.block_on(guard.check(black_box(&wrong), peer, now)))
+    });
     let key = DecodingKey::from_secret(secret.as_bytes());
     let mut validation = Validation::new(Algorithm::HS256);
     // The captured token is of the past.

@@ -72,13 +72,6 @@ def heatmap(title, help, unit, metric, where=S):
     return panel(title, help, unit, [(f"sum by (le) (increase({metric}_bucket{{{where}}}[{RATE}]))", "{{le}}")], kind="heatmap")
 
 
-def rule(title, help, unit, name, legend, limits=()):
-    return panel(title, help, unit, [(name, legend)], limits=limits)
-
-
-BAD_ENDS = 'reason=~"engine_failed|stalled"'
-BAD_REFUSALS = 'reason=~"full|queue_timeout|connections|unhealthy"'
-
 DASHBOARDS = {
     "overview": ("Overview and service level", [
         stat("State", "The state the server is in: green is ready.", "string", f'sum by (state) (moshi_health_state{{{S}}} == 1)', "{{state}}"),
@@ -92,13 +85,13 @@ DASHBOARDS = {
              "percentunit", f"1 - moshi:session_faults:ratio_rate1h{{{S}}}", limits=[]),
         panel("Sessions by stage", "Where sessions are. Many in `connecting` are slow or hostile clients; many in `queued` mean the rows are taken.",
               "none", [(f"sum by (stage) (moshi_session_open_sessions{{{S}}})", "{{stage}}")], stack=True),
-        panel("Sessions begun", "Sessions given a row, a second.", "ops", [(rate("moshi_session_started_total", "kind"), "{{kind}}")], stack=True),
+        panel("Sessions begun", "Sessions given a row, a second.", "ops", [(rate("moshi_session_started_total"), "sessions")]),
         panel("Sessions ended, by reason", "`done` and `client_closed` are ordinary. `engine_failed` and `stalled` are the server's fault.",
               "ops", [(rate("moshi_session_ended_total", "reason") + " > 0", "{{reason}}")], stack=True),
         panel("Turned away, by reason", "Refusals of sessions whose credential was good.", "ops",
               [(rate("moshi_admission_refusals_total", "reason"), "{{reason}}")], stack=True),
-        rule("Fault ratio", "Share of sessions refused for want of room or ended by the server's fault. The line is the objective.", "percentunit",
-             f'{{__name__=~"moshi:session_faults:ratio_rate(5m|1h|6h)",{S}}}', "{{__name__}}", limits=[(0.001, "red")]),
+        panel("Fault ratio", "Share of sessions refused for want of room or ended by the server's fault. The line is the objective.", "percentunit",
+              [(f"moshi:session_faults:ratio_rate{window}{{{S}}}", window) for window in ("5m", "1h", "6h")], limits=[(0.001, "red")]),
         panel("Words", "Words sent a second.", "ops", [(rate("moshi_word_words_total", "module", M), "{{module}}")]),
         panel("Word latency", "Time from the arrival of the audio where a word begins to the word, the model's delay included.", "s",
               quantiles("moshi_word_latency_seconds", M)),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::Guard;
 use crate::config::{Config, Limits};
@@ -20,11 +21,17 @@ use crate::session::admission::Admission;
 use crate::session::registry::Registry;
 use crate::session::task::Context;
 use crate::shutdown::{Lifecycle, lifecycle};
+use crate::telemetry::labels::EngineFault;
+use crate::telemetry::{self, Meters};
 
 /// After a signal to stop: time for load balancers to see that the server is not ready any more.
 const NOTICE: Duration = Duration::from_secs(1);
 /// After a failure: time to tell the clients.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// What the system keeps for a client that does not read: some minutes of words, and no more for thousands of clients.
+const SEND_BUFFER: u32 = 64 << 10;
+/// Connections the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
 /// How often stages that do not end are named.
 const REPORT: Duration = Duration::from_secs(5);
 /// Time for the stages to end once nothing feeds them.
@@ -42,14 +49,14 @@ pub struct LoadedModule {
 /// A server that could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("module {name}: {source}")]
+    #[error("module {name}")]
     Pipeline { name: String, source: PipelineError },
     #[error(
         "no credentials are configured, so everybody on the network could use the server at {0}; set MOSHI_API_KEY, \
          authorized_ids or [auth], or listen on 127.0.0.1"
     )]
     Open(IpAddr),
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         address: SocketAddr,
         source: std::io::Error,
@@ -73,6 +80,8 @@ pub struct App {
     lifecycle: watch::Sender<Lifecycle>,
     threads: Vec<JoinHandle<()>>,
     hearts: Vec<Arc<Heart>>,
+    /// Ends with the app.
+    _upkeep: AbortOnDropHandle<()>,
     ends: mpsc::Receiver<StageEnd>,
 }
 
@@ -81,12 +90,19 @@ impl App {
     ///
     /// # Errors
     /// An address cannot be bound, a thread cannot be started, or a model cannot be fed.
-    pub async fn start(config: &Config, guard: Guard, modules: Vec<LoadedModule>) -> Result<Self, AppError> {
+    pub async fn start(
+        config: &Config,
+        guard: Guard,
+        modules: Vec<LoadedModule>,
+        meters: Meters,
+    ) -> Result<Self, AppError> {
         if guard.is_open() && !config.server.addr.is_loopback() {
             return Err(AppError::Open(config.server.addr));
         }
         let limits = Arc::new(config.limits.clone());
         let (lifecycle, watching) = lifecycle();
+        tokio::spawn(telemetry::health::follow(meters.clone(), watching.clone()));
+        let upkeep = tokio::spawn(telemetry::upkeep::run(meters.clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let options = PipelineOptions {
             frames_ahead: limits.frames_ahead(Duration::from_millis(80)),
@@ -97,6 +113,15 @@ impl App {
         let (ends_tx, ends) = links::ends(modules.len() * (options.shards + 2));
         let (mut threads, mut hearts, mut served) = (Vec::new(), Vec::new(), Vec::new());
         for module in modules {
+            let engine = meters.engine(&module.name);
+            let spec = module.model.spec();
+            meters.model_info(&[
+                ("module", module.name.clone().into()),
+                ("kind", module.info.kind.into()),
+                ("delay_frames", spec.delay_frames.to_string().into()),
+                ("pause_heads", spec.vad_heads.to_string().into()),
+                ("bytes_per_row", spec.bytes_per_row.to_string().into()),
+            ]);
             let (rows, wiring) = pipeline::wire(module.model.spec().rows, options);
             let admission = Arc::new(Admission::new(rows, limits.queue_len));
             let row_free = {
@@ -104,7 +129,14 @@ impl App {
                 Box::new(move |key| admission.row_free(key))
             };
             let pipeline = wiring
-                .start(&module.name, module.model, module.text, row_free, &ends_tx)
+                .start(
+                    &module.name,
+                    module.model,
+                    module.text,
+                    row_free,
+                    &ends_tx,
+                    (&meters, &engine),
+                )
                 .map_err(|source| AppError::Pipeline {
                     name: module.name.clone(),
                     source,
@@ -115,6 +147,7 @@ impl App {
                 path: module.path,
                 admission,
                 info: module.info,
+                meters: engine,
             }));
         }
         let listener = bind(SocketAddr::new(config.server.addr, config.server.port)).await?;
@@ -126,10 +159,11 @@ impl App {
             modules: served,
             guard,
             server: config.server.clone(),
-            registry: Arc::new(Registry::default()),
+            registry: Arc::new(Registry::new(meters.clone())),
             context: Context {
                 limits: Arc::clone(&limits),
                 lifecycle: watching.clone(),
+                meters,
             },
             files: Arc::new(Semaphore::new(limits.max_files)),
         });
@@ -138,6 +172,7 @@ impl App {
             admin_address: admin.as_ref().map(address_of).transpose()?,
             threads,
             hearts,
+            _upkeep: AbortOnDropHandle::new(upkeep),
             ends,
             lifecycle,
             shared,
@@ -162,7 +197,10 @@ impl App {
         ];
         for (listener, router) in routes.into_iter().flatten() {
             let (server, limits, watching) = (config.server.clone(), Arc::clone(limits), watching.clone());
-            tokio::spawn(listener::serve(listener, router, server, limits, watching));
+            let meters = self.shared.context.meters.clone();
+            tokio::spawn(listener::serve(
+                listener, router, server, limits, watching, meters,
+            ));
         }
     }
 
@@ -176,10 +214,12 @@ impl App {
                 () = &mut stop => break None,
                 Some(end) = self.ends.recv() => {
                     let why = end.failure.unwrap_or_else(|| "it ended".to_owned());
+                    self.count(EngineFault::Stage);
                     break Some(format!("{}: {why}", end.name));
                 }
                 _ = pulse.tick() => {
                     if self.hearts.iter().any(|heart| heart.busy_for() > step_timeout) {
+                        self.count(EngineFault::Hung);
                         break Some(format!("a model step takes longer than {} s", step_timeout.as_secs()));
                     }
                 }
@@ -189,6 +229,13 @@ impl App {
             None => self.stop().await,
             Some(failure) => self.fail(&failure).await,
         }
+    }
+
+    fn count(&self, fault: EngineFault) {
+        self.shared
+            .modules
+            .iter()
+            .for_each(|module| module.meters.faults.of(fault).increment(1));
     }
 
     async fn fail(self, failure: &str) -> Outcome {
@@ -256,9 +303,19 @@ impl App {
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| AppError::Listen { address, source })
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        // Connections inherit it.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| AppError::Listen { address, source })
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, AppError> {

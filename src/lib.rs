@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod hub;
+pub mod load;
 pub mod model;
 pub mod net;
 pub mod pipeline;

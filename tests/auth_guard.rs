@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use auth_support::{NOW, flat, guard, nested, request, token, with};
 use axum::response::IntoResponse;
-use moshi_server::auth::{AuthConfig, AuthConfigError, BetterAuthConfig, Credential, Guard, Method, OnExpiry, Principal, Reason, Refusal};
+use moshi_server::auth::{
+    AuthConfig, AuthConfigError, BetterAuthConfig, Credential, Guard, Method, OnExpiry, Principal, Reason,
+    Refusal,
+};
 use serde_json::json;
 
 const KEY: &str = "a-long-enough-api-key";
@@ -43,14 +46,35 @@ async fn every_carrier_is_heard() {
         ("/x", vec![("kyutai-api-key", KEY)], Method::ApiKey, None),
         ("/x?auth_id=a-long-enough-api-key", vec![], Method::ApiKey, None),
         (query.as_str(), vec![], Method::JwtSecret, Some("user:u1")),
-        ("/x", vec![("authorization", bearer.as_str())], Method::JwtSecret, Some("user:u1")),
-        ("/x", vec![("sec-websocket-protocol", offer.as_str())], Method::JwtSecret, Some("user:u1")),
-        ("/x", vec![("cookie", cookie.as_str()), ("origin", PAGE)], Method::Cookie, Some("user:u1")),
+        (
+            "/x",
+            vec![("authorization", bearer.as_str())],
+            Method::JwtSecret,
+            Some("user:u1"),
+        ),
+        (
+            "/x",
+            vec![("sec-websocket-protocol", offer.as_str())],
+            Method::JwtSecret,
+            Some("user:u1"),
+        ),
+        (
+            "/x",
+            vec![("cookie", cookie.as_str()), ("origin", PAGE)],
+            Method::Cookie,
+            Some("user:u1"),
+        ),
     ] {
         let who = ask(&guard, uri, &headers).await.unwrap();
         assert_eq!(who.method, method);
         assert!(subject.is_none_or(|s| s == &*who.subject));
-        assert_eq!(who.subprotocol, headers.iter().any(|(n, _)| *n == "sec-websocket-protocol").then_some("moshi"));
+        assert_eq!(
+            who.subprotocol,
+            headers
+                .iter()
+                .any(|(n, _)| *n == "sec-websocket-protocol")
+                .then_some("moshi")
+        );
     }
     assert_eq!(reason(&guard, "/x", &[]).await, Reason::NoCredentials);
 }
@@ -62,11 +86,27 @@ async fn a_wrong_explicit_credential_never_falls_through_to_the_cookie() {
     let jwt = token(&flat());
     let query = format!("/x?auth_id={jwt}");
     let both = |header| vec![header, ("cookie", cookie.as_str()), ("origin", PAGE)];
-    assert_eq!(reason(&guard, "/x", &both(("kyutai-api-key", "wrong"))).await, Reason::WrongKey);
-    assert_eq!(reason(&guard, "/x?auth_id=wrong", &both(("x", "y"))).await, Reason::Malformed);
-    assert_eq!(reason(&guard, "/x", &both(("authorization", "Bearer a.b.c"))).await, Reason::Malformed);
-    assert_eq!(reason(&guard, "/x", &both(("sec-websocket-protocol", "bearer.a.b.c"))).await, Reason::Malformed);
-    assert_eq!(reason(&guard, &query, &both(("kyutai-api-key", "wrong"))).await, Reason::WrongKey, "the header shadows auth_id");
+    assert_eq!(
+        reason(&guard, "/x", &both(("kyutai-api-key", "wrong"))).await,
+        Reason::WrongKey
+    );
+    assert_eq!(
+        reason(&guard, "/x?auth_id=wrong", &both(("x", "y"))).await,
+        Reason::Malformed
+    );
+    assert_eq!(
+        reason(&guard, "/x", &both(("authorization", "Bearer a.b.c"))).await,
+        Reason::Malformed
+    );
+    assert_eq!(
+        reason(&guard, "/x", &both(("sec-websocket-protocol", "bearer.a.b.c"))).await,
+        Reason::Malformed
+    );
+    assert_eq!(
+        reason(&guard, &query, &both(("kyutai-api-key", "wrong"))).await,
+        Reason::WrongKey,
+        "the header shadows auth_id"
+    );
 }
 
 #[tokio::test]
@@ -75,12 +115,32 @@ async fn the_origin_counts_exactly_when_the_credential_is_a_cookie() {
     let cookie = cookie(&nested());
     let shown = |origin| vec![("cookie", cookie.as_str()), ("origin", origin)];
     assert!(ask(&guard, "/x", &shown(PAGE)).await.is_ok());
-    for foreign in ["https://evil.test", "null", "https://app.example:8443", "https://app.example.evil.test"] {
+    for foreign in [
+        "https://evil.test",
+        "null",
+        "https://app.example:8443",
+        "https://app.example.evil.test",
+    ] {
         let refusal = ask(&guard, "/x", &shown(foreign)).await.unwrap_err();
-        assert_eq!((refusal.reason, refusal.status().as_u16(), refusal.close_code()), (Reason::OriginNotAllowed, 403, 4403));
+        assert_eq!(
+            (refusal.reason, refusal.status().as_u16(), refusal.close_code()),
+            (Reason::OriginNotAllowed, 403, 4403)
+        );
     }
-    assert_eq!(reason(&guard, "/x", &[("cookie", cookie.as_str())]).await, Reason::OriginNotAllowed, "absent");
-    assert!(ask(&guard, "/x", &[("kyutai-api-key", KEY), ("origin", "https://evil.test")]).await.is_ok());
+    assert_eq!(
+        reason(&guard, "/x", &[("cookie", cookie.as_str())]).await,
+        Reason::OriginNotAllowed,
+        "absent"
+    );
+    assert!(
+        ask(
+            &guard,
+            "/x",
+            &[("kyutai-api-key", KEY), ("origin", "https://evil.test")]
+        )
+        .await
+        .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -90,7 +150,10 @@ async fn refusals_say_nothing_of_the_check_that_failed() {
     let expired = token(&with(flat(), "exp", json!(1)));
     let unsigned = format!("{}x", token(&flat()));
     for id in ["wrong", &expired, &unsigned] {
-        let response = ask(&guard, &format!("/x?auth_id={id}"), &[]).await.unwrap_err().into_response();
+        let response = ask(&guard, &format!("/x?auth_id={id}"), &[])
+            .await
+            .unwrap_err()
+            .into_response();
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()["www-authenticate"], "Bearer");
         assert_eq!(response.headers()["cache-control"], "no-store");
@@ -101,17 +164,43 @@ async fn refusals_say_nothing_of_the_check_that_failed() {
 
 #[tokio::test]
 async fn an_address_that_fails_too_often_waits_but_is_not_locked_out() {
-    let guard = guard(&AuthConfig { failures_per_minute: 3, ..AuthConfig::default() }, &[]);
+    let guard = guard(
+        &AuthConfig {
+            failures_per_minute: 3,
+            ..AuthConfig::default()
+        },
+        &[],
+    );
     for _ in 0..3 {
         assert_eq!(reason(&guard, "/x?auth_id=guess", &[]).await, Reason::Malformed);
     }
     let refusal = ask(&guard, "/x?auth_id=guess", &[]).await.unwrap_err();
-    assert_eq!((refusal.status().as_u16(), refusal.retry_after_s), (429, Some(20)));
-    assert_eq!(reason(&guard, "/x?auth_id=short", &[]).await, Reason::Throttled, "a key that could be guessed must wait");
-    assert!(ask(&guard, "/x", &[("kyutai-api-key", KEY)]).await.is_ok(), "neighbours with a real key are heard");
-    let elsewhere = guard.check(&request("/x?auth_id=short", &[]), ([198, 51, 100, 1], 1).into(), NOW).await;
+    assert_eq!(
+        (refusal.status().as_u16(), refusal.retry_after_s),
+        (429, Some(20))
+    );
+    assert_eq!(
+        reason(&guard, "/x?auth_id=short", &[]).await,
+        Reason::Throttled,
+        "a key that could be guessed must wait"
+    );
+    assert!(
+        ask(&guard, "/x", &[("kyutai-api-key", KEY)]).await.is_ok(),
+        "neighbours with a real key are heard"
+    );
+    let elsewhere = guard
+        .check(
+            &request("/x?auth_id=short", &[]),
+            ([198, 51, 100, 1], 1).into(),
+            NOW,
+        )
+        .await;
     assert!(elsewhere.is_ok());
-    assert_eq!(reason(&guard, "/x", &[]).await, Reason::NoCredentials, "coming without any is no attempt");
+    assert_eq!(
+        reason(&guard, "/x", &[]).await,
+        Reason::NoCredentials,
+        "coming without any is no attempt"
+    );
 }
 
 #[tokio::test]
@@ -121,7 +210,10 @@ async fn a_ticket_opens_one_session() {
     let ticket = guard.ticket(&who, NOW).unwrap().id.reveal();
     let uri = format!("/x?auth_id={ticket}");
     let redeemed = ask(&guard, &uri, &[]).await.unwrap();
-    assert_eq!((redeemed.method, &redeemed.subject), (Method::Ticket, &who.subject));
+    assert_eq!(
+        (redeemed.method, &redeemed.subject),
+        (Method::Ticket, &who.subject)
+    );
     assert_eq!(reason(&guard, &uri, &[]).await, Reason::WrongKey);
 }
 
@@ -130,33 +222,90 @@ async fn sessions_end_as_the_policy_says() {
     let long = json!(NOW + 100_000);
     let jwt = token(&with(flat(), "expiresAt", long));
     let uri = format!("/x?auth_id={jwt}");
-    let ends = async |config: AuthConfig| ask(&guard(&config, &[]), &uri, &[]).await.unwrap().expires_at.unwrap() - NOW;
-    assert_eq!(ends(AuthConfig { max_session_s: 200_000, ..AuthConfig::default() }).await, 100_000, "with the session");
+    let ends = async |config: AuthConfig| {
+        ask(&guard(&config, &[]), &uri, &[])
+            .await
+            .unwrap()
+            .expires_at
+            .unwrap()
+            - NOW
+    };
+    assert_eq!(
+        ends(AuthConfig {
+            max_session_s: 200_000,
+            ..AuthConfig::default()
+        })
+        .await,
+        100_000,
+        "with the session"
+    );
     assert_eq!(ends(AuthConfig::default()).await, 86_400, "capped");
-    assert_eq!(ends(AuthConfig { on_expiry: OnExpiry::Token, ..AuthConfig::default() }).await, 60, "with the token");
+    assert_eq!(
+        ends(AuthConfig {
+            on_expiry: OnExpiry::Token,
+            ..AuthConfig::default()
+        })
+        .await,
+        60,
+        "with the token"
+    );
 }
 
 #[tokio::test]
 async fn a_running_session_is_renewed_by_the_same_user_only() {
-    let guard = guard(&AuthConfig { on_expiry: OnExpiry::Token, ..AuthConfig::default() }, &[]);
-    let who = ask(&guard, &format!("/x?auth_id={}", token(&flat())), &[]).await.unwrap();
+    let guard = guard(
+        &AuthConfig {
+            on_expiry: OnExpiry::Token,
+            ..AuthConfig::default()
+        },
+        &[],
+    );
+    let who = ask(&guard, &format!("/x?auth_id={}", token(&flat())), &[])
+        .await
+        .unwrap();
     let newer = token(&with(flat(), "exp", json!(NOW + 500)));
-    let renewed = guard.renew(&who, Credential::from(newer), peer(), NOW).await.unwrap();
+    let renewed = guard
+        .renew(&who, Credential::from(newer), peer(), NOW)
+        .await
+        .unwrap();
     assert_eq!(renewed.expires_at, Some(NOW + 500));
     let other = token(&with(flat(), "userId", json!("u2")));
-    assert_eq!(guard.renew(&who, Credential::from(other), peer(), NOW).await.unwrap_err().reason, Reason::WrongKey);
+    assert_eq!(
+        guard
+            .renew(&who, Credential::from(other), peer(), NOW)
+            .await
+            .unwrap_err()
+            .reason,
+        Reason::WrongKey
+    );
 }
 
 #[tokio::test]
 async fn only_administrators_pass_the_admin_check() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.toml");
-    let wish = |name: &str, scopes| moshi_server::auth::key_file::NewKey { scopes, ..moshi_server::auth::key_file::NewKey::named(name) };
-    let admin = moshi_server::auth::key_file::create(&path, wish("a", vec![moshi_server::auth::Scope::Admin]), NOW).unwrap().reveal();
-    let guard = guard(&AuthConfig { key_file: Some(path), ..AuthConfig::default() }, &[]);
-    let as_admin = guard.check_admin(&request("/x", &[("kyutai-api-key", &admin)]), peer(), NOW).await;
+    let wish = |name: &str, scopes| moshi_server::auth::key_file::NewKey {
+        scopes,
+        ..moshi_server::auth::key_file::NewKey::named(name)
+    };
+    let admin =
+        moshi_server::auth::key_file::create(&path, wish("a", vec![moshi_server::auth::Scope::Admin]), NOW)
+            .unwrap()
+            .reveal();
+    let guard = guard(
+        &AuthConfig {
+            key_file: Some(path),
+            ..AuthConfig::default()
+        },
+        &[],
+    );
+    let as_admin = guard
+        .check_admin(&request("/x", &[("kyutai-api-key", &admin)]), peer(), NOW)
+        .await;
     assert!(as_admin.is_ok());
-    let as_client = guard.check_admin(&request("/x", &[("kyutai-api-key", KEY)]), peer(), NOW).await;
+    let as_client = guard
+        .check_admin(&request("/x", &[("kyutai-api-key", KEY)]), peer(), NOW)
+        .await;
     assert_eq!(as_client.unwrap_err().status().as_u16(), 403);
 }
 
@@ -165,25 +314,68 @@ async fn without_credentials_everyone_is_anonymous_except_foreign_pages() {
     let open = Guard::from_config(&AuthConfig::default(), &[], &[], |_| None).unwrap();
     assert!(open.is_open());
     assert_eq!(&*ask(&open, "/x", &[]).await.unwrap().subject, "anonymous");
-    assert_eq!(reason(&open, "/x", &[("origin", "https://evil.test")]).await, Reason::OriginNotAllowed);
+    assert_eq!(
+        reason(&open, "/x", &[("origin", "https://evil.test")]).await,
+        Reason::OriginNotAllowed
+    );
     assert!(open.check_admin(&request("/x", &[]), peer(), NOW).await.is_err());
 }
 
 #[test]
 fn settings_that_would_be_unsafe_refuse_to_start() {
     let build = |better_auth: BetterAuthConfig, secret: &str| {
-        let config = AuthConfig { better_auth, ..AuthConfig::default() };
-        Guard::from_config(&config, &[], &[], |name| (name == "BETTER_AUTH_SECRET").then(|| secret.to_owned())).err()
+        let config = AuthConfig {
+            better_auth,
+            ..AuthConfig::default()
+        };
+        Guard::from_config(&config, &[], &[], |name| {
+            (name == "BETTER_AUTH_SECRET").then(|| secret.to_owned())
+        })
+        .err()
     };
     let plain = BetterAuthConfig::default();
-    for secret in ["only-16-chars-xx", "                                  ", "better-auth-secret-12345678901234567890"] {
-        assert!(matches!(build(plain.clone(), secret), Some(AuthConfigError::Secret(_))));
+    for secret in [
+        "only-16-chars-xx",
+        "                                  ",
+        "better-auth-secret-12345678901234567890",
+    ] {
+        assert!(matches!(
+            build(plain.clone(), secret),
+            Some(AuthConfigError::Secret(_))
+        ));
     }
-    let url = |url: &str| BetterAuthConfig { jwks_url: Some(url.to_owned()), ..plain.clone() };
-    assert!(matches!(build(url("https://a.example/jwks"), ""), Some(AuthConfigError::NoIssuer)));
-    assert!(matches!(build(url("http://a.example/jwks"), ""), Some(AuthConfigError::KeySet(_))));
-    assert!(matches!(build(BetterAuthConfig { bind_session_token: true, ..plain.clone() }, ""), Some(AuthConfigError::BindWithoutSecret)));
-    assert!(matches!(build(BetterAuthConfig { leeway_s: 61, ..plain }, ""), Some(AuthConfigError::Leeway(61))));
+    let url = |url: &str| BetterAuthConfig {
+        jwks_url: Some(url.to_owned()),
+        ..plain.clone()
+    };
+    assert!(matches!(
+        build(url("https://a.example/jwks"), ""),
+        Some(AuthConfigError::NoIssuer)
+    ));
+    assert!(matches!(
+        build(url("http://a.example/jwks"), ""),
+        Some(AuthConfigError::KeySet(_))
+    ));
+    assert!(matches!(
+        build(
+            BetterAuthConfig {
+                bind_session_token: true,
+                ..plain.clone()
+            },
+            ""
+        ),
+        Some(AuthConfigError::BindWithoutSecret)
+    ));
+    assert!(matches!(
+        build(
+            BetterAuthConfig {
+                leeway_s: 61,
+                ..plain
+            },
+            ""
+        ),
+        Some(AuthConfigError::Leeway(61))
+    ));
 }
 
 /// A key set server that counts its requests; from `fail_from` on it answers 500.
@@ -198,7 +390,11 @@ fn key_server(set: String, fail_from: usize) -> (String, Arc<AtomicUsize>) {
             let _ = stream.read(&mut [0; 4096]);
             let nth = seen.fetch_add(1, Ordering::SeqCst);
             let status = if nth >= fail_from { "500 Broken" } else { "200 OK" };
-            let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{set}", set.len());
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{set}",
+                set.len()
+            );
         }
     });
     (url, count)
@@ -207,30 +403,82 @@ fn key_server(set: String, fail_from: usize) -> (String, Arc<AtomicUsize>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
     let file: serde_json::Value = serde_json::from_str(include_str!("better-auth/vectors.json")).unwrap();
-    let vector = file["vectors"].as_array().unwrap().iter().find(|v| v["id"] == "ba-asymmetric-cookie-cache-no-jwks").unwrap().clone();
-    let (jwt, now) = (vector["token"].as_str().unwrap().to_owned(), vector["now"].as_i64().unwrap());
+    let vector = file["vectors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|v| v["id"] == "ba-asymmetric-cookie-cache-no-jwks")
+        .unwrap()
+        .clone();
+    let (jwt, now) = (
+        vector["token"].as_str().unwrap().to_owned(),
+        vector["now"].as_i64().unwrap(),
+    );
     let (url, count) = key_server(file["jwks"]["asymmetric"].to_string(), 1);
     let claims = jwt.split('.').nth(1).unwrap();
-    let claims: serde_json::Value =
-        serde_json::from_slice(&base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).unwrap()).unwrap();
-    let better_auth = BetterAuthConfig { jwks_url: Some(url), issuer: claims["iss"].as_str().map(str::to_owned), ..BetterAuthConfig::default() };
-    let guard = Arc::new(Guard::from_config(&AuthConfig { better_auth, ..AuthConfig::default() }, &[], &[], |_| None).unwrap());
+    let claims: serde_json::Value = serde_json::from_slice(
+        &base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).unwrap(),
+    )
+    .unwrap();
+    let better_auth = BetterAuthConfig {
+        jwks_url: Some(url),
+        issuer: claims["iss"].as_str().map(str::to_owned),
+        ..BetterAuthConfig::default()
+    };
+    let guard = Arc::new(
+        Guard::from_config(
+            &AuthConfig {
+                better_auth,
+                ..AuthConfig::default()
+            },
+            &[],
+            &[],
+            |_| None,
+        )
+        .unwrap(),
+    );
     let asks = (0..20).map(|_| {
         let (guard, uri) = (Arc::clone(&guard), format!("/x?auth_id={jwt}"));
-        tokio::spawn(async move { guard.check(&request(&uri, &[]), peer(), now).await.map(|p| p.method) })
+        tokio::spawn(async move {
+            guard
+                .check(&request(&uri, &[]), peer(), now)
+                .await
+                .map(|p| p.method)
+        })
     });
     for asked in asks.collect::<Vec<_>>() {
         assert_eq!(asked.await.unwrap(), Ok(Method::JwtKeySet));
     }
     assert_eq!(count.load(Ordering::SeqCst), 1, "single flight");
-    let unknown = jwt.replacen(jwt.split('.').next().unwrap(), &base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, r#"{"alg":"EdDSA","kid":"new"}"#), 1);
+    let unknown = jwt.replacen(
+        jwt.split('.').next().unwrap(),
+        &base64::Engine::encode(
+            &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+            r#"{"alg":"EdDSA","kid":"new"}"#,
+        ),
+        1,
+    );
     for later in [0, 59] {
-        let refused = guard.check(&request(&format!("/x?auth_id={unknown}"), &[]), peer(), now + later).await;
+        let refused = guard
+            .check(
+                &request(&format!("/x?auth_id={unknown}"), &[]),
+                peer(),
+                now + later,
+            )
+            .await;
         assert_eq!(refused.unwrap_err().reason, Reason::UnknownKey);
     }
-    assert_eq!(count.load(Ordering::SeqCst), 1, "an unknown key makes no second fetch within a minute");
-    let _ = guard.check(&request(&format!("/x?auth_id={unknown}"), &[]), peer(), now + 60).await;
+    assert_eq!(
+        count.load(Ordering::SeqCst),
+        1,
+        "an unknown key makes no second fetch within a minute"
+    );
+    let _ = guard
+        .check(&request(&format!("/x?auth_id={unknown}"), &[]), peer(), now + 60)
+        .await;
     assert_eq!(count.load(Ordering::SeqCst), 2);
-    let still = guard.check(&request(&format!("/x?auth_id={jwt}"), &[]), peer(), now + 61).await;
+    let still = guard
+        .check(&request(&format!("/x?auth_id={jwt}"), &[]), peer(), now + 61)
+        .await;
     assert!(still.is_ok(), "the former set is kept: {still:?}");
 }

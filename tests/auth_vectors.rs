@@ -11,11 +11,20 @@ fn vectors() -> Value {
 }
 
 fn secrets(names: &Value, all: &Value) -> Secrets {
-    let values: Vec<&str> = names.as_array().unwrap().iter().map(|name| all[name.as_str().unwrap()].as_str().unwrap()).collect();
+    let values: Vec<&str> = names
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| all[name.as_str().unwrap()].as_str().unwrap())
+        .collect();
     let env: HashMap<&str, String> = match values.as_slice() {
         [one] => HashMap::from([("BETTER_AUTH_SECRET", (*one).to_owned())]),
         many => {
-            let list: Vec<String> = many.iter().enumerate().map(|(i, s)| format!("{}:{s}", many.len() - i)).collect();
+            let list: Vec<String> = many
+                .iter()
+                .enumerate()
+                .map(|(i, s)| format!("{}:{s}", many.len() - i))
+                .collect();
             HashMap::from([("BETTER_AUTH_SECRETS", list.join(","))])
         }
     };
@@ -23,7 +32,10 @@ fn secrets(names: &Value, all: &Value) -> Secrets {
 }
 
 fn settings(config: &Value, leeway_s: i64) -> BetterAuthConfig {
-    let mut settings = BetterAuthConfig { leeway_s, ..BetterAuthConfig::default() };
+    let mut settings = BetterAuthConfig {
+        leeway_s,
+        ..BetterAuthConfig::default()
+    };
     let text = |value: &Value| value.as_str().map(str::to_owned);
     for (key, value) in config.as_object().unwrap() {
         match key.as_str() {
@@ -45,7 +57,12 @@ fn subject(vector: &Value) -> Subject {
     match vector["input"].as_str().unwrap() {
         "token" => Subject::Token(vector["token"].as_str().unwrap().to_owned()),
         _ => Subject::Cookies(
-            vector["cookie_headers"].as_array().unwrap().iter().map(|h| h.as_str().unwrap().as_bytes().to_vec()).collect(),
+            vector["cookie_headers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|h| h.as_str().unwrap().as_bytes().to_vec())
+                .collect(),
         ),
     }
 }
@@ -75,7 +92,10 @@ fn every_vector_gets_its_verdict_at_every_leeway() {
                 && expect["session_id"] == serde_json::json!(got.session_id)
                 && expect["reason"] == serde_json::json!(got.reason);
             if !same {
-                wrong.push(format!("{} at leeway {leeway_s}: wanted {expect}, got {got:?}", vector["id"]));
+                wrong.push(format!(
+                    "{} at leeway {leeway_s}: wanted {expect}, got {got:?}",
+                    vector["id"]
+                ));
             }
         }
     }
@@ -87,14 +107,23 @@ fn the_secrets_grammar_is_better_auths() {
     for case in vectors()["secrets_env"].as_array().unwrap() {
         let env = case["env"].as_str().unwrap();
         if env.is_empty() {
-            assert!(Secrets::from_env(|name| (name == "BETTER_AUTH_SECRETS").then(String::new)).unwrap().is_empty());
+            assert!(
+                Secrets::from_env(|name| (name == "BETTER_AUTH_SECRETS").then(String::new))
+                    .unwrap()
+                    .is_empty()
+            );
             continue;
         }
         match (parse_list(env), case["result"].as_array()) {
             (Ok(got), Some(expected)) => {
                 let expected: Vec<(u64, String)> = expected
                     .iter()
-                    .map(|e| (e["version"].as_u64().unwrap(), e["value"].as_str().unwrap().to_owned()))
+                    .map(|e| {
+                        (
+                            e["version"].as_u64().unwrap(),
+                            e["value"].as_str().unwrap().to_owned(),
+                        )
+                    })
                     .collect();
                 assert_eq!(got, expected, "{env}");
             }
@@ -107,9 +136,15 @@ fn the_secrets_grammar_is_better_auths() {
 #[test]
 fn origins_are_compared_as_whole_strings() {
     for case in vectors()["origin_cases"].as_array().unwrap() {
-        let allow = case["allow"].as_array().unwrap().iter().map(|o| o.as_str().unwrap().to_owned());
+        let allow = case["allow"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|o| o.as_str().unwrap().to_owned());
         let origins = Origins::new(allow).unwrap();
-        let got = origins.check(case["origin"].as_str().map(str::as_bytes), None).is_ok();
+        let got = origins
+            .check(case["origin"].as_str().map(str::as_bytes), None)
+            .is_ok();
         match &case["allowed"] {
             Value::Bool(expected) => assert_eq!(got, *expected, "{case}"),
             // A cookie without an origin; or a spelling that no browser sends.
@@ -121,12 +156,27 @@ fn origins_are_compared_as_whole_strings() {
 
 fn with_keys(set: &str, settings: BetterAuthConfig, vector: &str, now: i64, cookie: bool) -> Inspection {
     let file = vectors();
-    let vector = file["vectors"].as_array().unwrap().iter().find(|v| v["id"] == vector).unwrap().clone();
+    let vector = file["vectors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|v| v["id"] == vector)
+        .unwrap()
+        .clone();
     let token = vector["token"].as_str().unwrap();
-    let subject =
-        if cookie { Subject::Cookies(vec![format!("better-auth.session_data={token}").into_bytes()]) } else { Subject::Token(token.to_owned()) };
+    let subject = if cookie {
+        Subject::Cookies(vec![format!("better-auth.session_data={token}").into_bytes()])
+    } else {
+        Subject::Token(token.to_owned())
+    };
     let keys = Some(KeySource::from_text(&file["jwks"][set].to_string()).unwrap());
-    Inspector { settings, secrets: Ok(Secrets::default()), keys, origin: None }.inspect(subject, now)
+    Inspector {
+        settings,
+        secrets: Ok(Secrets::default()),
+        keys,
+        origin: None,
+    }
+    .inspect(subject, now)
 }
 
 #[test]
@@ -135,17 +185,36 @@ fn the_signed_session_cache_passes_with_its_key_set_and_no_other() {
     let now = 1_795_405_360;
     for cookie in [false, true] {
         let got = with_keys("asymmetric", BetterAuthConfig::default(), id, now, cookie);
-        assert_eq!((got.verdict, got.user_id.as_deref()), ("accept", Some("ZyiXtyYVSSdoLOoDTD9HJdYcTy2CJA2C")), "{got:?}");
+        assert_eq!(
+            (got.verdict, got.user_id.as_deref()),
+            ("accept", Some("ZyiXtyYVSSdoLOoDTD9HJdYcTy2CJA2C")),
+            "{got:?}"
+        );
     }
     let other = with_keys("plugins", BetterAuthConfig::default(), id, now, false);
     assert_eq!(other.reason, Some("unknown_key"));
-    let elsewhere = BetterAuthConfig { issuer: Some("https://elsewhere.example".to_owned()), ..BetterAuthConfig::default() };
-    assert_eq!(with_keys("asymmetric", elsewhere, id, now, false).reason, Some("wrong_issuer"));
-    assert_eq!(with_keys("asymmetric", BetterAuthConfig::default(), id, now + 3600, false).reason, Some("expired"));
+    let elsewhere = BetterAuthConfig {
+        issuer: Some("https://elsewhere.example".to_owned()),
+        ..BetterAuthConfig::default()
+    };
+    assert_eq!(
+        with_keys("asymmetric", elsewhere, id, now, false).reason,
+        Some("wrong_issuer")
+    );
+    assert_eq!(
+        with_keys("asymmetric", BetterAuthConfig::default(), id, now + 3600, false).reason,
+        Some("expired")
+    );
 }
 
 #[test]
 fn trap_a_key_sets_public_key_is_no_hmac_key() {
-    let got = with_keys("asymmetric", BetterAuthConfig::default(), "alg-confusion-public-key-as-hmac", 1_795_405_360, false);
+    let got = with_keys(
+        "asymmetric",
+        BetterAuthConfig::default(),
+        "alg-confusion-public-key-as-hmac",
+        1_795_405_360,
+        false,
+    );
     assert_eq!(got.reason, Some("alg_not_allowed"));
 }

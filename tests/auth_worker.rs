@@ -45,13 +45,22 @@ impl Worker {
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (ready, address) = std::sync::mpsc::channel();
-        let outputs: [Box<dyn Read + Send>; 2] = [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        let outputs: [Box<dyn Read + Send>; 2] = [
+            Box::new(child.stdout.take().unwrap()),
+            Box::new(child.stderr.take().unwrap()),
+        ];
         for output in outputs {
             let (log, ready) = (Arc::clone(&log), ready.clone());
             std::thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
                     if let Some(at) = line.find("address=") {
-                        let _ = ready.send(line[at + 8..].split_whitespace().next().unwrap_or_default().to_owned());
+                        let _ = ready.send(
+                            line[at + 8..]
+                                .split_whitespace()
+                                .next()
+                                .unwrap_or_default()
+                                .to_owned(),
+                        );
                     }
                     let mut log = log.lock().unwrap();
                     log.push_str(&line);
@@ -60,15 +69,24 @@ impl Worker {
             });
         }
         let address = address.recv_timeout(Duration::from_secs(60));
-        let address = address.unwrap_or_else(|_| panic!("the worker did not start:\n{}", log.lock().unwrap()));
-        Self { child, address, log, _dir: dir }
+        let address =
+            address.unwrap_or_else(|_| panic!("the worker did not start:\n{}", log.lock().unwrap()));
+        Self {
+            child,
+            address,
+            log,
+            _dir: dir,
+        }
     }
 
     /// Sends a request and reads the head of the answer and what body comes with it.
     fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n", self.address);
+        let mut head = format!(
+            "{method} {target} HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n",
+            self.address
+        );
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -88,7 +106,10 @@ impl Worker {
             }
         }
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        (answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0), answer)
+        (
+            answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0),
+            answer,
+        )
     }
 
     /// The status of a WebSocket handshake.
@@ -146,28 +167,59 @@ fn every_way_in_works_over_sockets_and_nothing_is_logged() {
     assert_eq!(worker.handshake("", &[("authorization", &bearer)]).0, 101);
     let (status, head) = worker.handshake("", &[("sec-websocket-protocol", &offer)]);
     assert_eq!(status, 101);
-    assert!(head.to_lowercase().contains("sec-websocket-protocol: moshi\r\n"), "{head}");
-    assert_eq!(worker.handshake("", &[("cookie", &cookie), ("origin", page)]).0, 101);
+    assert!(
+        head.to_lowercase().contains("sec-websocket-protocol: moshi\r\n"),
+        "{head}"
+    );
+    assert_eq!(
+        worker.handshake("", &[("cookie", &cookie), ("origin", page)]).0,
+        101
+    );
 
     let (status, head) = worker.handshake("", &[]);
     assert_eq!(status, 401);
     assert!(head.to_lowercase().contains("www-authenticate: bearer"), "{head}");
     assert_eq!(worker.handshake(&format!("?auth_id={expired}"), &[]).0, 401);
-    assert_eq!(worker.handshake("", &[("cookie", &cookie), ("origin", "https://evil.test")]).0, 403);
-    assert_eq!(worker.handshake("?auth_id=wrong-key-of-somebody", &[("cookie", &cookie), ("origin", page)]).0, 401);
+    assert_eq!(
+        worker
+            .handshake("", &[("cookie", &cookie), ("origin", "https://evil.test")])
+            .0,
+        403
+    );
+    assert_eq!(
+        worker
+            .handshake(
+                "?auth_id=wrong-key-of-somebody",
+                &[("cookie", &cookie), ("origin", page)]
+            )
+            .0,
+        401
+    );
 
     assert_eq!(worker.ask("GET", "/api/auth-check", &[]).0, 401);
-    assert_eq!(worker.ask("GET", "/api/auth-check", &[("authorization", &bearer)]).0, 200);
+    assert_eq!(
+        worker
+            .ask("GET", "/api/auth-check", &[("authorization", &bearer)])
+            .0,
+        200
+    );
     let (status, answer) = worker.ask("POST", "/api/ws-ticket", &[("authorization", &bearer)]);
     assert_eq!(status, 200);
     assert!(answer.to_lowercase().contains("cache-control: no-store"));
     let body: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     let ticket = body["ticket"].as_str().unwrap().to_owned();
     assert_eq!(worker.handshake(&format!("?auth_id={ticket}"), &[]).0, 101);
-    assert_eq!(worker.handshake(&format!("?auth_id={ticket}"), &[]).0, 401, "once");
+    assert_eq!(
+        worker.handshake(&format!("?auth_id={ticket}"), &[]).0,
+        401,
+        "once"
+    );
 
     let log = worker.finish();
-    assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log is at trace level");
+    assert!(
+        log.contains("TRACE") || log.contains("DEBUG"),
+        "the log is at trace level"
+    );
     let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
     let (good, bad) = (signature(&jwt), signature(&expired));
     for secret in [KEY, SECRET, &jwt, &good, &bad, &ticket, "wrong-key-of-somebody"] {
@@ -177,18 +229,27 @@ fn every_way_in_works_over_sockets_and_nothing_is_logged() {
 
 #[test]
 fn a_real_sign_in_opens_a_live_session() {
-    let Some(server) = BetterAuth::start(&json!({"secret": SECRET, "strategy": "jwt"})) else { return };
+    let Some(server) = BetterAuth::start(&json!({"secret": SECRET, "strategy": "jwt"})) else {
+        return;
+    };
     let worker = Worker::start(&tables(&server.base_url));
     let (mut browser, _) = Browser::signed_up(&server, "live@example.test", &"long profile ".repeat(600));
     let origin = server.base_url.clone();
-    let shown = |browser: &Browser<'_>| worker.handshake("", &[("cookie", &browser.header()), ("origin", &origin)]).0;
+    let shown = |browser: &Browser<'_>| {
+        worker
+            .handshake("", &[("cookie", &browser.header()), ("origin", &origin)])
+            .0
+    };
     assert_eq!(shown(&browser), 101, "in chunks");
     let minted = browser.get("moshi-token")["token"].as_str().unwrap().to_owned();
     assert_eq!(worker.handshake(&format!("?auth_id={minted}"), &[]).0, 101);
     browser.post("sign-out", &json!({}));
     assert_eq!(shown(&browser), 401);
     let log = worker.finish();
-    assert!(!log.contains(&minted) && !log.contains("live@example.test"), "{log}");
+    assert!(
+        !log.contains(&minted) && !log.contains("live@example.test"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -210,5 +271,8 @@ fn a_server_open_to_the_network_needs_credentials() {
     };
     assert!(run(&["--addr", "0.0.0.0"], "").contains("credential"));
     let weak = run(&[], "only-16-chars-xx");
-    assert!(weak.contains("16 bytes") && !weak.contains("only-16-chars-xx"), "{weak}");
+    assert!(
+        weak.contains("16 bytes") && !weak.contains("only-16-chars-xx"),
+        "{weak}"
+    );
 }

@@ -34,7 +34,7 @@ def fit(latents: Tensor, shape: Shape) -> tuple[Quantizer, float]:
 
     Both parts see the same latent. `rest` is a residual k-means over its principal directions and
     carries the latent; `first` clusters whole frames by shape (whitened directions, so that no loud
-    band decides) and decodes to nothing: the language model learns what its codes mean.
+    band decides) and decodes to nothing: the demo's language model needs no more than `rest`.
     """
     torch.manual_seed(0)
     q = Quantizer(shape).to(latents.device)
@@ -55,9 +55,10 @@ def fit(latents: Tensor, shape: Shape) -> tuple[Quantizer, float]:
     return q, float((decoded - latents[:4096]).pow(2).mean() / latents.var(0).mean())
 
 
-def seed(model: SpeechLm, q: Quantizer) -> None:
+def tables(model: SpeechLm, q: Quantizer) -> None:
     """Makes a model that was trained on features read codes: each code's table row is what the
-    projection makes of that code's share of the decoded latent, the bias going to the first level."""
+    projection makes of that code's share of the decoded latent, the bias going to the first level.
+    The first step has no codes yet and gets the features' mean, as in training."""
     with torch.no_grad():
         rows = q.contributions().to(model.feature_in.weight) @ model.feature_in.weight.T
         for i, table in enumerate(model.emb):
@@ -84,6 +85,12 @@ def encoder_of(cache: Path, device: str = "cpu") -> Callable[[Tensor], Tensor]:
         return torch.cat([q.encode(encoder(part.to(device))) for part in audio.split(4)])
 
     return encode
+
+
+def decoder_of(cache: Path, device: str = "cpu") -> Callable[[Tensor], Tensor]:
+    """A function from codes [batch, frames, codebooks] to the features that they stand for."""
+    contributions = load(cache, device)[1].contributions()
+    return lambda codes: sum(table[codes[..., i]] for i, table in enumerate(contributions))
 
 
 def main() -> None:
@@ -118,7 +125,7 @@ def main() -> None:
         for old in (a.cache / "packs").glob("*.codes.npy"):
             old.unlink()
     encode = encoder_of(a.cache, a.device)
-    for i, path in enumerate(packs[: a.packs]):
+    for i, path in enumerate(packs[::-1][: a.packs]):
         out = path.with_suffix(".codes.npy")
         if out.exists():
             continue

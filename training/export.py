@@ -96,7 +96,6 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--lm", type=Path, help="trained language model; without it a random one is written")
-    p.add_argument("--features", action="store_true", help="the language model has only seen features so far")
     p.add_argument("--out", type=Path, required=True)
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
@@ -108,8 +107,7 @@ def main() -> None:
         encoder, q = Encoder(codec_shape), Quantizer(codec_shape)
     if a.lm:
         model.load_state_dict(torch.load(a.lm, weights_only=True, map_location="cpu")["model"])
-    if a.features:
-        codes.seed(model, q)
+        codes.tables(model, q)
     half = {n: t.detach().half().contiguous() for n, t in (encoder.tensors() | q.tensors()).items()}
     save_file(half, a.out / "mimi.safetensors", {"mimi_config": codec_shape.metadata()})
     save_file(lm_tensors(model), a.out / "model.safetensors")

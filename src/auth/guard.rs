@@ -180,6 +180,11 @@ impl Guard {
         })
     }
 
+    /// Where the public keys come from, if any are used.
+    pub fn keys(&self) -> Option<&KeySource> {
+        self.keys.as_deref()
+    }
+
     /// The web origins allowed to use cookies and read answers.
     pub fn origins(&self) -> &Origins {
         &self.origins

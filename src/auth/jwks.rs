@@ -40,9 +40,16 @@ impl KeySet {
     /// Reads a JSON Web Key Set (RFC 7517). Keys of other kinds, symmetric ones above all, are left out.
     pub fn parse(text: &str) -> Result<Self, KeySetError> {
         let set: Value = serde_json::from_str(text).map_err(|_| KeySetError::Form)?;
-        let keys = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::Form)?;
+        let keys = set
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(KeySetError::Form)?;
         let keys: Vec<PublicKey> = keys.iter().take(MAX_KEYS).filter_map(public_key).collect();
-        if keys.is_empty() { Err(KeySetError::Empty) } else { Ok(Self(keys)) }
+        if keys.is_empty() {
+            Err(KeySetError::Empty)
+        } else {
+            Ok(Self(keys))
+        }
     }
 
     pub(super) fn find(&self, kid: &str) -> Option<&PublicKey> {
@@ -65,8 +72,12 @@ fn public_key(value: &Value) -> Option<PublicKey> {
         return None;
     }
     let (algorithm, name) = match &jwk.algorithm {
-        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => (Algorithm::EdDSA, KeyAlgorithm::EdDSA),
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => (Algorithm::ES256, KeyAlgorithm::ES256),
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
         _ => return None,
     };
@@ -74,5 +85,9 @@ fn public_key(value: &Value) -> Option<PublicKey> {
     if jwk.common.key_algorithm.is_some_and(|named| named != name) {
         return None;
     }
-    Some(PublicKey { kid: jwk.common.key_id.clone()?, algorithm, key: DecodingKey::from_jwk(&jwk).ok()? })
+    Some(PublicKey {
+        kid: jwk.common.key_id.clone()?,
+        algorithm,
+        key: DecodingKey::from_jwk(&jwk).ok()?,
+    })
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -37,7 +37,21 @@ pub struct KeySource {
     url: Option<String>,
     /// Unix seconds of the last attempt.
     tried: AtomicI64,
+    /// Unix seconds of the last success.
+    fetched: AtomicI64,
+    fetches: AtomicU64,
+    failures: AtomicU64,
     one_at_a_time: Mutex<()>,
+}
+
+/// How the fetching goes.
+#[derive(Clone, Copy, Debug)]
+pub struct KeySetState {
+    pub keys: usize,
+    /// Unix seconds; 0 for a set that was never fetched, such as one from a file.
+    pub fetched_at: i64,
+    pub fetches: u64,
+    pub failures: u64,
 }
 
 impl KeySource {
@@ -70,6 +84,9 @@ impl KeySource {
             set: ArcSwapOption::new(set),
             url,
             tried: AtomicI64::new(i64::MIN),
+            fetched: AtomicI64::new(0),
+            fetches: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             one_at_a_time: Mutex::new(()),
         }
     }
@@ -77,6 +94,16 @@ impl KeySource {
     /// The set as it is now; `None` before the first fetch.
     pub fn current(&self) -> Option<Arc<KeySet>> {
         self.set.load_full()
+    }
+
+    /// For the metrics.
+    pub fn state(&self) -> KeySetState {
+        KeySetState {
+            keys: self.set.load().as_ref().map_or(0, |set| set.len()),
+            fetched_at: self.fetched.load(Ordering::Relaxed),
+            fetches: self.fetches.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+        }
     }
 
     /// Whether the set's age calls for a fetch; nobody need wait for it.
@@ -97,10 +124,13 @@ impl KeySource {
         match fetched.unwrap_or_else(|panic| Err(KeySourceError::Fetch(panic.to_string()))) {
             Ok(set) => {
                 tracing::info!(keys = set.len(), "key set fetched");
+                self.fetches.fetch_add(1, Ordering::Relaxed);
+                self.fetched.store(now, Ordering::Relaxed);
                 self.set.store(Some(Arc::new(set)));
             }
             Err(error) => {
-                tracing::warn!(%error, kept = self.set.load().is_some(), "key set not fetched; trying again in a minute")
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, kept = self.set.load().is_some(), "key set not fetched; trying again in a minute");
             }
         }
     }

@@ -4,6 +4,7 @@ pub mod configs;
 pub mod demo;
 pub mod keys;
 mod live;
+pub mod load;
 pub mod token;
 pub mod transcribe;
 pub mod validate;
@@ -29,6 +30,7 @@ pub enum Command {
     Configs(configs::Args),
     Transcribe(transcribe::Args),
     Demo(demo::Args),
+    Load(load::Args),
     Keys(keys::Args),
     Token(token::Args),
 }
@@ -45,6 +47,7 @@ impl Command {
             Self::Configs(args) => configs::run(args),
             Self::Transcribe(args) => transcribe::run(args),
             Self::Demo(args) => demo::run(args),
+            Self::Load(args) => load::run(args),
             Self::Keys(args) => keys::run(args),
             Self::Token(args) => token::run(args),
         }

@@ -15,6 +15,8 @@ use crate::model::device::Device;
 use crate::model::scripted::Scripted;
 use crate::model::{self, LoadOptions};
 use crate::net::ModuleInfo;
+use crate::telemetry::logs::{LogError, LogGuard, LogOptions};
+use crate::telemetry::{self, Meters};
 
 /// Exit code that asks a supervisor for a restart (`EX_SOFTWARE` of sysexits).
 const FAILED: u8 = 70;
@@ -59,9 +61,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     config.server.addr = args.addr.unwrap_or(config.server.addr);
     config.server.port = args.port.unwrap_or(config.server.port);
-    start_logs(&args)?;
+    let _logs = start_logs(&config, &args)?;
     report(&warnings);
     let guard = guard(&config)?;
+    let meters = Meters::new(config.telemetry.kyutai_metrics);
+    telemetry::logs::count_panics(meters.clone());
+    telemetry::publish_build(&meters);
     let modules = load(&config, &args)?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -71,7 +76,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .build()?;
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
-        let app = App::start(&config, guard, modules).await?;
+        let app = App::start(&config, guard, modules, meters).await?;
         tracing::info!(address = %app.address, admin = ?app.admin_address, "ready");
         anyhow::Ok(app.run(stop).await)
     })?;
@@ -83,15 +88,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn start_logs(args: &Args) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log).context("--log")?;
-    if !args.silent {
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .init();
-    }
-    Ok(())
+fn start_logs(config: &Config, args: &Args) -> Result<LogGuard, LogError> {
+    let dir = config.log_dir.as_deref().filter(|_| config.telemetry.log_files);
+    telemetry::logs::init(&LogOptions {
+        filter: &args.log,
+        format: config.telemetry.log_format,
+        silent: args.silent,
+        files: dir.map(|dir| (dir, config.instance_name.as_str())),
+    })
 }
 
 fn report(warnings: &[Warning]) {

@@ -31,6 +31,10 @@ pub enum Credential {
     ApiKey(String),
     /// A JWT, as a bearer token.
     Token(String),
+    /// A JWT, as a browser sends it: in `Sec-WebSocket-Protocol`.
+    Subprotocol(String),
+    /// The value of a `Cookie` header, from the server's own origin.
+    Cookie(String),
 }
 
 /// A server, and how to speak with it.
@@ -122,6 +126,19 @@ impl Endpoint {
             Credential::ApiKey(key) => request = request.header("kyutai-api-key", key),
             Credential::Token(token) => {
                 request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+            }
+            Credential::Subprotocol(token) => {
+                request = request.header(header::SEC_WEBSOCKET_PROTOCOL, format!("moshi, bearer.{token}"));
+            }
+            Credential::Cookie(cookie) => {
+                let scheme = if url.scheme_str() == Some("wss") {
+                    "https"
+                } else {
+                    "http"
+                };
+                request = request
+                    .header(header::COOKIE, cookie)
+                    .header(header::ORIGIN, format!("{scheme}://{host}:{port}"));
             }
         }
         let request = request.body(Empty::<bytes::Bytes>::new());

@@ -10,6 +10,8 @@ pub struct TelemetryConfig {
     pub log_format: LogFormat,
     /// Also write daily files into `log_dir`, as Kyutai's server does (true where `log_dir` is set).
     pub log_files: bool,
+    /// Also export the metrics of speech to text under the names of Kyutai's server (false).
+    pub kyutai_metrics: bool,
 }
 
 /// Form of a log line.
@@ -28,6 +30,7 @@ impl Default for TelemetryConfig {
         Self {
             log_format: LogFormat::Text,
             log_files: true,
+            kyutai_metrics: false,
         }
     }
 }

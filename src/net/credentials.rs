@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Peer, Shared};
 use crate::auth::{Principal, Refusal};
+use crate::telemetry::labels::Verdict;
 
 /// Seconds since 1970.
 pub(super) fn now() -> i64 {
@@ -31,7 +32,16 @@ pub(super) fn peer(parts: &Parts) -> SocketAddr {
 
 /// Who sends the request.
 pub(super) async fn check(shared: &Shared, parts: &Parts) -> Result<Principal, Refusal> {
-    shared.guard.check(parts, peer(parts), now()).await
+    let began = Instant::now();
+    let checked = shared.guard.check(parts, peer(parts), now()).await;
+    let (method, verdict) = match &checked {
+        Ok(principal) => (principal.method, Verdict::Allowed),
+        Err(refusal) => (refusal.method, Verdict::Denied(refusal.reason)),
+    };
+    let meters = &shared.context.meters.auth;
+    meters.check.of(method).record(began.elapsed().as_secs_f64());
+    meters.attempts.of((method, verdict)).increment(1);
+    checked
 }
 
 /// `GET /api/auth-check`: whether credentials are good. Browsers cannot read why an upgrade failed; they ask here first.

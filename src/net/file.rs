@@ -32,6 +32,7 @@ use crate::protocol::server::ServerMsg;
 use crate::session::state::{Connecting, Session};
 use crate::session::task;
 use crate::session::wire::{self, Farewell, Inbound, LastSeen, Reading, Writing};
+use crate::telemetry::labels::Refused;
 
 /// Pieces of a body that were received and not decoded.
 const BODY_PIECES: usize = 4;
@@ -60,7 +61,16 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
         return Err(too_big(&limits).into_response());
     }
     let permit = Arc::clone(&shared.files).try_acquire_owned();
-    let permit = permit.map_err(|_| Refusal::busy("too many files are being transcribed").into_response())?;
+    let permit = permit.map_err(|_| {
+        shared
+            .context
+            .meters
+            .admission
+            .refused
+            .of(Refused::Full)
+            .increment(1);
+        Refusal::busy("too many files are being transcribed").into_response()
+    })?;
     let session = admit(shared, module, connecting, principal).map_err(IntoResponse::into_response)?;
 
     let form = Form {

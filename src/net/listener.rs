@@ -18,6 +18,8 @@ use tower::ServiceExt;
 use super::Peer;
 use crate::config::{Limits, ServerConfig};
 use crate::shutdown::Lifecycle;
+use crate::telemetry::Meters;
+use crate::telemetry::labels::{LinkName, Refused, SharedLink};
 
 /// Pause after the system had no descriptor left for a connection.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -34,6 +36,7 @@ pub async fn serve(
     server: ServerConfig,
     limits: Arc<Limits>,
     mut lifecycle: watch::Receiver<Lifecycle>,
+    meters: Meters,
 ) {
     let connections = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let server = Arc::new(server);
@@ -52,13 +55,18 @@ pub async fn serve(
         // Audio comes in small packets that must not wait for each other. Without it the server still works.
         let _ = stream.set_nodelay(true);
         let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+            meters.links.full.of(LinkName::Connections).increment(1);
+            meters.admission.refused.of(Refused::Connections).increment(1);
             tokio::spawn(refuse(stream, limits.handshake_timeout));
             continue;
         };
         let (router, server, limits) = (router.clone(), Arc::clone(&server), Arc::clone(&limits));
         let lifecycle = lifecycle.clone();
+        let open = meters.links.depth.of(SharedLink::Connections).clone();
+        open.increment(1);
         tokio::spawn(async move {
             connection(stream, peer, router, &server, &limits, lifecycle).await;
+            open.decrement(1);
             drop(permit);
         });
     }

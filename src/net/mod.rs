@@ -24,6 +24,8 @@ use crate::config::{Limits, ServerConfig};
 use crate::session::admission::Admission;
 use crate::session::registry::Registry;
 use crate::session::task::Context;
+use crate::telemetry::labels::{Outcome, SharedLink};
+use crate::telemetry::metrics::Engine;
 
 /// A module as the network sees it.
 pub struct Module {
@@ -31,6 +33,7 @@ pub struct Module {
     pub admission: Arc<Admission>,
     /// What `/api/modules_info` says of it besides its slots.
     pub info: ModuleInfo,
+    pub meters: Engine,
 }
 
 pub use info::ModuleInfo;
@@ -47,6 +50,40 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// All metrics, after a look at what nobody reports.
+    fn metrics(&self) -> String {
+        let meters = &self.context.meters;
+        let sum =
+            |of: fn(&Admission) -> usize| self.modules.iter().map(|m| of(&m.admission)).sum::<usize>() as f64;
+        for module in &self.modules {
+            module.meters.rows.set(module.admission.total() as f64);
+            module.meters.used.set(module.admission.used() as f64);
+        }
+        meters.admission.waiting.set(sum(Admission::waiting));
+        meters
+            .links
+            .depth
+            .of(SharedLink::Admission)
+            .set(sum(Admission::waiting));
+        meters
+            .links
+            .depth
+            .of(SharedLink::Ingress)
+            .set(sum(Admission::ingress_depth));
+        if let Some(keys) = self.guard.keys() {
+            let state = keys.state();
+            meters.auth.keyset_keys.set(state.keys as f64);
+            meters.auth.keyset_fetched.set(state.fetched_at as f64);
+            meters.auth.keyset_fetches.of(Outcome::Ok).absolute(state.fetches);
+            meters
+                .auth
+                .keyset_fetches
+                .of(Outcome::Error)
+                .absolute(state.failures);
+        }
+        meters.render()
+    }
+
     fn limits(&self) -> &Arc<Limits> {
         &self.context.limits
     }
@@ -70,6 +107,9 @@ pub fn router(shared: &Arc<Shared>, static_dir: Option<&Path>) -> Router {
         let route = get(move |state, request| upgrade::connect(state, socket, request))
             .post(move |state, request| file::transcribe(state, posted, request));
         router = router.route(&module.path, route);
+    }
+    if shared.server.public_metrics {
+        router = router.route("/metrics", get(admin::metrics));
     }
     if let Some(dir) = static_dir {
         // Unknown paths are the web client's own routes.

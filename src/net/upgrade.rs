@@ -21,6 +21,7 @@ use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
 use crate::session::state::{Connecting, Queued, Session};
 use crate::session::wire::Farewell;
+use crate::telemetry::labels;
 
 /// `GET` on a module's path.
 pub(super) async fn connect(
@@ -164,6 +165,7 @@ pub(super) fn admit(
     connecting: Session<Connecting>,
     principal: Principal,
 ) -> Result<Session<Queued>, Denied> {
+    let refused = &shared.context.meters.admission.refused;
     let most = principal
         .limits
         .max_sessions
@@ -171,19 +173,26 @@ pub(super) fn admit(
     let minutes = shared
         .guard
         .lease(&principal, credentials::now())
-        .map_err(Denied::Minutes)?;
+        .map_err(|refusal| {
+            refused.of(labels::Refused::UserLimit).increment(1);
+            Denied::Minutes(refusal)
+        })?;
     let session = connecting
         .authenticated(principal, minutes, most)
-        .map_err(|(_, too_many)| Denied::TooMany(too_many))?;
+        .map_err(|(_, too_many)| {
+            refused.of(labels::Refused::UserLimit).increment(1);
+            Denied::TooMany(too_many)
+        })?;
     match module.admission.request() {
         Ok(ticket) => Ok(session.enqueue(ticket)),
-        Err(refused) => {
-            let reason = match refused {
-                Refused::Full => CloseReason::Full,
-                Refused::Stopping => CloseReason::GoingAway,
+        Err(why) => {
+            let (reason, label) = match why {
+                Refused::Full => (CloseReason::Full, labels::Refused::Full),
+                Refused::Stopping => (CloseReason::GoingAway, labels::Refused::Draining),
             };
+            refused.of(label).increment(1);
             drop(session.close(reason));
-            Err(Denied::NoRow(refused))
+            Err(Denied::NoRow(why))
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct AudioRing {
     blocks: VecDeque<FrameBuf>,
     len: usize,
     bound: usize,
+    /// When the last sample taken had arrived.
+    taken: Option<Instant>,
 }
 
 impl AudioRing {
@@ -54,6 +56,7 @@ impl AudioRing {
             blocks: VecDeque::with_capacity(bounds.frames() + 2),
             len: 0,
             bound: bounds.credits as usize,
+            taken: None,
         }
     }
 
@@ -80,6 +83,9 @@ impl AudioRing {
         if let Some(last) = self.blocks.back_mut() {
             let taken = buf.len() - last.fill(buf.samples()).len();
             buf.skip(taken);
+            if taken > 0 {
+                last.arrived = buf.arrived;
+            }
         }
         if !buf.is_empty() {
             self.blocks.push_back(buf);
@@ -92,6 +98,7 @@ impl AudioRing {
         let mut done = 0;
         while let Some(first) = self.blocks.front_mut() {
             done += first.drain_into(&mut to[done..]);
+            self.taken = first.arrived;
             if !first.is_empty() {
                 break;
             }
@@ -99,6 +106,12 @@ impl AudioRing {
         }
         self.len -= done;
         done
+    }
+
+    /// When the last sample that was taken had arrived.
+    #[must_use]
+    pub fn taken(&self) -> Option<Instant> {
+        self.taken
     }
 
     /// Drops all samples.
@@ -112,6 +125,7 @@ impl AudioRing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     pub at: u64,
+    pub asked: Instant,
     pub id: i64,
     /// Known once the audio has been stepped.
     pub due: Option<u64>,
@@ -121,6 +135,7 @@ pub struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop {
     pub at: u64,
+    pub asked: Instant,
     pub what: StopKind,
 }
 

@@ -1,6 +1,7 @@
 //! The engine: one thread that owns the model and the engine's columns.
 //!
-//! [`Engine::tick`] looks at no clock but the one it is given and does no input or output but the model's.
+//! [`Engine::tick`] decides by no clock but the one it is given, and does no input or output but the model's; it only
+//! measures how long the step took.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::columns::EngineCols;
 use super::frame::{FRAME_SAMPLES, SAMPLE_RATE};
+use super::gauges::EngineGauges;
 use super::links::{Arrival, Bounds, Pcm, PcmRx, StepTx};
 use super::systems::ingest::{self, Ingested};
 use super::systems::plan::{BatchPlan, Decision};
@@ -95,6 +97,7 @@ pub struct Engine {
     out: Option<Box<TickOutput>>,
     seen: Ingested,
     heart: Arc<Heart>,
+    gauges: EngineGauges,
 }
 
 impl Engine {
@@ -109,13 +112,13 @@ impl Engine {
         })
     }
 
-    pub fn new(
+    pub(super) fn new(
         model: Box<dyn StreamModel>,
         bounds: Bounds,
         coalesce: Duration,
         input: PcmRx,
         (output, first): (StepTx, Box<TickOutput>),
-        heart: Arc<Heart>,
+        (heart, gauges): (Arc<Heart>, EngineGauges),
     ) -> Self {
         Self {
             delay: model.spec().delay_frames,
@@ -129,6 +132,7 @@ impl Engine {
             out: Some(first),
             seen: Ingested::default(),
             heart,
+            gauges,
         }
     }
 
@@ -152,6 +156,8 @@ impl Engine {
         let closed = self.drain_input(now);
         let out = self.out.as_mut().ok_or(EngineError::WordsGone)?;
         let cols = &mut self.cols;
+        self.gauges
+            .looked(&mut self.seen, cols, self.input.depth(), self.output.depth());
         let patience = expire::expire(cols, now);
         for row in cols.rows() {
             resolve::resolve(cols, row, self.delay, &mut out.before);
@@ -159,10 +165,13 @@ impl Engine {
         step::reset(cols, &mut *self.model, out);
         let decision = plan::plan(cols, now, self.coalesce, &mut self.plan);
         if decision == Decision::Step {
+            let began = Instant::now();
             step::stage(cols, &self.plan, &mut self.pcm, out);
             self.heart.begin();
             step::step(&mut *self.model, &self.plan, &self.pcm, out)?;
             self.heart.end();
+            let ended = Instant::now();
+            self.gauges.stepped(out, ended - began, ended);
             for row in &self.plan.rows {
                 resolve::resolve(cols, *row, self.delay, &mut out.after);
             }

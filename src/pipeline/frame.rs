@@ -1,5 +1,7 @@
 //! Audio in flight: pooled blocks of samples that go back to their pool when dropped.
 
+use std::time::Instant;
+
 use super::links::{FrameHome, FrameShelf};
 
 /// Samples per frame and row: 80 ms at 24 kHz, what every Mimi checkpoint takes.
@@ -16,6 +18,8 @@ pub struct FrameBuf {
     block: Option<Block>,
     start: usize,
     end: usize,
+    /// When its last sample came to the engine.
+    pub(super) arrived: Option<Instant>,
     home: FrameHome,
 }
 
@@ -93,6 +97,7 @@ impl FramePool {
             ),
             start: 0,
             end: 0,
+            arrived: None,
             home: self.home.clone(),
         }
     }

@@ -288,6 +288,12 @@ impl StepTx {
         self.full.send(output).ok()?;
         self.empty.recv().ok()
     }
+
+    /// Outputs that wait.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.full.len()
+    }
 }
 
 /// The words stage's end.

@@ -8,6 +8,7 @@ pub mod credits;
 pub mod decode;
 pub mod engine;
 pub mod frame;
+mod gauges;
 pub mod ids;
 pub mod links;
 pub mod phase;
@@ -25,11 +26,14 @@ use tokio::sync::mpsc;
 
 use self::decode::stage::Decode;
 use self::engine::{Engine, Heart, Unsupported};
+use self::gauges::EngineGauges;
 use self::links::Bounds;
 use self::rows::Rows;
 use self::words::assembler::Detokenize;
 use self::words::{RowFree, Words};
 use crate::model::StreamModel;
+use crate::telemetry::Meters;
+use crate::telemetry::metrics::Engine as EngineMeters;
 
 /// How to run a pipeline.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +106,7 @@ impl Wiring {
         text: Arc<dyn Detokenize>,
         row_free: RowFree,
         ends: &mpsc::Sender<StageEnd>,
+        (meters, engine_meters): (&Meters, &EngineMeters),
     ) -> Result<Pipeline, PipelineError> {
         let Self {
             bounds,
@@ -117,20 +122,26 @@ impl Wiring {
         for (i, input) in ingress.into_iter().enumerate() {
             // Unused blocks worth a second of every row; more in flight are freed when they come home.
             let pool = links::frame_pool(16 * bounds.rows.div_ceil(shards));
-            let stage = Decode::new(bounds.rows, shards, pool, pcm_tx.clone());
+            let stage = Decode::new(bounds.rows, shards, pool, pcm_tx.clone(), meters.audio.clone());
             threads.push(spawn(format!("{name}-decode-{i}"), ends, move || {
                 stage.run(&input).map_err(|e| e.to_string())
             })?);
         }
         drop(pcm_tx);
-        let words = Words::new(model.spec(), text, row_free);
+        let words = Words::new(
+            model.spec(),
+            text,
+            row_free,
+            (meters.clone(), engine_meters.clone()),
+        );
+        let gauges = EngineGauges::new(meters.clone(), engine_meters.clone());
         let engine = Engine::new(
             model,
             bounds,
             options.coalesce,
             pcm_rx,
             (step_tx, first),
-            Arc::clone(&heart),
+            (Arc::clone(&heart), gauges),
         );
         threads.push(spawn(format!("{name}-engine"), ends, move || {
             engine.run().map_err(|e| e.to_string())

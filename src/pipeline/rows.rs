@@ -97,6 +97,12 @@ impl Rows {
 
     /// Rows in use.
     #[must_use]
+    pub fn ingress_depth(&self) -> usize {
+        self.ingress.depth()
+    }
+
+    /// Rows in use.
+    #[must_use]
     pub fn used(&self) -> usize {
         self.total() - self.free.len()
     }

@@ -60,8 +60,9 @@ mod rmp_value {
             }
             Value::Ints(list) => {
                 encode::write_array_len(out, list.len() as u32).unwrap();
-                list.iter()
-                    .for_each(|x| drop(encode::write_sint(out, *x).unwrap()));
+                list.iter().for_each(|x| {
+                    encode::write_sint(out, *x).unwrap();
+                });
             }
             Value::Bin(bytes) => encode::write_bin(out, bytes).unwrap(),
             Value::Nested => {

@@ -154,6 +154,12 @@ impl Admission {
         self.inner.lock().rows.as_ref().map_or(0, Rows::used)
     }
 
+    /// Messages under way to the decoders.
+    #[must_use]
+    pub fn ingress_depth(&self) -> usize {
+        self.inner.lock().rows.as_ref().map_or(0, Rows::ingress_depth)
+    }
+
     /// Sessions that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {

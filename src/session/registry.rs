@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 
 use super::id::SessionId;
 use super::stage::Stage;
+use crate::telemetry::Meters;
+use crate::telemetry::metrics::Sessions;
 
 /// Every session of the process.
 #[derive(Default)]
@@ -19,6 +21,7 @@ pub struct Registry {
     inner: Mutex<Inner>,
     /// Wakes who waits for the last session to end.
     emptied: Notify,
+    meters: Meters,
 }
 
 #[derive(Default)]
@@ -61,6 +64,15 @@ pub struct Entry {
 }
 
 impl Registry {
+    /// A registry that counts with `meters`.
+    #[must_use]
+    pub fn new(meters: Meters) -> Self {
+        Self {
+            meters,
+            ..Self::default()
+        }
+    }
+
     /// Registers a session that begins.
     pub fn open(self: &Arc<Self>, peer: SocketAddr) -> Entry {
         let live = Some(Live {
@@ -68,6 +80,7 @@ impl Registry {
             opened: Instant::now(),
             peer,
         });
+        self.meters.sessions.entered(Stage::Connecting);
         let mut inner = self.inner.lock();
         let slot = match inner.free.pop() {
             Some(slot) => {
@@ -156,9 +169,14 @@ impl Entry {
         Ok(())
     }
 
+    pub(super) fn meters(&self) -> &Sessions {
+        &self.registry.meters.sessions
+    }
+
     pub(super) fn set_stage(&self, stage: Stage) {
         let mut inner = self.registry.inner.lock();
         if let Some(live) = &mut inner.slots[self.id.slot as usize].live {
+            self.registry.meters.sessions.moved(live.stage, stage);
             live.stage = stage;
         }
     }
@@ -168,7 +186,10 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let mut inner = self.registry.inner.lock();
         let slot = &mut inner.slots[self.id.slot as usize];
-        slot.live = None;
+        if let Some(live) = slot.live.take().filter(|live| live.stage != Stage::Closed) {
+            // A request that never became a session.
+            self.registry.meters.sessions.moved(live.stage, Stage::Closed);
+        }
         slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         inner.free.push(self.id.slot);
         if let Some(user) = self.user.take() {

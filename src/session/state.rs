@@ -183,6 +183,7 @@ impl Session<Queued> {
     /// A row was leased to the session.
     #[must_use]
     pub fn activate(self, lease: RowLease) -> Session<Active> {
+        self.entry.meters().started.increment(1);
         self.go(
             |Queued {
                  principal,
@@ -256,6 +257,11 @@ impl<S: Open> Session<S> {
         S: State,
     {
         let row_was_leased = matches!(S::STAGE, Stage::Active | Stage::Draining);
+        let meters = self.entry.meters();
+        meters.ended.of(reason).increment(1);
+        if row_was_leased {
+            meters.duration.record(self.opened.elapsed().as_secs_f64());
+        }
         self.go(|_| Closed {
             reason,
             row_was_leased,

@@ -22,6 +22,8 @@ use crate::protocol::client::{BadMessage, ClientMsg};
 use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::shutdown::Lifecycle;
+use crate::telemetry::Meters;
+use crate::telemetry::labels::{LinkName, Refused};
 
 /// What is kept of the grace period to hear what was sent before it ends.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
@@ -31,6 +33,7 @@ const FLUSH_TIME: Duration = Duration::from_secs(2);
 pub struct Context {
     pub limits: Arc<Limits>,
     pub lifecycle: watch::Receiver<Lifecycle>,
+    pub meters: Meters,
 }
 
 type Ending = (Session<Closed>, Farewell);
@@ -61,20 +64,27 @@ async fn wait_for_row(
     wire: &mut Wire,
     context: &mut Context,
 ) -> Result<(Session<Queued>, RowLease), (Session<Queued>, CloseReason)> {
-    let deadline = sleep_until((Instant::now() + context.limits.queue_wait).into());
+    let asked = Instant::now();
+    let deadline = sleep_until((asked + context.limits.queue_wait).into());
     tokio::pin!(deadline);
     let reason = loop {
         tokio::select! {
             biased;
             reason = stopped(&mut context.lifecycle) => break reason,
             turn = session.ticket().turn() => match turn {
-                Turn::Lease(lease) => return Ok((session, lease)),
+                Turn::Lease(lease) => {
+                    context.meters.admission.wait.record(asked.elapsed().as_secs_f64());
+                    return Ok((session, lease));
+                }
                 Turn::Position(position) => say(wire, ServerMsg::Queued { position }),
                 Turn::Over => break CloseReason::GoingAway,
             },
             _ = &mut wire.gone => break CloseReason::PeerGone,
             over = &mut wire.over => break over.unwrap_or(CloseReason::PeerGone),
-            () = &mut deadline => break CloseReason::Full,
+            () = &mut deadline => {
+                context.meters.admission.refused.of(Refused::QueueTimeout).increment(1);
+                break CloseReason::Full;
+            }
         }
     };
     Err((session, reason))
@@ -224,7 +234,12 @@ impl<'a> Serving<'a> {
             }
             Event::Inbound(None) => CloseReason::PeerGone.into(),
             Event::Inbound(Some(Inbound::Ended(farewell))) => Next::End(farewell),
-            Event::Inbound(Some(Inbound::Message(message))) => self.on_message(message),
+            Event::Inbound(Some(Inbound::Message(message))) => {
+                if self.wire.inbox.len() + 1 >= self.wire.inbox.max_capacity() {
+                    self.context.meters.links.full.of(LinkName::Inbox).increment(1);
+                }
+                self.on_message(message)
+            }
         }
     }
 
@@ -250,6 +265,7 @@ impl<'a> Serving<'a> {
             return bad.into();
         }
         if self.outgoing.waiting().is_some() {
+            self.context.meters.links.full.of(LinkName::Credits).increment(1);
             self.deadlines
                 .set(Due::Stall, Instant::now(), self.context.limits.stall);
         }

@@ -1,82 +1,58 @@
-//! Whether the server serves: one state, watched by whoever has to know.
-
-use std::sync::Arc;
+//! The server's state as a metric: exactly one series is 1.
 
 use tokio::sync::watch;
 
 use super::labels::{Labels, Pair};
 use super::metrics::Meters;
+use crate::shutdown::Lifecycle;
 
-/// State of the whole server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum State {
-    /// Models are loading.
+/// A state of the server without its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
     Starting,
     Ready,
-    /// Alive, but newcomers should go elsewhere for now.
-    Degraded,
-    /// Told to stop: no newcomers, sessions may finish.
+    NotReady,
     Draining,
-    /// The grace period is over: sessions are being ended.
-    Forcing,
+    Failed,
     Stopped,
-    /// An engine failed; the process ends and has to be started again.
-    Dead,
 }
 
-impl State {
-    /// Every state, in the order of the enum.
-    pub const ALL: [Self; 7] = [
+impl Phase {
+    const ALL: [Self; 6] = [
         Self::Starting,
         Self::Ready,
-        Self::Degraded,
+        Self::NotReady,
         Self::Draining,
-        Self::Forcing,
+        Self::Failed,
         Self::Stopped,
-        Self::Dead,
     ];
 
-    /// Value of the metric label, and what `/readyz` says.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
+    const fn label(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
-            Self::Degraded => "degraded",
+            Self::NotReady => "not_ready",
             Self::Draining => "draining",
-            Self::Forcing => "forcing",
+            Self::Failed => "failed",
             Self::Stopped => "stopped",
-            Self::Dead => "dead",
-        }
-    }
-
-    /// Newcomers are welcome (`/readyz` answers 200).
-    #[must_use]
-    pub const fn is_ready(self) -> bool {
-        matches!(self, Self::Ready)
-    }
-
-    /// The process does its work or will soon (`/livez` answers 200).
-    #[must_use]
-    pub const fn is_live(self) -> bool {
-        !matches!(self, Self::Dead | Self::Stopped)
-    }
-
-    /// Whether the server can go from here to `next`. It never comes back from stopping, and not from death.
-    #[must_use]
-    pub const fn can_become(self, next: Self) -> bool {
-        match self {
-            Self::Starting | Self::Ready | Self::Degraded => !matches!(next, Self::Starting),
-            Self::Draining => matches!(next, Self::Forcing | Self::Stopped | Self::Dead),
-            Self::Forcing => matches!(next, Self::Stopped | Self::Dead),
-            Self::Stopped | Self::Dead => false,
         }
     }
 }
 
-impl Labels for State {
+impl From<Lifecycle> for Phase {
+    fn from(lifecycle: Lifecycle) -> Self {
+        match lifecycle {
+            Lifecycle::Starting => Self::Starting,
+            Lifecycle::Ready => Self::Ready,
+            Lifecycle::NotReady => Self::NotReady,
+            Lifecycle::Draining { .. } => Self::Draining,
+            Lifecycle::Failed => Self::Failed,
+            Lifecycle::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl Labels for Phase {
     const COUNT: usize = Self::ALL.len();
 
     fn index(self) -> usize {
@@ -91,47 +67,20 @@ impl Labels for State {
     }
 }
 
-/// The state, to read, to change and to wait for. Clones share it.
-#[derive(Clone)]
-pub struct Health {
-    state: Arc<watch::Sender<State>>,
-    meters: Meters,
-}
-
-impl Health {
-    /// Begins at [`State::Starting`].
-    #[must_use]
-    pub fn new(meters: Meters) -> Self {
-        meters.health.state.of(State::Starting).set(1);
-        Self {
-            state: Arc::new(watch::Sender::new(State::Starting)),
-            meters,
+/// Publishes every state that `lifecycle` goes through, until its sender is gone.
+pub async fn follow(meters: Meters, mut lifecycle: watch::Receiver<Lifecycle>) {
+    loop {
+        let now = Phase::from(*lifecycle.borrow_and_update());
+        for state in Phase::ALL {
+            meters
+                .health
+                .state
+                .of(state)
+                .set(if state == now { 1 } else { 0 });
         }
-    }
-
-    /// The state now.
-    #[must_use]
-    pub fn get(&self) -> State {
-        *self.state.borrow()
-    }
-
-    /// Goes to `next` if that is possible from here; tells whether it did.
-    pub fn become_state(&self, next: State) -> bool {
-        self.state.send_if_modified(|state| {
-            if *state == next || !state.can_become(next) {
-                return false;
-            }
-            self.meters.health.state.of(*state).set(0);
-            self.meters.health.state.of(next).set(1);
-            *state = next;
-            true
-        })
-    }
-
-    /// A receiver that sees every change from now on.
-    #[must_use]
-    pub fn watch(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
+        if lifecycle.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -139,43 +88,28 @@ impl Health {
 mod tests {
     use super::*;
 
-    #[test]
-    fn stopping_and_death_are_final() {
-        let health = Health::new(Meters::default());
-        assert!(health.become_state(State::Ready));
-        assert!(health.become_state(State::Draining));
-        assert!(!health.become_state(State::Ready));
-        assert!(health.become_state(State::Dead));
-        for state in State::ALL {
-            assert!(!health.become_state(state), "{} after death", state.label());
-        }
-        assert_eq!(health.get(), State::Dead);
-    }
-
-    #[test]
-    fn exactly_one_state_is_exported_as_1() {
-        let meters = Meters::default();
-        let health = Health::new(meters.clone());
-        for next in [State::Ready, State::Degraded, State::Ready, State::Draining] {
-            health.become_state(next);
-            let text = meters.render();
-            let ones: Vec<&str> = text
-                .lines()
-                .filter(|line| line.starts_with("moshi_health_state{") && line.ends_with(" 1"))
-                .collect();
-            assert_eq!(
-                ones,
-                [format!("moshi_health_state{{state=\"{}\"}} 1", next.label())]
-            );
-        }
-    }
-
     #[tokio::test]
-    async fn watchers_see_a_change() {
-        let health = Health::new(Meters::default());
-        let mut watch = health.watch();
-        health.become_state(State::Ready);
-        watch.changed().await.unwrap();
-        assert!(watch.borrow().is_ready());
+    async fn exactly_one_state_is_exported_as_1() {
+        let (sender, receiver) = watch::channel(Lifecycle::Starting);
+        let meters = Meters::default();
+        let following = tokio::spawn(follow(meters.clone(), receiver));
+        for (next, label) in [
+            (Lifecycle::Ready, "ready"),
+            (Lifecycle::NotReady, "not_ready"),
+            (Lifecycle::Failed, "failed"),
+        ] {
+            sender.send_replace(next);
+            let wanted = format!("moshi_health_state{{state=\"{label}\"}} 1");
+            while !meters.render().contains(&wanted) {
+                tokio::task::yield_now().await;
+            }
+            let text = meters.render();
+            let ones = text
+                .lines()
+                .filter(|line| line.starts_with("moshi_health_state{") && line.ends_with(" 1"));
+            assert_eq!(ones.count(), 1, "{text}");
+        }
+        drop(sender);
+        following.await.unwrap();
     }
 }

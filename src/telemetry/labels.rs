@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::auth::{Method, Reason};
 use crate::protocol::close::{CloseReason, TABLE};
 use crate::session::stage::{EDGES, Stage};
 
@@ -69,65 +70,45 @@ macro_rules! label {
     };
 }
 
-label! {
-    /// What a request offered as its credential.
-    Method, "method", {
-        /// Nothing was offered, or nothing is asked for.
-        Anonymous = "anonymous",
-        ApiKey = "api_key",
-        /// A token signed with a shared secret.
-        JwtSecret = "jwt_secret",
-        /// A token signed with a key of a key set.
-        JwtKeySet = "jwt_jwks",
-        Cookie = "cookie",
-        Ticket = "ticket",
+impl Labels for Method {
+    const COUNT: usize = METHODS.len();
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn all() -> Vec<Vec<Pair>> {
+        METHODS
+            .iter()
+            .map(|method| vec![("method", method.label().into())])
+            .collect()
     }
 }
 
-label! {
-    /// Why a credential was turned down.
-    Denial, "reason", {
-        Missing = "missing",
-        Malformed = "malformed",
-        /// A form of token that cannot be checked here, such as an opaque session token.
-        Unsupported = "unsupported",
-        /// No such API key or ticket.
-        Unknown = "unknown",
-        UnknownKeyId = "unknown_kid",
-        Algorithm = "algorithm",
-        Signature = "signature",
-        Expired = "expired",
-        NotYetValid = "not_yet_valid",
-        Audience = "audience",
-        Issuer = "issuer",
-        /// A claim is absent or contradicts another.
-        Claims = "claims",
-        Revoked = "revoked",
-        Scope = "scope",
-        Origin = "origin",
-        /// Too many failed attempts from one address.
-        Throttled = "throttled",
-        /// The user's sessions or minutes are used up.
-        Quota = "quota",
-        /// The key set could not be had.
-        KeysUnavailable = "keys_unavailable",
-    }
-}
+/// Every method, in the order of the enum.
+pub const METHODS: [Method; 6] = [
+    Method::Anonymous,
+    Method::ApiKey,
+    Method::JwtSecret,
+    Method::JwtKeySet,
+    Method::Cookie,
+    Method::Ticket,
+];
 
 /// Outcome of one check of a credential; gives the labels `outcome` and `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Allowed,
-    Denied(Denial),
+    Denied(Reason),
 }
 
 impl Labels for Verdict {
-    const COUNT: usize = 1 + Denial::COUNT;
+    const COUNT: usize = 1 + Reason::ALL.len();
 
     fn index(self) -> usize {
         match self {
             Self::Allowed => 0,
-            Self::Denied(denial) => 1 + denial.index(),
+            Self::Denied(reason) => 1 + reason as usize,
         }
     }
 
@@ -135,7 +116,7 @@ impl Labels for Verdict {
         let pair = |outcome: &'static str, reason: &'static str| {
             vec![("outcome", outcome.into()), ("reason", reason.into())]
         };
-        let denied = Denial::ALL.iter().map(|d| pair("denied", d.label()));
+        let denied = Reason::ALL.iter().map(|reason| pair("denied", reason.label()));
         std::iter::once(pair("allowed", "ok")).chain(denied).collect()
     }
 }
@@ -143,16 +124,6 @@ impl Labels for Verdict {
 label! {
     /// Whether something that can fail did.
     Outcome, "outcome", { Ok = "ok", Error = "error" }
-}
-
-label! {
-    /// How audio comes in.
-    Kind, "kind", {
-        /// A WebSocket.
-        Live = "live",
-        /// A posted file.
-        File = "file",
-    }
 }
 
 label! {
@@ -168,8 +139,6 @@ label! {
         Connections = "connections",
         /// The server is stopping.
         Draining = "draining",
-        /// The model is not loaded, or has failed.
-        Unhealthy = "unhealthy",
     }
 }
 
@@ -189,17 +158,16 @@ label! {
 label! {
     /// Why an engine stopped.
     EngineFault, "reason", {
-        /// The model returned an error.
-        Step = "step",
+        /// A stage returned an error or panicked.
+        Stage = "stage",
         /// A step did not come back.
         Hung = "hung",
-        Panic = "panic",
     }
 }
 
 label! {
     /// Form in which audio was sent.
-    Codec, "codec", { F32 = "f32", Pcm16 = "pcm16", Opus = "opus", File = "file" }
+    Codec, "codec", { F32 = "f32", Pcm16 = "pcm16", Opus = "opus" }
 }
 
 label! {
@@ -207,14 +175,24 @@ label! {
     Dropped, "reason", {
         /// The session ended with audio under way.
         SessionEnded = "session_ended",
-        /// It could not be decoded.
-        Undecodable = "undecodable",
     }
 }
 
 label! {
     /// What a flush answers.
     FlushKind, "kind", { Flush = "flush", Marker = "marker", End = "end" }
+}
+
+label! {
+    /// The queues that all sessions share.
+    SharedLink, "link", {
+        Connections = "connections",
+        Admission = "admission",
+        Ingress = "ingress",
+        Frames = "frames",
+        Ring = "ring",
+        Steps = "steps",
+    }
 }
 
 label! {
@@ -307,7 +285,7 @@ mod tests {
     #[test]
     fn the_index_of_a_product_finds_its_own_pairs() {
         let all = <(Method, Verdict)>::all();
-        let denied = (Method::Cookie, Verdict::Denied(Denial::Expired));
+        let denied = (Method::Cookie, Verdict::Denied(Reason::Expired));
         let expected: Vec<Pair> = vec![
             ("method", "cookie".into()),
             ("outcome", "denied".into()),
@@ -318,10 +296,23 @@ mod tests {
     }
 
     #[test]
+    fn the_order_of_foreign_enums_is_the_order_of_their_series() {
+        for (i, method) in METHODS.iter().enumerate() {
+            assert_eq!(method.index(), i);
+        }
+        for (i, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(Verdict::Denied(*reason).index(), i + 1);
+        }
+    }
+
+    #[test]
     fn label_values_of_one_set_differ() {
-        for denial in Denial::ALL {
+        for reason in Reason::ALL {
             assert_eq!(
-                Denial::ALL.iter().filter(|d| d.label() == denial.label()).count(),
+                Reason::ALL
+                    .iter()
+                    .filter(|other| other.label() == reason.label())
+                    .count(),
                 1
             );
         }

@@ -12,10 +12,11 @@ use metrics::{Counter, Gauge, Histogram};
 use super::exposition;
 use super::instrument::{Family, Instrument, Metric, SecondsCounter, Store, Unit, area};
 use super::labels::{
-    Codec, Dropped, Edge, EngineFault, FlushKind, Kind, LinkName, Method, Outcome, Pair, Refused, StepStage,
+    Codec, Dropped, Edge, EngineFault, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage,
     Verdict,
 };
 use super::legacy::Legacy;
+use crate::auth::Method;
 use crate::protocol::close::CloseReason;
 use crate::session::stage::Stage;
 
@@ -77,7 +78,7 @@ area! {
     Sessions {
         open: Family<Gauge, Stage> = "moshi_session_open_sessions", Unit::Of("sessions"),
             "Sessions in each stage now.";
-        started: Family<Counter, Kind> = "moshi_session_started_total", Unit::Of("sessions"),
+        started: Counter = "moshi_session_started_total", Unit::Of("sessions"),
             "Sessions that were given a row.";
         transitions: Family<Counter, Edge> = "moshi_session_transitions_total", Unit::Of("transitions"),
             "Moves of sessions from stage to stage.";
@@ -86,11 +87,11 @@ area! {
         illegal: Counter = "moshi_session_illegal_events_total", Unit::Of("events"),
             "Events a row could not take in its phase; each retired its row. Anything but 0 is a defect of the server.";
         duration: Histogram = "moshi_session_duration_seconds", Unit::Seconds, in SESSION,
-            "Time from getting a row to the end of the session.";
+            "Time from the request to the end, of sessions that had a row.";
         heard: Histogram = "moshi_session_audio_seconds", Unit::Seconds, in SESSION,
             "Audio heard from one session, in seconds of sound.";
         speed: Histogram = "moshi_session_realtime_ratio", Unit::Ratio, in SPEED,
-            "Seconds of audio heard for each second the session had its row. Live audio gives 1; a file gives more.";
+            "Seconds of audio heard for each second from the first to the last. Live audio gives 1; a file gives more.";
     }
 }
 
@@ -153,8 +154,8 @@ area! {
 area! {
     /// The queues. `docs/operations.md` tells what each one filling up means.
     Links {
-        depth: Family<Gauge, LinkName> = "moshi_link_depth_items", Unit::Of("items"),
-            "What is in each queue now, all sessions together.";
+        depth: Family<Gauge, SharedLink> = "moshi_link_depth_items", Unit::Of("items"),
+            "What is in each queue that all sessions share.";
         full: Family<Counter, LinkName> = "moshi_link_full_total", Unit::Of("times"),
             "Times a queue was found full.";
     }
@@ -163,7 +164,7 @@ area! {
 area! {
     /// Whether the server serves.
     HealthState {
-        state: Family<Gauge, super::health::State> = "moshi_health_state", Unit::State,
+        state: Family<Gauge, super::health::Phase> = "moshi_health_state", Unit::State,
             "1 for the state the server is in, 0 for the others.";
     }
 }
@@ -218,7 +219,7 @@ pub const BUILD_INFO: Metric = info("moshi_build_info", "Version, commit and fea
 /// What was loaded. The labels are the message.
 pub const MODEL_INFO: Metric = info(
     "moshi_model_info",
-    "Model of each module, its device, number type and delay.",
+    "Model of each module: its kind, the delay of its text, its pause predictors, the memory of a row.",
 );
 
 const fn info(name: &'static str, help: &'static str) -> Metric {

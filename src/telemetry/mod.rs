@@ -1,7 +1,7 @@
 //! Seeing the server run: metrics, health, logs.
 //!
 //! [`metrics::Meters`] is made first and handed to whoever has something to count. Everything else hangs off it: [`health`]
-//! publishes the server's state, [`upkeep`] measures what nobody reports, [`logs`] counts panics.
+//! publishes the state of the server, [`upkeep`] measures what nobody reports, [`logs`] counts panics.
 
 pub mod capacity;
 mod exposition;
@@ -16,6 +16,15 @@ mod process;
 pub mod upkeep;
 
 pub use exposition::CONTENT_TYPE;
-pub use health::{Health, State};
 pub use instrument::{Metric, MetricKind, SecondsCounter, Unit};
 pub use metrics::Meters;
+
+/// Publishes what was built and when.
+pub fn publish_build(meters: &Meters) {
+    meters.build_info(&[
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("commit", env!("MOSHI_GIT_HASH").into()),
+        ("rustc", env!("MOSHI_RUSTC_VERSION").into()),
+        ("target", env!("MOSHI_TARGET").into()),
+    ]);
+}

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::gpu::Cards;
 use super::metrics::Meters;
@@ -14,8 +13,8 @@ const PROBE: Duration = Duration::from_millis(250);
 /// Probes between two readings of the process and the graphics cards.
 const PROBES_A_SAMPLE: u32 = 20;
 
-/// Measures until `stop`. One task for the whole process.
-pub async fn run(meters: Meters, stop: CancellationToken) {
+/// Measures for ever. One task for the whole process; abort it to end it.
+pub async fn run(meters: Meters) {
     let started = time::OffsetDateTime::now_utc();
     meters.process.started_at.set(started.unix_timestamp() as f64);
     let mut cards = Some(Cards::find(&meters));
@@ -38,10 +37,8 @@ pub async fn run(meters: Meters, stop: CancellationToken) {
         meters.runtime.tasks.set(runtime.num_alive_tasks() as f64);
         meters.runtime.queued.set(runtime.global_queue_depth() as f64);
         due = (due + PROBE).max(Instant::now());
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = sleep_until(due) => meters.runtime.delay.record(due.elapsed().as_secs_f64()),
-        }
+        sleep_until(due).await;
+        meters.runtime.delay.record(due.elapsed().as_secs_f64());
     }
 }
 
@@ -50,14 +47,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_process_is_measured_at_once_and_the_task_ends_when_told() {
-        let (meters, stop) = (Meters::default(), CancellationToken::new());
-        let task = tokio::spawn(run(meters.clone(), stop.clone()));
+    async fn the_process_is_measured_at_once() {
+        let meters = Meters::default();
+        let task = tokio::spawn(run(meters.clone()));
         while meters.render().contains("\nmoshi_runtime_alive_tasks 0\n") {
             tokio::task::yield_now().await;
         }
-        stop.cancel();
-        task.await.unwrap();
+        task.abort();
         let text = meters.render();
         for name in [
             "process_resident_memory_bytes",

@@ -29,11 +29,17 @@ impl BetterAuth {
         static INSTALL: std::sync::Once = std::sync::Once::new();
         INSTALL.call_once(|| {
             if !dir.join("node_modules/better-auth").exists() {
-                let _ = Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&dir).status();
+                let _ = Command::new("npm")
+                    .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+                    .current_dir(&dir)
+                    .status();
             }
         });
         if !dir.join("node_modules/better-auth").exists() {
-            assert!(std::env::var_os("REQUIRE_BETTER_AUTH").is_none(), "cannot install Better Auth with npm");
+            assert!(
+                std::env::var_os("REQUIRE_BETTER_AUTH").is_none(),
+                "cannot install Better Auth with npm"
+            );
             eprintln!("skipped: needs Node 20 and `npm ci` in tests/better-auth");
             return None;
         }
@@ -45,10 +51,17 @@ impl BetterAuth {
             .spawn()
             .unwrap();
         let mut url = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut url)
+            .unwrap();
         let url = url.trim().to_owned();
-        assert!(url.starts_with("http://127.0.0.1:"), "the server did not start: {url:?}");
-        let base_url = settings["baseURL"].as_str().map_or_else(|| url.clone(), str::to_owned);
+        assert!(
+            url.starts_with("http://127.0.0.1:"),
+            "the server did not start: {url:?}"
+        );
+        let base_url = settings["baseURL"]
+            .as_str()
+            .map_or_else(|| url.clone(), str::to_owned);
         Some(Self { child, url, base_url })
     }
 }
@@ -61,7 +74,10 @@ pub struct Browser<'a> {
 
 impl<'a> Browser<'a> {
     pub fn new(server: &'a BetterAuth) -> Self {
-        Self { server, cookies: BTreeMap::new() }
+        Self {
+            server,
+            cookies: BTreeMap::new(),
+        }
     }
 
     /// A browser whose user has just signed up.
@@ -84,13 +100,19 @@ impl<'a> Browser<'a> {
 
     /// The `Cookie` header it sends.
     pub fn header(&self) -> String {
-        let pairs: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let pairs: Vec<String> = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         pairs.join("; ")
     }
 
     fn request(&self, method: &str, path: &str) -> ureq::Request {
         let request = ureq::request(method, &format!("{}/api/auth/{path}", self.server.url));
-        request.set("origin", &self.server.base_url).set("cookie", &self.header())
+        request
+            .set("origin", &self.server.base_url)
+            .set("cookie", &self.header())
     }
 
     fn keep(&mut self, answer: Result<ureq::Response, ureq::Error>) -> Value {

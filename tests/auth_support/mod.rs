@@ -1,7 +1,6 @@
 //! Signing tokens of any form, and asking the guard about requests.
 #![allow(dead_code)]
 
-
 use axum::http::Request;
 use axum::http::request::Parts;
 use base64::Engine;
@@ -21,7 +20,10 @@ pub fn sign(header: &Value, claims: &Value, secret: &str) -> String {
     let message = format!("{}.{}", part(header), part(claims));
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(message.as_bytes());
-    format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    format!(
+        "{message}.{}",
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    )
 }
 
 /// A token under the shared secret.
@@ -60,7 +62,13 @@ pub fn with(mut claims: Value, path: &str, value: Value) -> Value {
 
 pub fn inspect(token: &str, settings: BetterAuthConfig) -> Inspection {
     let secrets = Secrets::from_env(|name| (name == "BETTER_AUTH_SECRET").then(|| SECRET.to_owned()));
-    Inspector { settings, secrets, keys: None, origin: None }.inspect(Subject::Token(token.to_owned()), NOW)
+    Inspector {
+        settings,
+        secrets,
+        keys: None,
+        origin: None,
+    }
+    .inspect(Subject::Token(token.to_owned()), NOW)
 }
 
 /// The reason for which `claims` are refused, or `accept`.
@@ -72,9 +80,12 @@ pub fn judge(claims: &Value) -> String {
 /// A guard that knows the secret and one API key.
 pub fn guard(config: &AuthConfig, origins: &[&str]) -> Guard {
     let origins: Vec<String> = origins.iter().map(|o| (*o).to_owned()).collect();
-    Guard::from_config(config, &["a-long-enough-api-key".to_owned(), "short".to_owned()], &origins, |name| {
-        (name == "BETTER_AUTH_SECRET").then(|| SECRET.to_owned())
-    })
+    Guard::from_config(
+        config,
+        &["a-long-enough-api-key".to_owned(), "short".to_owned()],
+        &origins,
+        |name| (name == "BETTER_AUTH_SECRET").then(|| SECRET.to_owned()),
+    )
     .unwrap()
 }
 

@@ -12,6 +12,7 @@ use moshi_server::config::{Config, ModuleConfig};
 use moshi_server::model::scripted::{Scripted, level};
 use moshi_server::net::ModuleInfo;
 use moshi_server::protocol::server::ServerMsg;
+use moshi_server::telemetry::Meters;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -33,12 +34,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with a scripted model. `keys` go to its table; the rest of the configuration follows.
+    /// A server with a scripted model. `keys` go to its table; the rest of the configuration follows, more of the `[server]`
+    /// table before a line `---`.
     pub async fn start(keys: &str, rest: &str) -> Self {
+        Self::configured("", keys, rest).await
+    }
+
+    /// The same, for holders of `key` alone.
+    pub async fn with_key(keys: &str, key: &str) -> Self {
+        Self::configured(&format!("authorized_ids = [\"{key}\"]"), keys, "").await
+    }
+
+    async fn configured(head: &str, keys: &str, rest: &str) -> Self {
+        let (server, rest) = rest.split_once("---").unwrap_or(("", rest));
         let text = format!(
-            "[server]\nport = 0\nadmin_addr = \"\"\n{}\n[modules.asr]\ntype = \"Scripted\"\npath = \"{PATH}\"\n{keys}\n{}",
-            rest.split_once("---").map_or("", |(server, _)| server),
-            rest.split_once("---").map_or(rest, |(_, rest)| rest),
+            "{head}\n[server]\nport = 0\nadmin_addr = \"\"\n{server}\n\
+             [modules.asr]\ntype = \"Scripted\"\npath = \"{PATH}\"\n{keys}\n{rest}"
         );
         let (config, _) = Config::parse("test", &text, &Expander::from_env()).unwrap();
         Self::run(config).await
@@ -62,7 +73,7 @@ impl Server {
                 text,
             }
         });
-        let app = App::start(&config, guard(&config), modules.collect())
+        let app = App::start(&config, guard(&config), modules.collect(), Meters::default())
             .await
             .unwrap();
         let address = app.address;
@@ -99,9 +110,13 @@ impl Server {
 
     /// The status and text of a plain request.
     pub async fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
+        self.request_with("", method, path, body).await
+    }
+
+    async fn request_with(&self, headers: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -118,7 +133,11 @@ impl Server {
 
     /// Slots in use.
     pub async fn used(&self) -> usize {
-        let (_, answer) = self.request("GET", "/api/modules_info", b"").await;
+        self.used_with("").await
+    }
+
+    async fn used_with(&self, headers: &str) -> usize {
+        let (_, answer) = self.request_with(headers, "GET", "/api/modules_info", b"").await;
         let body = answer.split("\r\n\r\n").nth(1).unwrap();
         let list: serde_json::Value = serde_json::from_str(body).unwrap();
         list[0]["used_slots"].as_str().unwrap().parse().unwrap()
@@ -126,7 +145,12 @@ impl Server {
 
     /// Waits until `used` slots are in use.
     pub async fn wait_for_used(&self, used: usize) {
-        eventually(async || self.used().await == used).await;
+        self.wait_for_used_with("", used).await;
+    }
+
+    /// The same, with credentials.
+    pub async fn wait_for_used_with(&self, headers: &str, used: usize) {
+        eventually(async || self.used_with(headers).await == used).await;
     }
 }
 
@@ -181,7 +205,19 @@ pub enum Out<'a> {
 impl Client {
     /// Upgrades a connection; the head of the answer when it is refused.
     pub async fn open(address: SocketAddr, query: &str, headers: &str) -> Result<Self, String> {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::upgrade(stream, query, headers).await
+    }
+
+    /// A client whose system takes little for a client that does not read.
+    pub async fn with_small_window(address: SocketAddr, query: &str) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        Self::upgrade(stream, query, "").await.unwrap()
+    }
+
+    async fn upgrade(mut stream: TcpStream, query: &str, headers: &str) -> Result<Self, String> {
         stream.set_nodelay(true).unwrap();
         let head = format!(
             "GET {PATH}?{query} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\

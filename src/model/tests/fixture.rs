@@ -47,8 +47,8 @@ impl Fixture {
     pub(super) fn ints(&self, name: &str) -> Vec<u32> {
         let tensors = SafeTensors::deserialize(&self.expected).unwrap();
         let view = tensors.tensor(name).unwrap();
-        match view.dtype().size() {
-            1 => view.data().iter().map(|b| u32::from(*b)).collect(),
+        match view.dtype().bitsize() {
+            8 => view.data().iter().map(|b| u32::from(*b)).collect(),
             _ => view
                 .data()
                 .chunks_exact(4)

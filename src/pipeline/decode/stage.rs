@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::{Chunk, Decoder, Pcm16Rate};
 use crate::pipeline::credits::{Credits, MIN_CHARGE};
-use crate::pipeline::frame::{FRAME_SAMPLES, FrameBuf, FramePool};
+use crate::pipeline::frame::{FRAME_SAMPLES, FrameBuf, FramePool, SAMPLE_RATE};
 use crate::pipeline::ids::{RowId, RowKey};
 use crate::pipeline::links::{Attach, Control, Ingress, IngressRx, LinkError, Pcm, PcmTx};
 use crate::protocol::client::Sound;
 use crate::protocol::close::CloseReason;
+use crate::telemetry::labels::Codec;
+use crate::telemetry::metrics::Audio;
 
 /// What the stage keeps of a row.
 struct Stream {
@@ -30,12 +32,13 @@ pub struct Decode {
     shards: usize,
     pool: FramePool,
     output: PcmTx,
+    meters: Audio,
 }
 
 impl Decode {
     /// The shard `i` of `shards` has the rows `r` with `r % shards == i`.
     #[must_use]
-    pub fn new(rows: usize, shards: usize, pool: FramePool, output: PcmTx) -> Self {
+    pub fn new(rows: usize, shards: usize, pool: FramePool, output: PcmTx, meters: Audio) -> Self {
         let streams = std::iter::repeat_with(|| None)
             .take(rows.div_ceil(shards))
             .collect();
@@ -44,6 +47,7 @@ impl Decode {
             shards,
             pool,
             output,
+            meters,
         }
     }
 
@@ -95,11 +99,12 @@ impl Decode {
             return Ok(());
         }
         stream.held += charge;
-        let chunk = match sound {
-            Sound::F32(bytes) => Chunk::F32Bytes(bytes),
-            Sound::Pcm16(bytes) => Chunk::Pcm16(bytes),
-            Sound::Ogg(bytes) => Chunk::Ogg(bytes),
+        let (chunk, codec) = match sound {
+            Sound::F32(bytes) => (Chunk::F32Bytes(bytes), Codec::F32),
+            Sound::Pcm16(bytes) => (Chunk::Pcm16(bytes), Codec::Pcm16),
+            Sound::Ogg(bytes) => (Chunk::Ogg(bytes), Codec::Opus),
         };
+        let received = self.meters.received.of(codec);
         let (pool, output) = (&self.pool, &self.output);
         let Stream {
             decoder, tail, held, ..
@@ -108,6 +113,7 @@ impl Decode {
         // A decoder that panics has been fed something nobody thought of: the end of that stream, not of the others.
         let decoded = catch_unwind(AssertUnwindSafe(|| {
             decoder.push(chunk, &mut |samples| {
+                received.add_samples(samples.len(), SAMPLE_RATE);
                 sent = sent.and_then(|()| cut(samples, key, tail, held, pool, output));
             })
         }));
@@ -200,6 +206,7 @@ mod tests {
     use super::*;
     use crate::pipeline::links::{self, Arrival, Bounds, PcmRx};
     use crate::pipeline::words::outbox::OutboxTx;
+    use crate::telemetry::Meters;
 
     fn stage() -> (Decode, PcmRx, Arc<Credits>, RowKey, OutboxTx) {
         let bounds = Bounds::new(1, 4);
@@ -211,7 +218,7 @@ mod tests {
         let (outbox, _) = links::outbox(1);
         let credits = Arc::new(Credits::new(bounds.credits));
         (
-            Decode::new(1, 1, links::frame_pool(4), tx),
+            Decode::new(1, 1, links::frame_pool(4), tx, Meters::default().audio.clone()),
             rx,
             credits,
             key,

@@ -20,6 +20,7 @@ pub fn expire(cols: &mut EngineCols, now: Instant) -> Option<Instant> {
             let at = cols.arrived(row);
             cols.stops[row].push_back(Stop {
                 at,
+                asked: now,
                 what: StopKind::Settle,
             });
         }

@@ -22,6 +22,8 @@ pub struct Ingested {
     pub stale: u64,
     /// Messages that the row's phase forbids.
     pub illegal: u64,
+    /// Samples of sessions that ended before the model heard them.
+    pub dropped: usize,
 }
 
 /// Applies one message.
@@ -33,6 +35,7 @@ pub fn ingest(cols: &mut EngineCols, message: Pcm, now: Instant, out: &mut TickO
             if cols.is_current(key) {
                 let _ = cols.advance(key.row, PhaseEvent::Detach);
                 cols.epoch[key.row] = 0;
+                seen.dropped += cols.ring[key.row].len();
                 cols.wipe(key.row);
             }
             out.before.push((key, RowEvent::Detached));
@@ -72,7 +75,7 @@ fn open(cols: &mut EngineCols, key: RowKey, attach: Attach, out: &mut TickOutput
 fn audio(
     cols: &mut EngineCols,
     key: RowKey,
-    buf: FrameBuf,
+    mut buf: FrameBuf,
     credit: u32,
     now: Instant,
     out: &mut TickOutput,
@@ -88,6 +91,7 @@ fn audio(
         return;
     }
     cols.credit[row].hold(credit);
+    buf.arrived = Some(now);
     if !cols.ring[row].push(buf) {
         return illegal(cols, key, out, seen);
     }
@@ -100,7 +104,12 @@ fn queue(cols: &mut EngineCols, row: RowId, control: Control, now: Instant) {
     let at = cols.arrived(row);
     let what = match control {
         Control::Mark(id) => {
-            cols.marks[row].push_back(Mark { at, id, due: None });
+            cols.marks[row].push_back(Mark {
+                at,
+                asked: now,
+                id,
+                due: None,
+            });
             cols.patience[row] = Some(now + PATIENCE);
             return;
         }
@@ -108,7 +117,7 @@ fn queue(cols: &mut EngineCols, row: RowId, control: Control, now: Instant) {
         Control::Flush => StopKind::Flush,
         Control::End => StopKind::End,
     };
-    cols.stops[row].push_back(Stop { at, what });
+    cols.stops[row].push_back(Stop { at, asked: now, what });
 }
 
 fn illegal(cols: &mut EngineCols, key: RowKey, out: &mut TickOutput, seen: &mut Ingested) {

@@ -65,8 +65,8 @@ fn settle(cols: &mut EngineCols, key: RowKey, delay: u32, events: &mut Vec<(RowK
     events.push((key, RowEvent::Settled));
     answer_marks(cols, key, delay, events);
     match stop.what {
-        StopKind::Flush => events.push((key, RowEvent::Flushed)),
-        StopKind::End => events.push((key, RowEvent::Ended)),
+        StopKind::Flush => events.push((key, RowEvent::Flushed { asked: stop.asked })),
+        StopKind::End => events.push((key, RowEvent::Ended { asked: stop.asked })),
         StopKind::Settle | StopKind::Restart => {}
     }
     if stop.what != StopKind::Settle {
@@ -90,7 +90,13 @@ fn answer_marks(cols: &mut EngineCols, key: RowKey, delay: u32, events: &mut Vec
         if mark.due.is_none_or(|due| due > steps) {
             break;
         }
-        events.push((key, RowEvent::Mark(mark.id)));
+        events.push((
+            key,
+            RowEvent::Mark {
+                id: mark.id,
+                asked: mark.asked,
+            },
+        ));
         cols.credit[row].give(MIN_CHARGE);
         cols.marks[row].pop_front();
     }

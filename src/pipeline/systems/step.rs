@@ -46,6 +46,8 @@ pub fn stage(cols: &mut EngineCols, plan: &BatchPlan, pcm: &mut [f32], out: &mut
         if let Some(key) = cols.key(row) {
             out.keys.push(key);
             out.heard.push(got as u16);
+            out.arrived
+                .push(if got > 0 { cols.ring[row].taken() } else { None });
             out.buffered.push(cols.ring[row].len() as u32);
         }
     }

@@ -7,6 +7,7 @@ pub mod output;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use self::assembler::{Detokenize, Heard, WordMachine};
 use self::clock::RowClock;
@@ -19,6 +20,9 @@ use super::links::StepRx;
 use crate::model::ModelSpec;
 use crate::protocol::close::CloseReason;
 use crate::protocol::server::{Pauses, ServerMsg};
+use crate::telemetry::Meters;
+use crate::telemetry::labels::{FlushKind, LinkName};
+use crate::telemetry::metrics::Engine as EngineMeters;
 
 /// Told when a row's last message is out and the row is free.
 pub type RowFree = Box<dyn Fn(RowKey) + Send>;
@@ -30,6 +34,11 @@ struct Stream {
     clock: RowClock,
     /// Frames of the client's audio.
     frames: u64,
+    /// Samples of it.
+    heard: u64,
+    /// When its first and its latest audio came.
+    came: Option<(Instant, Instant)>,
+    words: u64,
     outbox: OutboxTx,
 }
 
@@ -40,17 +49,26 @@ pub struct Words {
     delay: u32,
     heads: usize,
     row_free: RowFree,
+    meters: Meters,
+    engine: EngineMeters,
 }
 
 impl Words {
     #[must_use]
-    pub fn new(spec: &ModelSpec, text: Arc<dyn Detokenize>, row_free: RowFree) -> Self {
+    pub fn new(
+        spec: &ModelSpec,
+        text: Arc<dyn Detokenize>,
+        row_free: RowFree,
+        (meters, engine): (Meters, EngineMeters),
+    ) -> Self {
         Self {
             streams: Col::new(spec.rows, || None),
             text,
             delay: spec.delay_frames,
             heads: spec.vad_heads,
             row_free,
+            meters,
+            engine,
         }
     }
 
@@ -70,8 +88,10 @@ impl Words {
         for (i, key) in output.keys.iter().enumerate() {
             let pauses = &output.step.pauses[i * self.heads..][..self.heads];
             let (token, heard, buffered) = (output.step.tokens[i], output.heard[i], output.buffered[i]);
-            self.guarded(*key, |stream, text| {
-                stream.step(token, pauses, heard, buffered, text)
+            let arrived = output.arrived[i];
+            self.guarded(*key, |stream, text, meters| {
+                stream.hears(heard, arrived);
+                stream.step(token, pauses, heard, buffered, (text, meters))
             });
         }
         for (key, event) in output.after.drain(..) {
@@ -87,18 +107,23 @@ impl Words {
                     machine: WordMachine::new(self.delay, f64::from(SAMPLE_RATE) / FRAME_SAMPLES as f64),
                     clock: RowClock::default(),
                     frames: 0,
+                    heard: 0,
+                    came: None,
+                    words: 0,
                     outbox,
                 });
             }
-            RowEvent::Ready => self.guarded(key, |stream, _| {
+            RowEvent::Ready => self.guarded(key, |stream, _, _| {
                 stream.machine.reset(stream.machine.frames());
                 stream.outbox.send(ServerMsg::Ready)
             }),
             RowEvent::Settled => self.guarded(key, Stream::settle),
-            RowEvent::Mark(id) => self.guarded(key, |stream, _| stream.outbox.send(ServerMsg::Marker { id })),
-            RowEvent::Flushed => self.guarded(key, |stream, _| stream.outbox.send(ServerMsg::Flushed)),
-            RowEvent::Ended => {
-                self.guarded(key, |stream, _| stream.outbox.send(ServerMsg::EndOfStream));
+            RowEvent::Mark { id, asked } => {
+                self.answer(key, ServerMsg::Marker { id }, FlushKind::Marker, asked)
+            }
+            RowEvent::Flushed { asked } => self.answer(key, ServerMsg::Flushed, FlushKind::Flush, asked),
+            RowEvent::Ended { asked } => {
+                self.answer(key, ServerMsg::EndOfStream, FlushKind::End, asked);
                 self.close(key, CloseReason::Done);
             }
             RowEvent::Failed(reason) => self.close(key, reason),
@@ -109,11 +134,16 @@ impl Words {
         }
     }
 
+    fn answer(&mut self, key: RowKey, message: ServerMsg, kind: FlushKind, asked: Instant) {
+        self.engine.flush.of(kind).record(asked.elapsed().as_secs_f64());
+        self.guarded(key, |stream, _, _| stream.outbox.send(message));
+    }
+
     // One stream's failure is its own: a client that does not read, or a bug its text found.
     fn guarded(
         &mut self,
         key: RowKey,
-        act: impl FnOnce(&mut Stream, &dyn Detokenize) -> Result<(), NotTaken>,
+        act: impl FnOnce(&mut Stream, &dyn Detokenize, &EngineMeters) -> Result<(), NotTaken>,
     ) {
         let Some(stream) = self.streams[key.row]
             .as_mut()
@@ -121,28 +151,66 @@ impl Words {
         else {
             return;
         };
-        match catch_unwind(AssertUnwindSafe(|| act(stream, &*self.text))) {
+        match catch_unwind(AssertUnwindSafe(|| act(stream, &*self.text, &self.engine))) {
             Ok(Ok(())) => {}
-            Ok(Err(NotTaken)) => self.close(key, CloseReason::SlowReader),
+            Ok(Err(NotTaken)) => {
+                self.meters.links.full.of(LinkName::Outbox).increment(1);
+                self.close(key, CloseReason::SlowReader);
+            }
             Err(_) => self.close(key, CloseReason::EngineFailed),
         }
     }
 
     fn close(&mut self, key: RowKey, reason: CloseReason) {
         if let Some(stream) = self.streams[key.row].take_if(|s| s.epoch == key.epoch.get()) {
+            if let Some((first, last)) = stream.came {
+                let heard = stream.heard as f64 / f64::from(SAMPLE_RATE);
+                // The first frame was spoken before it came.
+                let took =
+                    last.duration_since(first).as_secs_f64() + FRAME_SAMPLES as f64 / f64::from(SAMPLE_RATE);
+                self.meters.sessions.heard.record(heard);
+                self.meters.sessions.speed.record(heard / took);
+            }
             stream.outbox.finish(reason);
         }
     }
 }
 
 impl Stream {
+    fn hears(&mut self, samples: u16, arrived: Option<Instant>) {
+        self.heard += u64::from(samples);
+        if let Some(arrived) = arrived {
+            self.came = Some((self.came.map_or(arrived, |(first, _)| first), arrived));
+        }
+    }
+
+    /// Counts a word that begins at `start`, in seconds of this stream's audio.
+    fn count(
+        came: Option<(Instant, Instant)>,
+        words: &mut u64,
+        heard: u64,
+        start: f64,
+        meters: &EngineMeters,
+    ) {
+        meters.words.increment(1);
+        *words += 1;
+        let Some((first, last)) = came else { return };
+        if *words == 1 {
+            meters.first_word.record(first.elapsed().as_secs_f64());
+        }
+        // The audio at `start` came as much earlier than the latest as it lies before it.
+        let spoken = heard as f64 / f64::from(SAMPLE_RATE) - start;
+        let since = Duration::try_from_secs_f64(spoken).unwrap_or_default();
+        meters.word.record((last.elapsed() + since).as_secs_f64());
+    }
+
     fn step(
         &mut self,
         token: u32,
         pauses: &[f32],
         heard: u16,
         buffered: u32,
-        text: &dyn Detokenize,
+        (text, meters): (&dyn Detokenize, &EngineMeters),
     ) -> Result<(), NotTaken> {
         self.clock.step(u64::from(heard));
         if heard > 0 {
@@ -164,23 +232,35 @@ impl Stream {
             machine,
             clock,
             outbox,
+            came,
+            words,
+            heard: total,
             ..
         } = self;
         machine.step(token, pauses, text, &mut |heard| {
+            if let Heard::Word { start, .. } = &heard {
+                Self::count(*came, words, *total, clock.audio(*start), meters);
+            }
             sent = std::mem::replace(&mut sent, Ok(())).and_then(|()| outbox.send(message(clock, heard)));
         });
         sent
     }
 
-    fn settle(&mut self, text: &dyn Detokenize) -> Result<(), NotTaken> {
+    fn settle(&mut self, text: &dyn Detokenize, meters: &EngineMeters) -> Result<(), NotTaken> {
         let mut sent = Ok(());
         let Self {
             machine,
             clock,
             outbox,
+            came,
+            words,
+            heard: total,
             ..
         } = self;
         machine.finish(text, &mut |heard| {
+            if let Heard::Word { start, .. } = &heard {
+                Self::count(*came, words, *total, clock.audio(*start), meters);
+            }
             sent = std::mem::replace(&mut sent, Ok(())).and_then(|()| outbox.send(message(clock, heard)));
         });
         sent

@@ -1,5 +1,7 @@
 //! What one tick of the engine tells the words stage: columns, reused from tick to tick.
 
+use std::time::Instant;
+
 use super::outbox::OutboxTx;
 use crate::model::StepOutput;
 use crate::pipeline::ids::RowKey;
@@ -13,10 +15,17 @@ pub enum RowEvent {
     Ready,
     /// All audio up to here was heard to its end: announce words that are still open.
     Settled,
-    Mark(i64),
-    Flushed,
+    Mark {
+        id: i64,
+        asked: Instant,
+    },
+    Flushed {
+        asked: Instant,
+    },
     /// The stream is over.
-    Ended,
+    Ended {
+        asked: Instant,
+    },
     Failed(CloseReason),
     /// The session left the row.
     Detached,
@@ -30,6 +39,8 @@ pub struct TickOutput {
     pub keys: Vec<RowKey>,
     /// Samples of each row's frame that came from its client; the rest was silence added by the engine.
     pub heard: Vec<u16>,
+    /// When the last of them came; none where there were none.
+    pub arrived: Vec<Option<Instant>>,
     /// Samples that wait in each row.
     pub buffered: Vec<u32>,
     /// Tokens and pause probabilities, in the order of `keys`.
@@ -44,6 +55,7 @@ impl TickOutput {
             before: Vec::with_capacity(rows),
             keys: Vec::with_capacity(rows),
             heard: Vec::with_capacity(rows),
+            arrived: Vec::with_capacity(rows),
             buffered: Vec::with_capacity(rows),
             step: StepOutput {
                 tokens: Vec::with_capacity(rows),
@@ -66,6 +78,7 @@ impl TickOutput {
             before,
             keys,
             heard,
+            arrived,
             buffered,
             step,
             after,
@@ -73,6 +86,7 @@ impl TickOutput {
         before.clear();
         keys.clear();
         heard.clear();
+        arrived.clear();
         buffered.clear();
         step.tokens.clear();
         step.pauses.clear();

@@ -1,0 +1,142 @@
+//! Clients a server has to survive.
+
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use super::session::{Stage, open};
+use crate::client::{ClientError, Endpoint, Receiver, Sender};
+
+/// A way to be rude.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rudeness {
+    /// Goes away in the middle of its audio, without a close frame.
+    Drop,
+    /// Sends audio and never reads.
+    Mute,
+    /// Sends bytes that are no audio.
+    Garbage,
+    /// Connects and says nothing.
+    Silent,
+    /// Sends audio as fast as it can.
+    Flood,
+}
+
+impl Rudeness {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Drop, "drop"),
+        (Self::Mute, "mute"),
+        (Self::Garbage, "garbage"),
+        (Self::Silent, "silent"),
+        (Self::Flood, "flood"),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
+/// How many clients of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rude {
+    pub how: Rudeness,
+    pub clients: usize,
+}
+
+impl FromStr for Rude {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, count) = text.split_once('=').unwrap_or((text, "1"));
+        let how = Rudeness::ALL
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(how, _)| *how);
+        let how = how
+            .ok_or_else(|| format!("`{name}` is not a way to be rude: drop, mute, garbage, silent, flood"))?;
+        let clients = count
+            .parse()
+            .map_err(|_| format!("`{count}` is not a number of clients, as in {name}=2"))?;
+        Ok(Self { how, clients })
+    }
+}
+
+/// Is rude again and again until the test is over.
+pub async fn run(endpoint: Endpoint, how: Rudeness, stage: Stage) {
+    while Instant::now() < stage.until {
+        let left = stage.until.saturating_duration_since(Instant::now());
+        let end = match timeout(left, once(&endpoint, how)).await {
+            Ok(Ok(())) => "left".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "still connected at the end".to_owned(),
+        };
+        *stage
+            .tally
+            .lock()
+            .rude
+            .entry(format!("{}: {end}", how.name()))
+            .or_default() += 1;
+        // Whoever is turned away at once would otherwise come back thousands of times a second.
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn once(endpoint: &Endpoint, how: Rudeness) -> Result<(), ClientError> {
+    let (sender, receiver) = open(endpoint).await?;
+    match how {
+        Rudeness::Drop => paced(&sender, 20).await,
+        Rudeness::Mute => paced(&sender, u32::MAX).await,
+        Rudeness::Garbage => {
+            let reading = tokio::spawn(read_out(receiver));
+            while !reading.is_finished() {
+                sender.ogg(&[0xa5; 4000]).await?;
+                sleep(Duration::from_millis(80)).await;
+            }
+            reading.await.unwrap_or(Ok(()))
+        }
+        Rudeness::Silent => read_out(receiver).await,
+        Rudeness::Flood => {
+            let reading = tokio::spawn(read_out(receiver));
+            while !reading.is_finished() {
+                sender.audio(&[0.01; 1920]).await?;
+            }
+            reading.await.unwrap_or(Ok(()))
+        }
+    }
+}
+
+async fn paced(sender: &Sender, chunks: u32) -> Result<(), ClientError> {
+    for _ in 0..chunks {
+        sender.audio(&[0.01; 1920]).await?;
+        sleep(Duration::from_millis(80)).await;
+    }
+    Ok(())
+}
+
+async fn read_out(mut receiver: Receiver) -> Result<(), ClientError> {
+    while receiver.next().await?.is_some() {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_counts_are_read_and_mistakes_explained() {
+        for (how, name) in Rudeness::ALL {
+            assert_eq!(name.parse(), Ok(Rude { how, clients: 1 }));
+            assert_eq!(how.name(), name);
+        }
+        assert_eq!(
+            "mute=3".parse(),
+            Ok(Rude {
+                how: Rudeness::Mute,
+                clients: 3
+            })
+        );
+        assert!("nice".parse::<Rude>().unwrap_err().contains("drop, mute"));
+        assert!("drop=x".parse::<Rude>().unwrap_err().contains("drop=2"));
+    }
+}

@@ -1,0 +1,234 @@
+//! One paced session. The pace is the clock's, not the server's: a chunk is due when its last sample would have been spoken,
+//! and every latency counts from when audio was due. A server that stalls the sender is charged for the stall.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::time::sleep_until;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::sound::Clip;
+use super::tally::{Latency, Tally};
+use super::wer::WordErrors;
+use crate::audio::RATE;
+use crate::client::{ClientError, Endpoint, Receiver, Sender};
+use crate::protocol::server::ServerMsg;
+
+/// Samples of a frame of the model.
+const FRAME: u64 = 1920;
+/// Marker that asks a server without our extras whether it is done.
+const LAST: i64 = 0;
+/// Silence for such a server, which answers a marker only while audio comes, in samples.
+const TAIL: usize = 30 * RATE as usize;
+/// Longest wait for the end of a stream once its audio is sent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What one session says, and in what pieces.
+pub struct Script {
+    pub clip: Clip,
+    /// Samples to say; the clip is repeated to get there.
+    pub samples: u64,
+    /// Samples of a message.
+    pub chunk: usize,
+}
+
+/// Where the test stands, and where its figures go.
+#[derive(Clone)]
+pub struct Stage {
+    pub began: Instant,
+    /// When sessions stop talking.
+    pub until: Instant,
+    pub tally: Arc<Mutex<Tally>>,
+}
+
+impl Stage {
+    fn add(&self, what: Latency, since: Instant) {
+        let now = Instant::now();
+        // The clock of a latency may lie ahead: a word can be announced before it is over.
+        let seconds = now.saturating_duration_since(since).as_secs_f64();
+        self.tally.lock().add(what, seconds, now - self.began);
+    }
+}
+
+/// Runs one session to its end and counts it.
+pub async fn run(endpoint: &Endpoint, script: Script, stage: &Stage) {
+    stage.tally.lock().sessions.started += 1;
+    let outcome = talk(endpoint, script, stage).await;
+    let mut tally = stage.tally.lock();
+    match outcome {
+        Ok(()) => tally.sessions.finished += 1,
+        Err(error) => tally.ended(&error),
+    }
+}
+
+/// Opens a session and waits until the server is ready for audio.
+pub(super) async fn open(endpoint: &Endpoint) -> Result<(Sender, Receiver), ClientError> {
+    let (sender, mut receiver) = endpoint.connect().await?;
+    loop {
+        match receiver.next().await?.ok_or(ClientError::Lost)? {
+            ServerMsg::Ready => return Ok((sender, receiver)),
+            ServerMsg::Error { message } => return Err(ClientError::Server(message)),
+            _ => {}
+        }
+    }
+}
+
+async fn talk(endpoint: &Endpoint, script: Script, stage: &Stage) -> Result<(), ClientError> {
+    let asked = Instant::now();
+    let (sender, receiver) = open(endpoint).await?;
+    stage.add(Latency::Ready, asked);
+    let start = Instant::now();
+    let said = (script.samples == script.clip.samples.len() as u64)
+        .then(|| script.clip.said.clone())
+        .flatten();
+    let (chunk, samples) = (script.chunk as u64, script.samples);
+    let sent = Arc::new(AtomicU64::new(u64::MAX));
+    let extras = endpoint.form.extras;
+    let sending = speak(
+        sender.clone(),
+        script,
+        stage.clone(),
+        start,
+        extras,
+        Arc::clone(&sent),
+    );
+    let _sending = AbortOnDropHandle::new(tokio::spawn(sending));
+    let mut listening = Listening {
+        stage,
+        start,
+        chunk,
+        sent: &sent,
+        frames: 0,
+        heard: String::new(),
+        words: 0,
+    };
+    let patience = stage.until.saturating_duration_since(start) + PATIENCE;
+    let all = tokio::time::timeout(patience, listening.listen(receiver, extras)).await;
+    all.map_err(|_| ClientError::Timeout(patience.as_secs()))??;
+    // A session cut short by the end of the test is not judged by the whole transcript.
+    let whole = sent.load(Ordering::Acquire) == samples;
+    if let Some(said) = said.filter(|_| whole) {
+        stage.tally.lock().errors += WordErrors::between(&said, &listening.heard);
+    }
+    // The server may have closed first; everything was heard either way.
+    let _ = sender.close().await;
+    Ok(())
+}
+
+/// When the sample number `sample` of a stream was due to be sent in chunks of `chunk`.
+fn due(start: Instant, sample: u64, chunk: u64) -> Instant {
+    start + Duration::from_secs_f64((sample.div_ceil(chunk) * chunk) as f64 / f64::from(RATE))
+}
+
+async fn speak(
+    sender: Sender,
+    script: Script,
+    stage: Stage,
+    start: Instant,
+    extras: bool,
+    sent: Arc<AtomicU64>,
+) -> Result<(), ClientError> {
+    let Script { clip, samples, chunk } = script;
+    let mut said = 0u64;
+    let mut piece = Vec::with_capacity(chunk);
+    while said < samples {
+        let at = due(start, said + 1, chunk as u64);
+        if at > stage.until {
+            break;
+        }
+        piece.clear();
+        let from = (said % clip.samples.len() as u64) as usize;
+        piece.extend(
+            clip.samples
+                .iter()
+                .cycle()
+                .skip(from)
+                .take(chunk.min((samples - said) as usize)),
+        );
+        sleep_until(at.into()).await;
+        sender.audio(&piece).await?;
+        stage.add(Latency::Late, at);
+        said += piece.len() as u64;
+        stage.tally.lock().audio += piece.len() as f64 / f64::from(RATE);
+    }
+    sent.store(said, Ordering::Release);
+    if extras {
+        return sender.end_of_stream().await;
+    }
+    sender.marker(LAST).await?;
+    for _ in 0..TAIL.div_ceil(FRAME as usize) {
+        sender.audio(&[0.0; FRAME as usize]).await?;
+    }
+    Ok(())
+}
+
+struct Listening<'a> {
+    stage: &'a Stage,
+    start: Instant,
+    chunk: u64,
+    /// Samples said in all, once that is known.
+    sent: &'a AtomicU64,
+    frames: u64,
+    heard: String,
+    words: u64,
+}
+
+impl Listening<'_> {
+    async fn listen(&mut self, mut receiver: Receiver, extras: bool) -> Result<(), ClientError> {
+        while let Some(message) = receiver.next().await? {
+            match message {
+                ServerMsg::Step { .. } => self.step(),
+                ServerMsg::Word { text, start_time } => self.word(&text, start_time),
+                ServerMsg::Error { message } => return Err(ClientError::Server(message)),
+                ServerMsg::EndOfStream => break,
+                ServerMsg::Marker { id: LAST } if !extras => break,
+                _ => {}
+            }
+        }
+        let sent = self.sent.load(Ordering::Acquire);
+        if sent == u64::MAX {
+            return Err(ClientError::Lost);
+        }
+        self.stage.add(Latency::Flush, due(self.start, sent, self.chunk));
+        Ok(())
+    }
+
+    fn step(&mut self) {
+        self.frames += 1;
+        let sample = self.frames * FRAME;
+        // The end of a stream is heard with silence that nobody spoke, faster than real time.
+        if sample <= self.sent.load(Ordering::Acquire) {
+            self.stage.add(Latency::Lag, due(self.start, sample, self.chunk));
+            self.stage.tally.lock().steps += 1;
+        }
+    }
+
+    fn word(&mut self, text: &str, start_time: f64) {
+        self.words += 1;
+        if self.words == 1 {
+            self.stage.add(Latency::FirstWord, self.start);
+        }
+        let spoken = Duration::try_from_secs_f64(start_time).unwrap_or_default();
+        self.stage.add(Latency::Word, self.start + spoken);
+        self.stage.tally.lock().words += 1;
+        self.heard.push_str(text);
+        self.heard.push(' ');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_due_with_the_chunk_that_holds_its_last_sample() {
+        let start = Instant::now();
+        let ms = |sample, chunk| (due(start, sample, chunk) - start).as_millis();
+        assert_eq!(ms(1920, 1920), 80);
+        assert_eq!(ms(1920, 480), 80);
+        assert_eq!(ms(1920, 888), 111, "three chunks of 37 ms");
+        assert_eq!(ms(1921, 1920), 160);
+    }
+}

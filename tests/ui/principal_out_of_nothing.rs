@@ -1,0 +1,7 @@
+use moshi_server::auth::{Method, Principal};
+
+fn forge() -> Principal {
+    Principal::new("user:root".into(), Method::ApiKey, [].into())
+}
+
+fn main() {}
