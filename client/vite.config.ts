@@ -19,5 +19,7 @@ export default defineConfig({
     include: ["test/**/*.test.{ts,tsx}"],
     setupFiles: ["test/setup.ts"],
     restoreMocks: true,
+    // Real sockets and a real database on a machine that may be busy with other things.
+    testTimeout: 30_000,
   },
 });

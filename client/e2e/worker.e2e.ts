@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { startAuth } from "./support/auth";
 import { expectAccessible, launch, signIn, signUp, visit } from "./support/browser";
 import { DIST } from "./support/pages";
@@ -33,6 +33,11 @@ afterAll(async () => {
   worker?.cleanUp();
   await auth?.stop();
   writeFileSync(join(DIST, "config.json"), "{}\n");
+});
+
+afterEach(async () => {
+  // Whoever is left would keep the next test's place.
+  for (const context of browser.contexts()) await context.close();
 });
 
 const listening = (page: Page) => page.getByText(/^Listening/).waitFor();
@@ -82,7 +87,6 @@ test("sign up, speak, read the words, sign out, be refused", async () => {
 
   await signIn(page, email);
   expect(await page.locator(".word").count()).toBe(0);
-  await page.context().close();
 });
 
 test("the cookie runs out in the middle of use, and the next recording works all the same", async () => {
@@ -95,7 +99,6 @@ test("the cookie runs out in the middle of use, and the next recording works all
   await stop(page);
   await start(page);
   await stop(page);
-  await page.context().close();
 });
 
 test("a session that ended elsewhere asks to sign in again, and keeps the captions", async () => {
@@ -111,7 +114,6 @@ test("a session that ended elsewhere asks to sign in again, and keeps the captio
   await page.getByText("your captions are still here").waitFor();
   await signIn(page, email);
   expect(await said(page)).toEqual(before);
-  await page.context().close();
 });
 
 test("a restart of the server is lived through", async () => {
@@ -124,7 +126,6 @@ test("a restart of the server is lived through", async () => {
   await listening(page);
   expect(await page.getByRole("log").innerText()).toContain("connection lost");
   await stop(page);
-  await page.context().close();
 });
 
 test("two speakers hear nothing of each other, a third waits, a fourth is told that it is full", async () => {
@@ -149,7 +150,6 @@ test("two speakers hear nothing of each other, a third waits, a fourth is told t
   expect((await said(two)).length - before.length).toBeLessThanOrEqual(1);
   await stop(one);
   await listening(three);
-  for (const page of people) await page.context().close();
 });
 
 test("a dropped recording", async () => {
@@ -158,7 +158,6 @@ test("a dropped recording", async () => {
   await page.getByLabel("Transcribe a file").setInputFiles(wav);
   await page.locator(".word").first().waitFor();
   expectTranscript(await said(page));
-  await page.context().close();
 });
 
 test("the Python example", async () => {

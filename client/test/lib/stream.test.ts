@@ -297,15 +297,16 @@ describe("credentials", () => {
 });
 
 describe("a refused handshake, of which the browser tells nothing", () => {
-  test("is a lost sign-in when the check says so", async () => {
+  test("is a lost sign-in when no ticket is given", async () => {
     server.refuseUpgrade = 401;
-    server.authStatus = 401;
+    server.routes.set("POST /api/ws-ticket", (_request, response) => response.writeHead(401).end());
     expect((await reader(connect())("failed")).error.kind).toBe("unauthenticated");
   });
 
   test("is a full server when every slot is taken", async () => {
     server.refuseUpgrade = 503;
     server.usedSlots = 4;
+    server.routes.set("POST /api/ws-ticket", (_request, response) => response.end('{"ticket":"once"}'));
     expect(await reader(connect())("state", (e) => e.state === "waiting")).toMatchObject({ error: { kind: "full" } });
   });
 

@@ -74,8 +74,9 @@ export class FakeConnection {
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
 export class FakeServer {
-  /** Status of `/api/auth-check`; with `refuseUpgrade` of the handshake as well. */
+  /** Status of `/api/auth-check`. */
   authStatus = 200;
+  /** Status that handshakes are refused with. */
   refuseUpgrade: number | null = null;
   usedSlots = 0;
   port = 0;

@@ -148,10 +148,15 @@ test.each([
 
 test("a file on its way can be called back", async () => {
   const user = userEvent.setup();
-  const gone = new Promise<void>((resolve) => {
-    server.routes.set(`POST ${PATH}`, (request) => request.on("close", resolve));
+  let gone: Promise<void> | undefined;
+  const arrived = new Promise<void>((resolve) => {
+    server.routes.set(`POST ${PATH}`, (_request, response) => {
+      gone = new Promise((closed) => response.on("close", closed));
+      resolve();
+    });
   });
   await user.upload(screen.getByLabelText("Transcribe a file"), recording);
+  await arrived;
   await user.click(await screen.findByRole("button", { name: "Cancel" }));
   await waitFor(() => expect(screen.queryByText("talk.wav")).toBeNull());
   await gone;

@@ -39,20 +39,21 @@ export async function socketAddress(http: URL, credential: Credential): Promise<
     case "token":
       return { url, protocols: ["moshi", `bearer.${credential.token}`] };
     case "key":
-      url.searchParams.set("auth_id", await ticketFor(http, credential));
+      // A server without tickets (Kyutai's own) takes the key itself.
+      url.searchParams.set("auth_id", (await fetchTicket(http, credential)) ?? credential.key);
       return { url, protocols: [] };
   }
 }
 
-async function ticketFor(http: URL, credential: Extract<Credential, { via: "key" }>): Promise<string> {
+/** A single-use ticket for `auth_id`; `null` from a server that has none. Rejects with why the credential is refused. */
+export async function fetchTicket(http: URL, credential: Credential): Promise<string | null> {
   let response: Response;
   try {
     response = await fetch(new URL("/api/ws-ticket", http), { method: "POST", ...requestInit(credential) });
   } catch {
     throw new MoshiError("unreachable", "the server can't be reached");
   }
-  // A server without tickets (Kyutai's own) takes the key itself.
-  if (response.status === 404 || response.status === 405) return credential.key;
+  if (response.status === 404 || response.status === 405) return null;
   const failure = failureFromStatus(response.status, response.headers.get("retry-after"));
   if (failure) throw failure;
   const body: unknown = await response.json().catch(() => null);

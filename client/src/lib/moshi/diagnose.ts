@@ -1,5 +1,5 @@
-import { type Credential, requestInit } from "./credentials";
-import { failureFromStatus, MoshiError } from "./failure";
+import { type Credential, fetchTicket } from "./credentials";
+import { MoshiError } from "./failure";
 
 /**
  * A browser learns nothing from a refused WebSocket handshake but code 1006. Plain HTTP requests can be read,
@@ -7,15 +7,16 @@ import { failureFromStatus, MoshiError } from "./failure";
  */
 export async function diagnose(server: URL, credential: Credential): Promise<MoshiError> {
   try {
-    const check = await fetch(new URL("/api/auth-check", server), { ...requestInit(credential), cache: "no-store" });
-    const refused = check.status === 404 ? null : failureFromStatus(check.status, check.headers.get("retry-after"));
-    if (refused) return refused;
-    const info = await fetch(new URL("/api/modules_info", server), { ...requestInit(credential), cache: "no-store" });
+    // By ticket and not by `auth-check`: with a POST browsers send the `Origin` that a cookie needs, with a GET they don't.
+    const ticket = await fetchTicket(server, credential);
+    const address = new URL("/api/modules_info", server);
+    if (ticket !== null) address.searchParams.set("auth_id", ticket);
+    const info = await fetch(address, { cache: "no-store", credentials: "omit" });
     if (info.ok && everySlotTaken(await info.json(), server.pathname)) {
       return new MoshiError("full", "every place on the server is taken");
     }
-  } catch {
-    return new MoshiError("unreachable", "the server can't be reached");
+  } catch (error) {
+    return error instanceof MoshiError ? error : new MoshiError("unreachable", "the server can't be reached");
   }
   return new MoshiError("unreachable", "the server answers, but the connection could not be opened");
 }
