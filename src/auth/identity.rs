@@ -50,6 +50,8 @@ pub struct PrincipalLimits {
 }
 
 /// A client that may use the server. Only this module makes one.
+// `#[non_exhaustive]` would still let the rest of this crate make one.
+#[allow(clippy::manual_non_exhaustive)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// `user:<id>`, `key:<name>` or `anonymous`: what limits are counted by.

@@ -196,7 +196,8 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
 
 /// Every form with every credential.
 fn endpoints(args: &Args) -> Vec<Endpoint> {
-    let kinds: [(&[String], fn(String) -> Credential); 4] = [
+    type Given<'a> = (&'a [String], fn(String) -> Credential);
+    let kinds: [Given<'_>; 4] = [
         (&args.api_key, Credential::ApiKey),
         (&args.token, Credential::Token),
         (&args.browser_token, Credential::Subprotocol),

@@ -30,7 +30,7 @@ pub enum Command {
     Configs(configs::Args),
     Transcribe(transcribe::Args),
     Demo(demo::Args),
-    Load(load::Args),
+    Load(Box<load::Args>),
     Keys(keys::Args),
     Token(token::Args),
 }
@@ -47,7 +47,7 @@ impl Command {
             Self::Configs(args) => configs::run(args),
             Self::Transcribe(args) => transcribe::run(args),
             Self::Demo(args) => demo::run(args),
-            Self::Load(args) => load::run(args),
+            Self::Load(args) => load::run(*args),
             Self::Keys(args) => keys::run(args),
             Self::Token(args) => token::run(args),
         }

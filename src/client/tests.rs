@@ -51,6 +51,15 @@ impl Peer {
             .unwrap();
     }
 
+    /// Reads until the client closes: a socket dropped with unread data would be reset.
+    async fn until_closed(&mut self) {
+        while let Ok(frame) = self.socket.read_frame().await {
+            if frame.opcode == OpCode::Close {
+                return;
+            }
+        }
+    }
+
     async fn hear(&mut self) -> ClientMsg {
         loop {
             let frame = self.socket.read_frame().await.unwrap();
@@ -171,6 +180,7 @@ async fn without_extras_silence_follows_until_the_marker_is_answered() {
         }
         peer.say(&word("late", 0.9)).await;
         peer.say(&ServerMsg::Marker { id: marker.unwrap() }).await;
+        peer.until_closed().await;
         before
     })
     .await;

@@ -123,8 +123,7 @@ pub async fn run(plan: &Plan, streams: usize, mut progress: impl FnMut(Duration,
             done = tasks.join_next() => if done.is_none() { break },
         }
     }
-    let tally = stage.tally.lock().clone();
-    tally
+    stage.tally.lock().clone()
 }
 
 /// One stream: session after session until the test is over.

@@ -114,10 +114,10 @@ impl<S: AsyncRead + Unpin> Messages<S> {
                         return Err(CloseReason::TooBig);
                     }
                     data.extend_from_slice(&frame.payload);
-                    if frame.fin {
-                        if let Some((text, data)) = self.partial.take() {
-                            return Ok(message(text, data.freeze()));
-                        }
+                    if frame.fin
+                        && let Some((text, data)) = self.partial.take()
+                    {
+                        return Ok(message(text, data.freeze()));
                     }
                 }
             }

@@ -97,7 +97,7 @@ impl EngineGauges {
         }
         self.capacity.saw(rows, total);
         self.steps += 1;
-        if self.steps % ESTIMATE_EVERY == 0 {
+        if self.steps.is_multiple_of(ESTIMATE_EVERY) {
             self.engine.capacity.set(self.capacity.estimate().unwrap_or(0.0));
         }
     }

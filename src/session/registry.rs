@@ -192,12 +192,12 @@ impl Drop for Entry {
         }
         slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         inner.free.push(self.id.slot);
-        if let Some(user) = self.user.take() {
-            if let Some(count) = inner.users.get_mut(&user) {
-                *count -= 1;
-                if *count == 0 {
-                    inner.users.remove(&user);
-                }
+        if let Some(user) = self.user.take()
+            && let Some(count) = inner.users.get_mut(&user)
+        {
+            *count -= 1;
+            if *count == 0 {
+                inner.users.remove(&user);
             }
         }
         if inner.free.len() == inner.slots.len() {

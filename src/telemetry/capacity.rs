@@ -58,7 +58,8 @@ impl Capacity {
         } else {
             budget * mean_n / mean_t
         };
-        Some(fits.clamp(0.0, self.most_rows * STRETCH).floor())
+        // What is a whole number but for rounding counts as one.
+        Some((fits.clamp(0.0, self.most_rows * STRETCH) + 1e-6).floor())
     }
 }
 

@@ -272,21 +272,21 @@ unsafe fn tile<L: Lanes, W: Weights<L>, const R: usize, const B: usize>(
         let mut k = 0;
         while k < stride {
             let mut ws = [L::splat(0.0); R];
-            for r in 0..R {
-                ws[r] = w.load((out + r) * stride + k);
+            for (r, weight) in ws.iter_mut().enumerate() {
+                *weight = w.load((out + r) * stride + k);
             }
-            for b in 0..B {
-                let v = L::load(xs[b].add(k));
-                for r in 0..R {
-                    sums[r][b] = L::mul_add(ws[r], v, sums[r][b]);
+            for (b, x) in xs.iter().enumerate() {
+                let v = L::load(x.add(k));
+                for (sums, weight) in sums.iter_mut().zip(&ws) {
+                    sums[b] = L::mul_add(*weight, v, sums[b]);
                 }
             }
             k += 8;
         }
         for b in 0..B {
             let y = call.y.0.add(call.y_layout.at(row + b) + out);
-            for r in 0..R {
-                let value = L::sum(sums[r][b]) + call.bias.map_or(0.0, |bias| bias[out + r]);
+            for (r, sums) in sums.iter().enumerate() {
+                let value = L::sum(sums[b]) + call.bias.map_or(0.0, |bias| bias[out + r]);
                 let at = y.add(r);
                 *at = if call.add { *at + value } else { value };
             }

@@ -41,7 +41,9 @@ fn streams_that_come_and_go_hear_what_the_reference_hears() {
     let mut model = model(&f, 3);
     let mut waiting = STREAMS.map(|(seed, frames)| (seed, pcm(seed, frames))).to_vec();
     waiting.reverse();
-    let mut seats: [Option<(u32, Vec<f32>, usize, Vec<u32>)>; 3] = [None, None, None];
+    // Seed, audio, frames stepped, tokens heard.
+    type Seat = Option<(u32, Vec<f32>, usize, Vec<u32>)>;
+    let mut seats: [Seat; 3] = [None, None, None];
     let mut done = 0;
     let mut tick = 0usize;
     while done < STREAMS.len() {
@@ -56,7 +58,7 @@ fn streams_that_come_and_go_hear_what_the_reference_hears() {
         }
         // Streams stall at different moments, as they do on a network.
         let ready: Vec<usize> = (0..3)
-            .filter(|row| seats[*row].is_some() && (tick + row) % (row + 3) != 0)
+            .filter(|row| seats[*row].is_some() && !(tick + row).is_multiple_of(row + 3))
             .collect();
         let rows: Vec<RowId> = ready.iter().map(|row| RowId(*row as u16)).collect();
         let audio: Vec<&[f32]> = ready

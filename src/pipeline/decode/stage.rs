@@ -184,10 +184,10 @@ fn cut(
     while !rest.is_empty() {
         let buf = tail.get_or_insert_with(|| pool.take());
         rest = buf.fill(rest);
-        if buf.len() == FRAME_SAMPLES {
-            if let Some(buf) = tail.take() {
-                send(buf, key, held, output)?;
-            }
+        if buf.len() == FRAME_SAMPLES
+            && let Some(buf) = tail.take()
+        {
+            send(buf, key, held, output)?;
         }
     }
     Ok(())

@@ -26,11 +26,11 @@ impl RowClock {
         if length == 0 {
             return;
         }
-        if let Some(last) = self.added.last_mut() {
-            if last.0 + last.1 == start {
-                last.1 += length;
-                return;
-            }
+        if let Some(last) = self.added.last_mut()
+            && last.0 + last.1 == start
+        {
+            last.1 += length;
+            return;
         }
         if self.added.is_full() {
             self.folded += self.added.remove(0).1;
