@@ -58,7 +58,8 @@ impl Capacity {
         } else {
             budget * mean_n / mean_t
         };
-        Some(fits.clamp(0.0, self.most_rows * STRETCH).floor())
+        // What falls short of a whole stream by a rounding error is whole.
+        Some((fits.clamp(0.0, self.most_rows * STRETCH) + 1e-6).floor())
     }
 }
 
