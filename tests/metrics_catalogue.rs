@@ -151,7 +151,12 @@ fn every_metric_is_recorded_somewhere() {
         .iter()
         .filter(|path| !path.ends_with("telemetry/metrics/tests.rs"))
         // A call may be broken over lines.
-        .map(|path| fs::read_to_string(path).unwrap().split_whitespace().collect::<String>())
+        .map(|path| {
+            fs::read_to_string(path)
+                .unwrap()
+                .split_whitespace()
+                .collect::<String>()
+        })
         .collect();
     for area in CATALOGUE {
         for (field, metric) in area.fields.iter().zip(area.metrics) {

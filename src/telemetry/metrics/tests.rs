@@ -242,7 +242,12 @@ fn a_step_above_the_frame_is_an_overrun_and_the_host_gets_the_rest() {
     );
     assert!(text.contains("moshi_engine_frames_total{module=\"asr\"} 7\n"));
     let host = "moshi_engine_step_seconds_sum{module=\"asr\",stage=\"host\"} ";
-    let host: f64 = text.lines().find_map(|line| line.strip_prefix(host)).unwrap().parse().unwrap();
+    let host: f64 = text
+        .lines()
+        .find_map(|line| line.strip_prefix(host))
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!((host - 0.021).abs() < 1e-9, "{host}");
 }
 
