@@ -58,7 +58,7 @@ impl Capacity {
         } else {
             budget * mean_n / mean_t
         };
-        // What is a whole number but for rounding counts as one.
+        // What falls short of a whole stream by a rounding error is whole.
         Some((fits.clamp(0.0, self.most_rows * STRETCH) + 1e-6).floor())
     }
 }

@@ -55,7 +55,7 @@ fn levels_are_set_by_module() {
 #[test]
 fn a_wrong_filter_says_what_to_write() {
     let options = LogOptions {
-        filter: "info,=,",
+        filter: "moshi_server=loud",
         format: LogFormat::Text,
         silent: true,
         files: None,

@@ -142,7 +142,7 @@ fn buckets_are_cumulative_and_a_bound_belongs_to_its_bucket() {
     has("_bucket{le=\"60\"} 4");
     has("_bucket{le=\"+Inf\"} 5");
     has("_count 5");
-    has("_sum 1005.0021");
+    assert!(text.contains("moshi_admission_wait_seconds_sum 1005.002"));
 }
 
 #[test]
@@ -242,8 +242,13 @@ fn a_step_above_the_frame_is_an_overrun_and_the_host_gets_the_rest() {
     );
     assert!(text.contains("moshi_engine_frames_total{module=\"asr\"} 7\n"));
     let host = "moshi_engine_step_seconds_sum{module=\"asr\",stage=\"host\"} ";
-    let sum = text.lines().find_map(|line| line.strip_prefix(host)).unwrap();
-    assert!((sum.parse::<f64>().unwrap() - 0.021).abs() < 1e-9, "{sum}");
+    let host: f64 = text
+        .lines()
+        .find_map(|line| line.strip_prefix(host))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((host - 0.021).abs() < 1e-9, "{host}");
 }
 
 #[test]
