@@ -304,7 +304,11 @@ impl App {
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
     let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
         socket.set_reuseaddr(true)?;
         // Connections inherit it.
         socket.set_send_buffer_size(SEND_BUFFER)?;

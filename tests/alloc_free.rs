@@ -49,12 +49,18 @@ fn decoding_stepping_and_telling_allocate_nothing() {
         hang_after_steps: None,
     };
     let (model, text) = Scripted::load(&module);
-    let options = PipelineOptions { frames_ahead: 15, coalesce: Duration::from_millis(1), shards: 1 };
+    let options = PipelineOptions {
+        frames_ahead: 15,
+        coalesce: Duration::from_millis(1),
+        shards: 1,
+    };
     let (mut rows, wiring) = wire(4, options);
     let (ends, _) = links::ends::<StageEnd>(4);
     let meters = Meters::default();
     let engine = meters.engine("test");
-    wiring.start("test", model, text, Box::new(|_| {}), &ends, (&meters, &engine)).unwrap();
+    wiring
+        .start("test", model, text, Box::new(|_| {}), &ends, (&meters, &engine))
+        .unwrap();
     let mut sessions: Vec<_> = (0..4)
         .map(|_| {
             let lease = rows.lease().unwrap();
@@ -72,12 +78,19 @@ fn decoding_stepping_and_telling_allocate_nothing() {
         for (lease, credits, rx) in &mut sessions {
             let start = Instant::now();
             while !credits.try_take(1920) {
-                assert!(start.elapsed() < Duration::from_secs(20), "the pipeline stands still");
+                assert!(
+                    start.elapsed() < Duration::from_secs(20),
+                    "the pipeline stands still"
+                );
                 std::thread::yield_now();
             }
             lease.sound(Sound::F32(Bytes::from_static(&FRAME)), 1920).unwrap();
             while rx.try_recv().is_some() {}
         }
     }
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "in {STEADY} frames of 4 streams");
+    assert_eq!(
+        ALLOCATIONS.load(Ordering::Relaxed) - before,
+        0,
+        "in {STEADY} frames of 4 streams"
+    );
 }

@@ -18,7 +18,11 @@ const AHEAD: usize = 15;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn options() -> PipelineOptions {
-    PipelineOptions { frames_ahead: AHEAD, coalesce: Duration::ZERO, shards: 1 }
+    PipelineOptions {
+        frames_ahead: AHEAD,
+        coalesce: Duration::ZERO,
+        shards: 1,
+    }
 }
 
 fn until(condition: impl Fn() -> bool) {
@@ -34,7 +38,12 @@ fn silence(samples: usize) -> Sound {
 }
 
 /// A pipeline of one row, its lease and its outbox.
-fn pipeline(hang_after_steps: Option<u64>) -> (moshi_server::pipeline::rows::RowLease, moshi_server::pipeline::words::outbox::OutboxRx) {
+fn pipeline(
+    hang_after_steps: Option<u64>,
+) -> (
+    moshi_server::pipeline::rows::RowLease,
+    moshi_server::pipeline::words::outbox::OutboxRx,
+) {
     let module = ScriptedModule {
         path: "/".to_owned(),
         batch_size: 1,
@@ -49,7 +58,9 @@ fn pipeline(hang_after_steps: Option<u64>) -> (moshi_server::pipeline::rows::Row
     let (ends, _) = links::ends::<StageEnd>(4);
     let meters = Meters::default();
     let engine = meters.engine("test");
-    wiring.start("test", model, text, Box::new(|_| {}), &ends, (&meters, &engine)).unwrap();
+    wiring
+        .start("test", model, text, Box::new(|_| {}), &ends, (&meters, &engine))
+        .unwrap();
     let (tx, rx) = links::outbox(1024);
     lease.attach(24_000, tx).unwrap();
     (lease, rx)
@@ -99,12 +110,17 @@ fn every_credit_comes_back() {
         lease.sound(silence(samples), charge).unwrap();
         if i % 5 == 0 {
             until(|| credits.try_take(MIN_CHARGE));
-            lease.control([Control::Mark(1), Control::Flush, Control::Restart][i / 5 % 3]).unwrap();
+            lease
+                .control([Control::Mark(1), Control::Flush, Control::Restart][i / 5 % 3])
+                .unwrap();
         }
         while rx.try_recv().is_some() {}
     }
     until(|| credits.try_take(MIN_CHARGE));
     lease.control(Control::End).unwrap();
     until(|| credits.in_flight() == 0);
-    assert!(credits.try_take(credits.size()) && !credits.try_take(1), "no credit is made out of nothing");
+    assert!(
+        credits.try_take(credits.size()) && !credits.try_take(1),
+        "no credit is made out of nothing"
+    );
 }

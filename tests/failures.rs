@@ -32,7 +32,11 @@ async fn bad_messages_close_with_1007_and_unknown_ones_with_1003() {
 async fn audio_that_cannot_be_decoded_closes_with_1007_and_says_why() {
     let server = Server::start(TWO, "").await;
     let mut client = server.connect("").await;
-    client.send(&Out::OggOpus { data: b"this is no Ogg page, whatever it says" }).await;
+    client
+        .send(&Out::OggOpus {
+            data: b"this is no Ogg page, whatever it says",
+        })
+        .await;
     let (_, end) = client.rest().await;
     assert!(matches!(end, Seen::Closed(1007, reason) if !reason.is_empty()));
     server.wait_for_used(0).await;
@@ -72,15 +76,27 @@ async fn a_message_in_fragments_with_a_ping_between_is_one_message() {
     let bytes = rmp_serde::to_vec_named(&Out::Audio { pcm: &speech("abc") }).unwrap();
     let pieces: Vec<&[u8]> = bytes.chunks(bytes.len() / 3 + 1).collect();
     for (i, piece) in pieces.iter().enumerate() {
-        let opcode = if i == 0 { OpCode::Binary } else { OpCode::Continuation };
-        let frame = Frame::new(i + 1 == pieces.len(), opcode, None, Payload::Owned(piece.to_vec()));
+        let opcode = if i == 0 {
+            OpCode::Binary
+        } else {
+            OpCode::Continuation
+        };
+        let frame = Frame::new(
+            i + 1 == pieces.len(),
+            opcode,
+            None,
+            Payload::Owned(piece.to_vec()),
+        );
         client.socket.write_frame(frame).await.unwrap();
         let ping = Frame::new(true, OpCode::Ping, None, Payload::Owned(b"hello".to_vec()));
         client.socket.write_frame(ping).await.unwrap();
     }
     let mut pongs = 0;
     while pongs < 3 {
-        let frame = tokio::time::timeout(PATIENCE, client.socket.read_frame()).await.unwrap().unwrap();
+        let frame = tokio::time::timeout(PATIENCE, client.socket.read_frame())
+            .await
+            .unwrap()
+            .unwrap();
         if frame.opcode == OpCode::Pong {
             assert_eq!(&*frame.payload, b"hello");
             pongs += 1;
@@ -103,9 +119,14 @@ async fn a_broken_frame_closes_with_1002() {
 async fn garbage_instead_of_http_and_instead_of_frames_frees_everything() {
     let server = Server::start(ONE, "").await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"\x16\x03\x01\x02\x00 this is TLS, or nothing").await.unwrap();
+    stream
+        .write_all(b"\x16\x03\x01\x02\x00 this is TLS, or nothing")
+        .await
+        .unwrap();
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+        .await
+        .unwrap();
     let client = server.connect("").await;
     let stream = client.raw(&[0xff; 64]).await;
     server.wait_for_used(0).await;
@@ -118,7 +139,10 @@ async fn a_full_server_answers_503_before_the_upgrade_and_says_when_to_come_back
     let mut client = server.connect("").await;
     assert_eq!(client.hear().await, ServerMsg::Ready);
     let head = Client::open(server.address, "", "").await.err().unwrap();
-    assert!(head.starts_with("HTTP/1.1 503") && head.contains("retry-after:"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 503") && head.contains("retry-after:"),
+        "{head}"
+    );
     drop(client);
     server.wait_for_used(0).await;
     assert_eq!(server.connect("").await.hear().await, ServerMsg::Ready);
@@ -131,7 +155,12 @@ async fn a_full_server_says_no_free_channels_where_classic_clients_expect_it() {
     assert_eq!(client.hear().await, ServerMsg::Ready);
     let mut late = server.connect("").await;
     let (messages, end) = late.rest().await;
-    assert_eq!(messages, [ServerMsg::Error { message: "no free channels".to_owned() }]);
+    assert_eq!(
+        messages,
+        [ServerMsg::Error {
+            message: "no free channels".to_owned()
+        }]
+    );
     assert!(matches!(end, Seen::Closed(1013, _)));
 }
 
@@ -241,7 +270,11 @@ async fn a_failing_engine_ends_sessions_with_1011_and_the_process_with_a_failure
 
 #[tokio::test]
 async fn a_hung_step_is_noticed() {
-    let server = Server::start("batch_size = 2\nhang_after_steps = 3", "[limits]\nstep_timeout_s = 0.3").await;
+    let server = Server::start(
+        "batch_size = 2\nhang_after_steps = 3",
+        "[limits]\nstep_timeout_s = 0.3",
+    )
+    .await;
     let mut client = server.connect("").await;
     client.silence(10).await;
     assert_eq!(client.close_code().await, 1011);
@@ -261,9 +294,20 @@ async fn stopping_under_load_tells_flushes_and_ends_with_1012() {
     eventually(async || server.request("GET", "/readyz", b"").await.0 == 503).await;
     assert_eq!(server.request("GET", "/livez", b"").await.0, 200);
     assert_eq!(queued.close_code().await, 1001);
-    assert_eq!(Client::open(server.address, "", "").await.err().map(|head| head[9..12].to_owned()), Some("503".into()));
+    assert_eq!(
+        Client::open(server.address, "", "")
+            .await
+            .err()
+            .map(|head| head[9..12].to_owned()),
+        Some("503".into())
+    );
     let (messages, end) = client.rest().await;
-    assert!(messages.iter().any(|m| matches!(m, ServerMsg::Draining { deadline_s } if *deadline_s <= 1.5)), "{messages:?}");
+    assert!(
+        messages
+            .iter()
+            .any(|m| matches!(m, ServerMsg::Draining { deadline_s } if *deadline_s <= 1.5)),
+        "{messages:?}"
+    );
     assert_eq!(words(&messages), [("abc".to_owned(), 0.16)]);
     assert!(matches!(end, Seen::Closed(1012, _)), "{end:?}");
     assert_eq!(waiting.close_code().await, 1012);
@@ -280,11 +324,17 @@ async fn an_idle_server_stops_at_once() {
 #[tokio::test]
 async fn requests_that_make_no_sense_are_told_why() {
     let server = Server::start(ONE, "").await;
-    let head = Client::open(server.address, "format=xml", "").await.err().unwrap();
+    let head = Client::open(server.address, "format=xml", "")
+        .await
+        .err()
+        .unwrap();
     assert!(head.starts_with("HTTP/1.1 400"), "{head}");
     let (status, text) = server.request("GET", common::PATH, b"").await;
     assert!(status == 426 && text.contains("POST an audio file"), "{text}");
-    let head = Client::open(server.address, "", "origin: https://evil.example\r\n").await.err().unwrap();
+    let head = Client::open(server.address, "", "origin: https://evil.example\r\n")
+        .await
+        .err()
+        .unwrap();
     assert!(head.starts_with("HTTP/1.1 403"), "{head}");
     assert_eq!(server.used().await, 0);
 }
@@ -296,14 +346,27 @@ async fn credentials_are_asked_for_and_browsers_can_be_told_by_the_close_code() 
     drop(server);
     let key = "a-key-that-nobody-guesses";
     let server = Server::with_key(ONE, key).await;
-    assert!(Client::open(server.address, "", "").await.err().unwrap().starts_with("HTTP/1.1 401"));
+    assert!(
+        Client::open(server.address, "", "")
+            .await
+            .err()
+            .unwrap()
+            .starts_with("HTTP/1.1 401")
+    );
     assert_eq!(server.connect("auth_close=1").await.close_code().await, 4401);
     let mut client = server.connect(&format!("auth_id={key}")).await;
     assert_eq!(client.hear().await, ServerMsg::Ready);
     let header = format!("kyutai-api-key: {key}\r\n");
     drop(client);
     server.wait_for_used_with(&header, 0).await;
-    assert_eq!(Client::open(server.address, "", &header).await.unwrap().hear().await, ServerMsg::Ready);
+    assert_eq!(
+        Client::open(server.address, "", &header)
+            .await
+            .unwrap()
+            .hear()
+            .await,
+        ServerMsg::Ready
+    );
 }
 
 #[tokio::test]
@@ -312,16 +375,30 @@ async fn a_posted_file_comes_back_as_words_in_the_form_asked_for() {
     let wav = wav(&speech("abc"));
     let (status, answer) = server.request("POST", common::PATH, &wav).await;
     assert_eq!(status, 200, "{answer}");
-    assert!(answer.contains(r#"[{"type":"Word","text":"abc","start_time":0.16},{"type":"EndWord""#), "{answer}");
-    let (_, answer) = server.request("POST", &format!("{}?format=srt", common::PATH), &wav).await;
+    assert!(
+        answer.contains(r#"[{"type":"Word","text":"abc","start_time":0.16},{"type":"EndWord""#),
+        "{answer}"
+    );
+    let (_, answer) = server
+        .request("POST", &format!("{}?format=srt", common::PATH), &wav)
+        .await;
     assert!(answer.contains("00:00:00,160 --> "), "{answer}");
-    assert_eq!(server.request("POST", common::PATH, b"no audio at all").await.0, 422);
-    assert_eq!(server.request("POST", common::PATH, &vec![0; 300_000]).await.0, 413);
+    assert_eq!(
+        server.request("POST", common::PATH, b"no audio at all").await.0,
+        422
+    );
+    assert_eq!(
+        server.request("POST", common::PATH, &vec![0; 300_000]).await.0,
+        413
+    );
     server.wait_for_used(0).await;
 }
 
 fn wav(samples: &[f32]) -> Vec<u8> {
-    let data: Vec<u8> = samples.iter().flat_map(|s| ((s * 32768.0) as i16).to_le_bytes()).collect();
+    let data: Vec<u8> = samples
+        .iter()
+        .flat_map(|s| ((s * 32768.0) as i16).to_le_bytes())
+        .collect();
     let mut out = b"RIFF".to_vec();
     out.extend((36 + data.len() as u32).to_le_bytes());
     out.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
