@@ -69,7 +69,8 @@ impl Form {
             Some(other) => return Err(BadQuery(format!("input={other}: use msgpack or pcm16"))),
         };
         let extras = match query.extras.as_deref() {
-            None | Some("0" | "false") => json,
+            None => json,
+            Some("0" | "false") => false,
             Some("1" | "true") => true,
             Some(other) => return Err(BadQuery(format!("extras={other}: use 1 or 0"))),
         };
