@@ -9,7 +9,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use auth_support::{SECRET, flat, token, with};
@@ -63,15 +65,14 @@ impl Worker {
                                 .to_owned(),
                         );
                     }
-                    let mut log = log.lock().unwrap();
+                    let mut log = log.lock();
                     log.push_str(&line);
                     log.push('\n');
                 }
             });
         }
         let address = address.recv_timeout(Duration::from_secs(60));
-        let address =
-            address.unwrap_or_else(|_| panic!("the worker did not start:\n{}", log.lock().unwrap()));
+        let address = address.unwrap_or_else(|_| panic!("the worker did not start:\n{}", log.lock()));
         Self {
             child,
             address,
@@ -128,7 +129,7 @@ impl Worker {
     fn finish(mut self) -> String {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        std::mem::take(&mut *self.log.lock().unwrap())
+        std::mem::take(&mut *self.log.lock())
     }
 }
 

@@ -13,8 +13,8 @@ const ONE: &str = "batch_size = 1";
 const TWO: &str = "batch_size = 2";
 
 #[tokio::test]
-async fn bad_messages_close_with_1007_and_unknown_ones_with_1003() {
-    let server = Server::start(TWO, "").await;
+async fn bad_messages_close_with_1007_and_unknown_ones_with_1003_even_in_the_queue() {
+    let server = Server::start(ONE, "").await;
     let unknown = rmp_serde::to_vec_named(&Out::Flush).unwrap();
     let cases: [(&[u8], u16); 3] = [(b"garbage", 1007), (b"", 1007), (&unknown, 1003)];
     for (bytes, code) in cases {
@@ -211,6 +211,7 @@ async fn silence_ends_with_1008_and_so_does_the_longest_session() {
 async fn a_quiet_server_pings_and_a_peer_that_never_answers_is_gone() {
     let server = Server::start(ONE, "[limits]\nping_s = 0.05\npeer_timeout_s = 0.3").await;
     let mut client = server.connect("").await;
+    client.socket.set_auto_pong(false);
     assert_eq!(client.hear().await, ServerMsg::Ready);
     assert_eq!(client.see().await, Seen::Ping);
     // Half open: the connection stands, and nobody is at the other end.

@@ -52,7 +52,7 @@ pub async fn run(
                 .run(active, outbox)
                 .await
         }
-        Err((session, reason)) => (session.close(reason), reason.into()),
+        Err((session, farewell)) => (session.close(farewell.reason), farewell),
     };
     // The connection may be gone already.
     let _ = wire.close.send(farewell);
@@ -63,7 +63,7 @@ async fn wait_for_row(
     mut session: Session<Queued>,
     wire: &mut Wire,
     context: &mut Context,
-) -> Result<(Session<Queued>, RowLease), (Session<Queued>, CloseReason)> {
+) -> Result<(Session<Queued>, RowLease), (Session<Queued>, Farewell)> {
     let asked = Instant::now();
     let deadline = sleep_until((asked + context.limits.queue_wait).into());
     tokio::pin!(deadline);
@@ -79,7 +79,7 @@ async fn wait_for_row(
                 Turn::Position(position) => say(wire, ServerMsg::Queued { position }),
                 Turn::Over => break CloseReason::GoingAway,
             },
-            _ = &mut wire.gone => break CloseReason::PeerGone,
+            _ = &mut wire.gone => return Err((session, last_word(wire))),
             over = &mut wire.over => break over.unwrap_or(CloseReason::PeerGone),
             () = &mut deadline => {
                 context.meters.admission.refused.of(Refused::QueueTimeout).increment(1);
@@ -87,7 +87,18 @@ async fn wait_for_row(
             }
         }
     };
-    Err((session, reason))
+    Err((session, reason.into()))
+}
+
+// Why nothing more comes from the client: behind what it sent before it is what its reader said at the end.
+fn last_word(wire: &mut Wire) -> Farewell {
+    loop {
+        match wire.inbox.try_recv() {
+            Ok(Inbound::Message(_)) => {}
+            Ok(Inbound::Ended(farewell)) => return farewell,
+            Err(_) => return CloseReason::PeerGone.into(),
+        }
+    }
 }
 
 // Only clients who know the message get it: the writer sees to that. One too slow to take it does without.

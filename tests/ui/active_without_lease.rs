@@ -1,7 +1,8 @@
-use moshi_server::session::state::{Active, Queued, Session};
+use moshi_server::pipeline::rows::RowLease;
+use moshi_server::session::state::{Queued, Session};
 
-fn skip_the_queue(session: Session<Queued>) -> Session<Active> {
-    session.activate()
+fn row_before_its_turn(session: &Session<Queued>) -> &RowLease {
+    session.lease()
 }
 
 fn main() {}

@@ -1,8 +1,8 @@
-use moshi_server::protocol::client::Sound;
+use moshi_server::pipeline::rows::RowLease;
 use moshi_server::session::state::{Connecting, Session};
 
-fn send(session: Session<Connecting>, sound: Sound) {
-    let _ = session.lease().sound(sound, 1920);
+fn row_of_nobody(session: &Session<Connecting>) -> &RowLease {
+    session.lease()
 }
 
 fn main() {}

@@ -1,7 +1,10 @@
-use moshi_server::auth::{Method, Principal};
+use moshi_server::auth::Principal;
 
-fn forge() -> Principal {
-    Principal::new("user:root".into(), Method::ApiKey, [].into())
+fn forge(other: Principal) -> Principal {
+    Principal {
+        subject: "user:root".into(),
+        ..other
+    }
 }
 
 fn main() {}

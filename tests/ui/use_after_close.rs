@@ -1,9 +1,8 @@
-use moshi_server::protocol::close::CloseReason;
-use moshi_server::session::state::{Active, Session};
+use moshi_server::pipeline::rows::RowLease;
+use moshi_server::session::state::{Closed, Session};
 
-fn after(session: Session<Active>) {
-    let _closed = session.close(CloseReason::Done);
-    let _ = session.lease();
+fn row_after_the_end(session: &Session<Closed>) -> &RowLease {
+    session.lease()
 }
 
 fn main() {}

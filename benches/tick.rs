@@ -1,0 +1,77 @@
+//! What the server adds to the model: one frame of each of `n` streams from the sessions' links to their outboxes, with a
+//! model that computes nothing. `cargo bench --bench tick`
+
+use std::hint::spin_loop;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use moshi_server::config::ScriptedModule;
+use moshi_server::model::scripted::Scripted;
+use moshi_server::pipeline::rows::RowLease;
+use moshi_server::pipeline::words::outbox::OutboxRx;
+use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
+use moshi_server::protocol::client::Sound;
+use moshi_server::protocol::server::ServerMsg;
+use moshi_server::telemetry::Meters;
+
+static FRAME: [u8; 4 * 1920] = [0; 4 * 1920];
+
+fn sessions(rows: usize) -> Vec<(RowLease, OutboxRx)> {
+    let module = ScriptedModule {
+        path: "/".to_owned(),
+        batch_size: rows,
+        asr_delay_in_tokens: 6,
+        step_s: 0.0,
+        fail_after_steps: None,
+        hang_after_steps: None,
+    };
+    let (model, text) = Scripted::load(&module);
+    let options = PipelineOptions {
+        frames_ahead: 15,
+        coalesce: Duration::from_millis(5),
+        shards: 1,
+    };
+    let (mut free, wiring) = wire(rows, options);
+    let (ends, _) = links::ends::<StageEnd>(4);
+    let meters = Meters::default();
+    let engine = meters.engine("bench");
+    let started = wiring.start("bench", model, text, Box::new(|_| {}), &ends, (&meters, &engine));
+    assert!(started.is_ok());
+    let session = || {
+        let lease = free.lease()?;
+        let (tx, rx) = links::outbox(64);
+        lease.attach(24_000, tx).ok()?;
+        Some((lease, rx))
+    };
+    std::iter::from_fn(session).take(rows).collect()
+}
+
+fn one_frame_each(sessions: &mut [(RowLease, OutboxRx)]) {
+    for (lease, _) in sessions.iter() {
+        while !Arc::clone(lease.credits()).try_take(1920) {
+            spin_loop();
+        }
+        assert!(lease.sound(Sound::F32(Bytes::from_static(&FRAME)), 1920).is_ok());
+    }
+    for (_, outbox) in sessions {
+        while !matches!(outbox.try_recv(), Some(ServerMsg::Step { .. })) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn tick(c: &mut Criterion) {
+    let mut group = c.benchmark_group("tick");
+    for rows in [1, 4, 16, 64, 256] {
+        let mut sessions = sessions(rows);
+        group.throughput(Throughput::Elements(rows as u64));
+        group.bench_function(BenchmarkId::from_parameter(rows), |b| {
+            b.iter(|| one_frame_each(&mut sessions))
+        });
+    }
+}
+
+criterion_group!(benches, tick);
+criterion_main!(benches);
