@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocket};
 use moshi_server::app::{App, LoadedModule, Outcome};
-use moshi_server::auth::{AuthConfig, Guard};
+use moshi_server::auth::Guard;
 use moshi_server::config::expand::Expander;
 use moshi_server::config::{Config, ModuleConfig};
 use moshi_server::model::scripted::{Scripted, level};
@@ -155,9 +155,8 @@ impl Server {
 }
 
 fn guard(config: &Config) -> Guard {
-    let auth: AuthConfig = config.auth.clone().try_into().unwrap();
     Guard::from_config(
-        &auth,
+        &config.auth,
         &config.authorized_ids,
         &config.server.allowed_origins,
         |_| None,
