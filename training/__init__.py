@@ -1,0 +1,1 @@
+"""The recipe for the bundled checkpoint: see train.sh."""
