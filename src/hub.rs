@@ -24,7 +24,7 @@ pub enum HubError {
     Missing(PathBuf),
     #[error("`{0}` is not a name like hf://org/repo/file")]
     Name(String),
-    #[error("{0} is not in the cache {1}, and HF_HUB_OFFLINE or --offline forbids to fetch it")]
+    #[error("{0} is not in the cache {1}, and HF_HUB_OFFLINE forbids to fetch it")]
     Offline(String, PathBuf),
     #[error(
         "{name}: the hub refused ({status}). Accept the model's terms on its page if it has any, and set HF_TOKEN to a token \
