@@ -99,6 +99,7 @@ impl App {
         if guard.is_open() && !config.server.addr.is_loopback() {
             return Err(AppError::Open(config.server.addr));
         }
+        let guard = Arc::new(guard);
         let limits = Arc::new(config.limits.clone());
         let (lifecycle, watching) = lifecycle();
         tokio::spawn(telemetry::health::follow(meters.clone(), watching.clone()));
@@ -144,6 +145,7 @@ impl App {
             threads.extend(pipeline.threads);
             hearts.push(pipeline.heart);
             served.push(Arc::new(Module {
+                name: module.name,
                 path: module.path,
                 admission,
                 info: module.info,
@@ -157,10 +159,11 @@ impl App {
         };
         let shared = Arc::new(Shared {
             modules: served,
-            guard,
+            guard: Arc::clone(&guard),
             server: config.server.clone(),
             registry: Arc::new(Registry::new(meters.clone())),
             context: Context {
+                guard,
                 limits: Arc::clone(&limits),
                 lifecycle: watching.clone(),
                 meters,

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod captions;
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod hub;
 pub mod load;

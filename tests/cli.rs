@@ -35,10 +35,15 @@ struct Worker {
 
 impl Worker {
     fn start(dir: &Path) -> Self {
+        Self::start_with(dir, "")
+    }
+
+    /// The same, with more keys for its module.
+    fn start_with(dir: &Path, keys: &str) -> Self {
         let config = dir.join("scripted.toml");
         let server = "[server]\nadmin_addr = \"\"\n[modules.asr]\n";
         let module = "type = \"Scripted\"\npath = \"/api/asr-streaming\"\nbatch_size = 4\n";
-        std::fs::write(&config, format!("{server}{module}")).unwrap();
+        std::fs::write(&config, format!("{server}{module}{keys}")).unwrap();
         let port = free_port().to_string();
         let process = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
             .args(["worker", "--port", &port, "--silent", "--config"])
@@ -207,6 +212,28 @@ fn what_cannot_work_is_explained() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[test]
+fn a_failed_engine_ends_the_program_with_70_and_a_signal_with_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut failing = Worker::start_with(dir.path(), "fail_after_steps = 1\n");
+    let wav = dir.path().join("words.wav");
+    std::fs::write(&wav, spoken(&["abc"])).unwrap();
+    let output = moshi(&["transcribe", wav.to_str().unwrap(), "--url", &failing.url]);
+    assert!(!output.status.success(), "a transcript of a failed engine");
+    assert_eq!(failing.process.wait().unwrap().code(), Some(70));
+
+    let mut idle = Worker::start(dir.path());
+    let pid = idle.process.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(idle.process.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use moshi_server::auth::{Method, Reason};
 use moshi_server::telemetry::Meters;
 use moshi_server::telemetry::labels::{Codec, Verdict};
-use moshi_server::telemetry::metrics::StepTimes;
+use moshi_server::telemetry::record::StepTimes;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };

@@ -15,7 +15,7 @@ use super::key_file::KeyFileError;
 use super::key_source::{KeySource, KeySourceError};
 use super::leases::{Lease, Ledger};
 use super::methods::{Attempt, Authenticator, BetterAuth, CookieAuth, TicketAuth, TokenAuth};
-use super::origin::{OriginError, Origins, own_origin};
+use super::origin::{OriginError, Origins, is_same_origin, own_origin};
 use super::presented::{Credential, Presented, selected_subprotocol};
 use super::reason::Reason;
 use super::refusal::Refusal;
@@ -269,8 +269,14 @@ impl Guard {
             .unwrap_or(Err(nothing))
             .map_err(|(reason, method)| Refusal::new(reason, method))?;
         if principal.method == Method::Cookie {
+            let own = own();
+            // A page's plain GET to its own server has no Origin; the browser says so in a header no page can set.
+            let page = match origin {
+                None if is_same_origin(headers) => own.as_deref().map(str::as_bytes),
+                origin => origin,
+            };
             self.origins
-                .check(origin, own().as_deref())
+                .check(page, own.as_deref())
                 .map_err(|reason| Refusal::new(reason, Method::Cookie))?;
         }
         principal

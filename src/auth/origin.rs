@@ -27,6 +27,13 @@ pub fn own_origin(headers: &HeaderMap) -> Option<String> {
     )
 }
 
+/// Whether the browser says that the request comes from a page of the very origin it goes to (Fetch Metadata).
+pub fn is_same_origin(headers: &HeaderMap) -> bool {
+    headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site == "same-origin")
+}
+
 /// The allow-list of web origins, such as `https://app.example.com`.
 #[derive(Clone, Debug, Default)]
 pub struct Origins(Vec<String>);

@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
 use clap::Subcommand;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::auth::Scope;
 use crate::auth::key_file::{self, NewKey};
+use crate::clock::unix_now;
 
 /// Create, list and revoke API keys. A running server reads the file again by itself.
 #[derive(clap::Args)]
@@ -61,14 +60,6 @@ pub(super) fn duration_s(text: &str) -> Result<i64, String> {
     Ok(i64::from(count) * factor)
 }
 
-/// Unix seconds.
-pub(super) fn now() -> anyhow::Result<i64> {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .context("the clock is before 1970")?;
-    Ok(i64::try_from(since.as_secs())?)
-}
-
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Create {
@@ -78,7 +69,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             minutes_per_day,
             expires_in,
         } => {
-            let now = now()?;
+            let now = unix_now();
             let expires_at = expires_in.map(|life| now + life);
             let key = key_file::create(
                 &args.file,

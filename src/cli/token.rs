@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{ArgAction, Subcommand};
 
-use super::keys::{duration_s, now};
+use super::keys::duration_s;
 use crate::auth::inspect::{Inspection, Inspector, Subject};
 use crate::auth::mint::{Wish, mint};
 use crate::auth::{BetterAuthConfig, KeySource, Origins, Secrets};
+use crate::clock::unix_now;
 
 /// Say exactly why a token or cookie is refused, or mint a development token. Secrets come from BETTER_AUTH_SECRET and
 /// BETTER_AUTH_SECRETS.
@@ -109,7 +110,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 life_s: expires_in,
                 audience,
             };
-            println!("{}", mint(&wish, &Secrets::from_env(env)?, now()?)?);
+            println!("{}", mint(&wish, &Secrets::from_env(env)?, unix_now())?);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -120,7 +121,7 @@ fn env(name: &str) -> Option<String> {
 }
 
 fn look(args: Inspect) -> anyhow::Result<ExitCode> {
-    let at = args.at.map_or_else(now, Ok)?;
+    let at = args.at.unwrap_or_else(unix_now);
     let subject = match (args.token, args.cookie) {
         (Some(token), _) if token == "-" => {
             let mut text = String::new();

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -13,13 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Peer, Shared};
 use crate::auth::{Principal, Refusal};
-use crate::telemetry::labels::Verdict;
-
-/// Seconds since 1970.
-pub(super) fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
-}
+use crate::clock::unix_now;
 
 /// The client's address.
 pub(super) fn peer(parts: &Parts) -> SocketAddr {
@@ -33,14 +27,8 @@ pub(super) fn peer(parts: &Parts) -> SocketAddr {
 /// Who sends the request.
 pub(super) async fn check(shared: &Shared, parts: &Parts) -> Result<Principal, Refusal> {
     let began = Instant::now();
-    let checked = shared.guard.check(parts, peer(parts), now()).await;
-    let (method, verdict) = match &checked {
-        Ok(principal) => (principal.method, Verdict::Allowed),
-        Err(refusal) => (refusal.method, Verdict::Denied(refusal.reason)),
-    };
-    let meters = &shared.context.meters.auth;
-    meters.check.of(method).record(began.elapsed().as_secs_f64());
-    meters.attempts.of((method, verdict)).increment(1);
+    let checked = shared.guard.check(parts, peer(parts), unix_now()).await;
+    shared.context.meters.auth.judged(&checked, began.elapsed());
     checked
 }
 
@@ -57,7 +45,7 @@ pub(super) async fn check_only(State(shared): State<Arc<Shared>>, request: Reque
 pub(super) async fn ticket(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let ticket = match check(&shared, &parts).await {
-        Ok(principal) => shared.guard.ticket(&principal, now()),
+        Ok(principal) => shared.guard.ticket(&principal, unix_now()),
         Err(refusal) => Err(refusal),
     };
     match ticket {

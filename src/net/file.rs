@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tracing::Instrument;
 
 use super::credentials::{check, peer};
 use super::refusal::Refusal;
@@ -33,6 +34,7 @@ use crate::session::state::{Connecting, Session};
 use crate::session::task;
 use crate::session::wire::{self, Farewell, Inbound, LastSeen, Reading, Writing};
 use crate::telemetry::labels::Refused;
+use crate::telemetry::logs;
 
 /// Pieces of a body that were received and not decoded.
 const BODY_PIECES: usize = 4;
@@ -71,6 +73,7 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
             .increment(1);
         Refusal::busy("too many files are being transcribed").into_response()
     })?;
+    let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     let session = admit(shared, module, connecting, principal).map_err(IntoResponse::into_response)?;
 
     let form = Form {
@@ -95,7 +98,7 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
         .name("file".to_owned())
         .spawn(move || decoding.run(body_reader))
         .map_err(|_| Refusal::busy("no thread to decode the file with").into_response())?;
-    tokio::spawn(task::run(session, wire, outbox, shared.context.clone()));
+    tokio::spawn(task::run(session, wire, outbox, shared.context.clone()).instrument(span));
     let (messages, farewell) = tokio::select! {
         heard = collect(writing) => heard,
         never = pump(body, pieces, limits.max_file_bytes) => match never {},

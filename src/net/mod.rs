@@ -29,6 +29,8 @@ use crate::telemetry::metrics::Engine;
 
 /// A module as the network sees it.
 pub struct Module {
+    /// The name of its table in the configuration.
+    pub name: String,
     pub path: String,
     pub admission: Arc<Admission>,
     /// What `/api/modules_info` says of it besides its slots.
@@ -41,7 +43,7 @@ pub use info::ModuleInfo;
 /// What every request can reach.
 pub struct Shared {
     pub modules: Vec<Arc<Module>>,
-    pub guard: Guard,
+    pub guard: Arc<Guard>,
     pub server: ServerConfig,
     pub registry: Arc<Registry>,
     pub context: Context,

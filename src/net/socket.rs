@@ -32,10 +32,7 @@ pub(super) async fn serve(upgraded: Upgraded, form: Form, session: Session<Queue
     let most = limits.max_message_bytes;
     let reader = tokio::spawn(reader::read(early.chain(read), form, most, reading));
     let writer = tokio::spawn(writer::write(write, form, limits, writing));
-    let closed = task::run(session, wire, outbox, context).await;
-    let summary = closed.report();
-    tracing::debug!(session = %summary.id, reason = summary.reason.label(), served = summary.served,
-        seconds = summary.lasted.as_secs_f64(), "session ended");
+    task::run(session, wire, outbox, context).await;
     finish(reader, writer).await;
 }
 

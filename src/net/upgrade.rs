@@ -10,10 +10,12 @@ use axum::response::{IntoResponse, Response};
 use fastwebsockets::upgrade::UpgradeFut;
 use hyper::upgrade::Upgraded;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::refusal::Refusal;
 use super::{Module, Shared, credentials, socket};
 use crate::auth::{self, Principal, selected_subprotocol};
+use crate::clock::unix_now;
 use crate::protocol::Form;
 use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
@@ -21,7 +23,7 @@ use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
 use crate::session::state::{Connecting, Queued, Session};
 use crate::session::wire::Farewell;
-use crate::telemetry::labels;
+use crate::telemetry::{labels, logs};
 
 /// `GET` on a module's path.
 pub(super) async fn connect(
@@ -73,11 +75,12 @@ async fn open(
         }
     };
     let subprotocol = principal.subprotocol;
+    let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     match admit(shared, module, connecting, principal) {
         Ok(session) => {
             let context = shared.context.clone();
             after(upgrading, shared, move |upgraded| {
-                socket::serve(upgraded, form, session, context)
+                socket::serve(upgraded, form, session, context).instrument(span)
             });
         }
         Err(Denied::NoRow(Refused::Full)) if shared.server.classic_full => {
@@ -170,13 +173,10 @@ pub(super) fn admit(
         .limits
         .max_sessions
         .or(shared.limits().max_sessions_per_user);
-    let minutes = shared
-        .guard
-        .lease(&principal, credentials::now())
-        .map_err(|refusal| {
-            refused.of(labels::Refused::UserLimit).increment(1);
-            Denied::Minutes(refusal)
-        })?;
+    let minutes = shared.guard.lease(&principal, unix_now()).map_err(|refusal| {
+        refused.of(labels::Refused::UserLimit).increment(1);
+        Denied::Minutes(refusal)
+    })?;
     let session = connecting
         .authenticated(principal, minutes, most)
         .map_err(|(_, too_many)| {

@@ -12,7 +12,8 @@ use super::words::output::TickOutput;
 use crate::telemetry::Meters;
 use crate::telemetry::capacity::Capacity;
 use crate::telemetry::labels::{Dropped, LinkName, SharedLink};
-use crate::telemetry::metrics::{Engine, StepTimes};
+use crate::telemetry::metrics::Engine;
+use crate::telemetry::record::StepTimes;
 
 /// Steps between two estimates of the capacity: about a second.
 const ESTIMATE_EVERY: u32 = 12;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::Form;
 use super::close::CloseReason;
 use super::msgpack::{self, Fields};
+use crate::auth::Credential;
 
 /// One message of the client.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,10 @@ pub enum ClientMsg {
     Flush,
     /// No more audio follows: send what is left and close.
     EndOfStream,
+    /// A newer token for the same user, before the one that opened the session runs out.
+    Renew {
+        token: Credential,
+    },
 }
 
 /// Audio as it came, mono.
@@ -82,6 +87,7 @@ enum JsonMsg {
     Marker { id: i64 },
     Flush,
     EndOfStream,
+    Renew { token: String },
 }
 
 impl ClientMsg {
@@ -116,6 +122,13 @@ impl ClientMsg {
             },
             "Flush" if form.extras => Self::Flush,
             "EndOfStream" if form.extras => Self::EndOfStream,
+            "Renew" if form.extras => Self::Renew {
+                token: fields
+                    .get("token", 0)
+                    .and_then(msgpack::string)
+                    .map_err(malformed)?
+                    .into(),
+            },
             other => return Err(unknown(other)),
         })
     }
@@ -143,6 +156,7 @@ impl ClientMsg {
             JsonMsg::Marker { id } => Self::Marker { id },
             JsonMsg::Flush => Self::Flush,
             JsonMsg::EndOfStream => Self::EndOfStream,
+            JsonMsg::Renew { token } => Self::Renew { token: token.into() },
         }))
     }
 }

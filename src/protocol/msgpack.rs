@@ -134,6 +134,10 @@ pub(super) fn integer(mut value: &[u8]) -> Result<i64, Malformed> {
     read_int(&mut value).map_err(|_| "`id` must be an integer")
 }
 
+pub(super) fn string(value: &[u8]) -> Result<String, Malformed> {
+    Ok(text(value)?.0.to_owned())
+}
+
 /// Samples as little-endian 32-bit floats: from a list of any numbers, or from `bin` that is them already.
 pub(super) fn floats(mut value: &[u8]) -> Result<Bytes, Malformed> {
     const WRONG: Malformed = "`pcm` must be a list of numbers, or bytes of 32-bit floats";

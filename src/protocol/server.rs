@@ -53,6 +53,12 @@ pub enum ServerMsg {
     Flushed,
     /// Extra: the stream is over and nothing more follows.
     EndOfStream,
+    /// Extra: the token of a `Renew` was accepted; the session may go on for `valid_s` seconds.
+    Renewed {
+        valid_s: f64,
+    },
+    /// Extra: the token of a `Renew` was refused; the session ends when its first one does.
+    NotRenewed,
 }
 
 fn list<S: Serializer>(pauses: &Pauses, to: S) -> Result<S::Ok, S::Error> {
@@ -75,7 +81,12 @@ impl ServerMsg {
             | Self::EndWord { .. }
             | Self::Marker { .. }
             | Self::Error { .. } => false,
-            Self::Queued { .. } | Self::Draining { .. } | Self::Flushed | Self::EndOfStream => true,
+            Self::Queued { .. }
+            | Self::Draining { .. }
+            | Self::Flushed
+            | Self::EndOfStream
+            | Self::Renewed { .. }
+            | Self::NotRenewed => true,
         }
     }
 

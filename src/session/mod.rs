@@ -8,6 +8,7 @@ pub mod id;
 pub mod limits;
 mod outgoing;
 pub mod registry;
+mod renewal;
 pub mod stage;
 pub mod state;
 pub mod task;

@@ -70,11 +70,12 @@ impl Outgoing {
             return Ok(());
         };
         // A frame at a time, so that credits are never waited for longer than a frame takes.
-        let piece = sound.split_front(match sound {
+        let most = match sound {
             Sound::F32(_) => 4 * SAMPLE_RATE as usize * 80 / 1000,
             Sound::Pcm16(_) => 2 * self.rate as usize * 80 / 1000,
-            Sound::Ogg(_) => OGG_PIECE,
-        });
+            Sound::Ogg(bytes) => first_page(bytes).min(OGG_PIECE),
+        };
+        let piece = sound.split_front(most);
         let chunk = match &piece {
             Sound::F32(bytes) => Chunk::F32Bytes(bytes),
             Sound::Pcm16(bytes) => Chunk::Pcm16(bytes),
@@ -99,6 +100,13 @@ impl Outgoing {
         self.next = Some((Piece::Sound(piece), charge));
         Ok(())
     }
+}
+
+/// Bytes of `stream` before the second Ogg page in it: pages of silence are so short that a piece would hold seconds of
+/// audio. Whatever else looks like the start of a page is cut there too, which hurts nothing.
+fn first_page(stream: &[u8]) -> usize {
+    let start = stream.windows(4).skip(1).position(|bytes| bytes == b"OggS");
+    start.map_or(stream.len(), |at| at + 1)
 }
 
 #[cfg(test)]

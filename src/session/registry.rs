@@ -60,6 +60,7 @@ pub struct TooMany(pub u32);
 pub struct Entry {
     registry: Arc<Registry>,
     id: SessionId,
+    peer: SocketAddr,
     user: Option<Arc<str>>,
 }
 
@@ -100,6 +101,7 @@ impl Registry {
         Entry {
             registry: Arc::clone(self),
             id: SessionId { slot, generation },
+            peer,
             user: None,
         }
     }
@@ -155,6 +157,12 @@ impl Entry {
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
     /// Counts the session as one of `user`'s, who may have `most`.

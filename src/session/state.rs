@@ -5,6 +5,7 @@
 //! with. Transitions take the session by value; one that `EDGES` does not list does not compile.
 
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::admission::Ticket;
@@ -117,6 +118,12 @@ impl<S: State> Session<S> {
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.entry.id()
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.entry.peer()
     }
 
     fn go<To: State>(self, state: impl FnOnce(S) -> To) -> Session<To> {

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep_until;
@@ -10,8 +10,10 @@ use tokio::time::sleep_until;
 use super::admission::Turn;
 use super::limits::{Deadlines, Due};
 use super::outgoing::Outgoing;
-use super::state::{Active, Closed, DrainWhy, Draining, Queued, Session};
+use super::renewal::{Renewal, valid_for};
+use super::state::{Active, Closed, DrainWhy, Draining, Queued, Session, Summary};
 use super::wire::{Aside, Farewell, Inbound, Wire};
+use crate::auth::{Guard, Principal, Refusal};
 use crate::config::Limits;
 use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::frame::SAMPLE_RATE;
@@ -32,19 +34,15 @@ const FLUSH_TIME: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Context {
     pub limits: Arc<Limits>,
+    pub guard: Arc<Guard>,
     pub lifecycle: watch::Receiver<Lifecycle>,
     pub meters: Meters,
 }
 
 type Ending = (Session<Closed>, Farewell);
 
-/// Runs a session to its end and says farewell to its client.
-pub async fn run(
-    session: Session<Queued>,
-    mut wire: Wire,
-    outbox: OutboxTx,
-    mut context: Context,
-) -> Session<Closed> {
+/// Runs a session to its end, says farewell to its client, and leaves a line in the log.
+pub async fn run(session: Session<Queued>, mut wire: Wire, outbox: OutboxTx, mut context: Context) {
     let (session, farewell) = match wait_for_row(session, &mut wire, &mut context).await {
         Ok((session, lease)) => {
             let active = session.activate(lease);
@@ -56,7 +54,18 @@ pub async fn run(
     };
     // The connection may be gone already.
     let _ = wire.close.send(farewell);
-    session
+    let Summary {
+        id: _,
+        reason,
+        served,
+        lasted,
+    } = session.report();
+    tracing::info!(
+        reason = reason.label(),
+        served,
+        seconds = lasted.as_secs_f64(),
+        "session ended"
+    );
 }
 
 async fn wait_for_row(
@@ -138,6 +147,8 @@ enum Event {
     Inbound(Option<Inbound>),
     /// The outbox is over.
     Over(CloseReason),
+    /// The token of a `Renew` was judged.
+    Renewed(Result<Principal, Refusal>),
 }
 
 /// What comes after an event.
@@ -167,6 +178,7 @@ struct Serving<'a> {
     context: &'a mut Context,
     outgoing: Outgoing,
     deadlines: Deadlines,
+    renewal: Renewal,
 }
 
 impl<'a> Serving<'a> {
@@ -179,9 +191,7 @@ impl<'a> Serving<'a> {
         if let Some(longest) = longest {
             deadlines.set(Due::Age, now, longest);
         }
-        if let Some(expires) = session.principal().expires_at {
-            let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let valid = Duration::from_secs(u64::try_from(expires).unwrap_or(0)).saturating_sub(today);
+        if let Some(valid) = valid_for(session.principal()) {
             deadlines.set(Due::Expiry, now, valid);
         }
         let outgoing = Outgoing::new(wire.form, session.lease().largest_charge());
@@ -190,6 +200,7 @@ impl<'a> Serving<'a> {
             context,
             outgoing,
             deadlines,
+            renewal: Renewal::default(),
         }
     }
 
@@ -210,7 +221,7 @@ impl<'a> Serving<'a> {
                 Next::Drain(why) => return self.drain(session, why).await,
             }
             let event = self.event(session.lease()).await;
-            next = self.on_event(event, session.lease());
+            next = self.on_event(event, &session);
         }
     }
 
@@ -227,17 +238,18 @@ impl<'a> Serving<'a> {
             due = at(due) => Event::Due(due),
             () = lease.credits().take(charge.unwrap_or(0)), if charge.is_some() => Event::Credits,
             inbound = self.wire.inbox.recv(), if charge.is_none() => Event::Inbound(inbound),
+            judged = self.renewal.verdict() => Event::Renewed(judged),
         }
     }
 
-    fn on_event(&mut self, event: Event, lease: &RowLease) -> Next {
+    fn on_event(&mut self, event: Event, session: &Session<Active>) -> Next {
         match event {
             Event::Over(reason) => reason.into(),
             Event::Lifecycle(lifecycle) => self.on_lifecycle(lifecycle),
             Event::Due(due) => self.on_due(due),
             Event::Credits => {
                 self.deadlines.clear(Due::Stall);
-                if self.outgoing.send(lease).is_err() {
+                if self.outgoing.send(session.lease()).is_err() {
                     return CloseReason::EngineFailed.into();
                 }
                 let cut = self.outgoing.cut();
@@ -249,12 +261,13 @@ impl<'a> Serving<'a> {
                 if self.wire.inbox.len() + 1 >= self.wire.inbox.max_capacity() {
                     self.context.meters.links.full.of(LinkName::Inbox).increment(1);
                 }
-                self.on_message(message)
+                self.on_message(message, session)
             }
+            Event::Renewed(judged) => self.on_renewed(judged),
         }
     }
 
-    fn on_message(&mut self, message: ClientMsg) -> Next {
+    fn on_message(&mut self, message: ClientMsg, session: &Session<Active>) -> Next {
         let control = match message {
             ClientMsg::Audio(sound) => {
                 self.deadlines
@@ -263,12 +276,34 @@ impl<'a> Serving<'a> {
                 return self.on_cut(cut);
             }
             ClientMsg::EndOfStream => return Next::Drain(DrainWhy::EndOfStream),
+            ClientMsg::Renew { token } => {
+                let (guard, meters) = (Arc::clone(&self.context.guard), self.context.meters.clone());
+                let running = session.principal().clone();
+                self.renewal.begin(guard, meters, running, token, session.peer());
+                return Next::Go;
+            }
             ClientMsg::Init => Control::Restart,
             ClientMsg::Marker { id } => Control::Mark(id),
             ClientMsg::Flush => Control::Flush,
         };
         self.outgoing.control(control);
         self.on_cut(Ok(()))
+    }
+
+    // The session lives as long as the newest token that was accepted; a refused one changes nothing.
+    fn on_renewed(&mut self, judged: Result<Principal, Refusal>) -> Next {
+        let answer = match judged {
+            Ok(renewed) => {
+                let valid = valid_for(&renewed).unwrap_or(Duration::MAX);
+                self.deadlines.set(Due::Expiry, Instant::now(), valid);
+                ServerMsg::Renewed {
+                    valid_s: valid.as_secs_f64(),
+                }
+            }
+            Err(_) => ServerMsg::NotRenewed,
+        };
+        say(self.wire, answer);
+        Next::Go
     }
 
     fn on_cut(&mut self, cut: Result<(), BadMessage>) -> Next {

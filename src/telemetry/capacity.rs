@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::metrics::STEP_BUDGET;
+use super::buckets::STEP_BUDGET;
 
 /// Share of the frame a step may take at capacity; the rest absorbs jitter.
 const USABLE: f64 = 0.8;

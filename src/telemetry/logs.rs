@@ -2,7 +2,7 @@
 //!
 //! What a line may hold: ids that this server made, names from the configuration, sizes, times, reasons from a closed set, the
 //! peer's address. What it never holds: credentials in any form, cookies, query strings, words, audio, e-mail addresses. A
-//! session gets its span from [`session_span`] alone, so its fields are listed in one place. Nothing opens it yet.
+//! session gets its span from [`session_span`] alone, so its fields are listed in one place.
 
 use std::fmt::Display;
 use std::io;

@@ -3,6 +3,7 @@
 //! [`metrics::Meters`] is made first and handed to whoever has something to count. Everything else hangs off it: [`health`]
 //! publishes the state of the server, [`upkeep`] measures what nobody reports, [`logs`] counts panics.
 
+pub mod buckets;
 pub mod capacity;
 mod exposition;
 mod gpu;
@@ -13,6 +14,7 @@ pub mod legacy;
 pub mod logs;
 pub mod metrics;
 mod process;
+pub mod record;
 pub mod upkeep;
 
 pub use exposition::CONTENT_TYPE;

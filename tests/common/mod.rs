@@ -40,22 +40,25 @@ impl Server {
         Self::configured("", keys, rest).await
     }
 
+    /// The same, for those whom the auth server that shares `secret` signed in.
+    pub async fn with_secret(secret: &'static str, rest: &str) -> Self {
+        let (config, guard) = (scripted("", "batch_size = 2", rest), secret);
+        Self::run(config, |name| {
+            (name == "BETTER_AUTH_SECRET").then(|| guard.to_owned())
+        })
+        .await
+    }
+
     /// The same, for holders of `key` alone.
     pub async fn with_key(keys: &str, key: &str) -> Self {
         Self::configured(&format!("authorized_ids = [\"{key}\"]"), keys, "").await
     }
 
     async fn configured(head: &str, keys: &str, rest: &str) -> Self {
-        let (server, rest) = rest.split_once("---").unwrap_or(("", rest));
-        let text = format!(
-            "{head}\n[server]\nport = 0\nadmin_addr = \"\"\n{server}\n\
-             [modules.asr]\ntype = \"Scripted\"\npath = \"{PATH}\"\n{keys}\n{rest}"
-        );
-        let (config, _) = Config::parse("test", &text, &Expander::from_env()).unwrap();
-        Self::run(config).await
+        Self::run(scripted(head, keys, rest), |_| None).await
     }
 
-    async fn run(config: Config) -> Self {
+    async fn run(config: Config, env: impl Fn(&str) -> Option<String>) -> Self {
         let modules = config.modules.iter().map(|(name, module)| {
             let ModuleConfig::Scripted(module) = module else {
                 panic!("only scripted modules")
@@ -73,7 +76,7 @@ impl Server {
                 text,
             }
         });
-        let app = App::start(&config, guard(&config), modules.collect(), Meters::default())
+        let app = App::start(&config, guard(&config, env), modules.collect(), Meters::default())
             .await
             .unwrap();
         let address = app.address;
@@ -113,7 +116,8 @@ impl Server {
         self.request_with("", method, path, body).await
     }
 
-    async fn request_with(&self, headers: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
+    /// The same, with header lines.
+    pub async fn request_with(&self, headers: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
@@ -154,12 +158,21 @@ impl Server {
     }
 }
 
-fn guard(config: &Config) -> Guard {
+fn scripted(head: &str, keys: &str, rest: &str) -> Config {
+    let (server, rest) = rest.split_once("---").unwrap_or(("", rest));
+    let text = format!(
+        "{head}\n[server]\nport = 0\nadmin_addr = \"\"\n{server}\n\
+         [modules.asr]\ntype = \"Scripted\"\npath = \"{PATH}\"\n{keys}\n{rest}"
+    );
+    Config::parse("test", &text, &Expander::from_env()).unwrap().0
+}
+
+fn guard(config: &Config, env: impl Fn(&str) -> Option<String>) -> Guard {
     Guard::from_config(
         &config.auth,
         &config.authorized_ids,
         &config.server.allowed_origins,
-        |_| None,
+        env,
     )
     .unwrap()
 }
@@ -199,6 +212,7 @@ pub enum Out<'a> {
     Marker { id: i64 },
     Flush,
     EndOfStream,
+    Renew { token: &'a str },
 }
 
 impl Client {

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use super::*;
 use crate::auth::Reason;
 use crate::telemetry::MetricKind;
 use crate::telemetry::labels::Labels;
+use crate::telemetry::record::StepTimes;
 
 fn all() -> impl Iterator<Item = &'static Metric> {
     CATALOGUE.iter().flat_map(|area| area.metrics).chain(INFOS)
