@@ -16,6 +16,8 @@ import { freePort } from "./port.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const SAMPLE = "models/stt-demo/samples/demo.wav";
+// Whoever says something else would take the small vocabulary for a fault.
+const HINT = "This small demonstration model knows numbers, dates, times and commands. Try “set the alarm for quarter past six”.";
 const START_SECONDS = 120;
 const USAGE = `usage: scripts/demo [--port PORT] [--exit]
 
@@ -54,7 +56,7 @@ function writeConfiguration(folder, ports) {
   const page = join(folder, "page");
   cpSync(join(ROOT, "client/dist"), page, { recursive: true });
   // On one host cookies go to every port, so the page needs to know only the auth server's.
-  writeFileSync(join(page, "config.json"), JSON.stringify({ authUrl: `:${ports.auth}` }));
+  writeFileSync(join(page, "config.json"), JSON.stringify({ authUrl: `:${ports.auth}`, hint: HINT }));
   const bundled = readFileSync(join(ROOT, "configs/config-stt-demo.toml"), "utf8");
   const file = join(folder, "config.toml");
   writeFileSync(file, `static_dir = ${JSON.stringify(page)}\n${bundled}\n[server]\nadmin_addr = "127.0.0.1:${ports.admin}"\n`);

@@ -75,6 +75,8 @@ test("sign up, speak, read the words, sign out, be refused", async () => {
   await start(page);
   await reads(page, speech);
   await page.getByText(/Delay \d/).waitFor();
+  const shots = process.env["SCREENSHOTS"];
+  if (shots) await page.screenshot({ path: `${shots}/speech.png` });
   await stop(page);
   expectWords(await said(page), speech);
   await expectAccessible(page);
