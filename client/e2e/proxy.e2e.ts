@@ -1,11 +1,11 @@
 /** The proxy files of the documentation, each under the real proxy: one origin, one cookie, one WebSocket. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { freePort } from "../demo/port.js";
 import { FakeServer, json, PATH } from "../test/support/fake-server";
 import { startAuth } from "./support/auth";
 import { launch, signUp, visit } from "./support/browser";
@@ -21,16 +21,6 @@ let worker: FakeServer;
 let auth: Awaited<ReturnType<typeof startAuth>>;
 let proxy: ChildProcess | null = null;
 let port: number;
-
-function freePort(): Promise<number> {
-  const probe = createServer();
-  return new Promise((resolve) => {
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
-}
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "moshi-proxy-"));

@@ -164,6 +164,18 @@ describe("what goes wrong is told", () => {
     await stop(connection);
   });
 
+  test("a wrong password, where the focus goes", async () => {
+    const stranger = await visit(browser, origin);
+    await stranger.getByLabel("E-mail").fill("nobody@example.test");
+    await stranger.getByLabel("Password", { exact: true }).fill("not the password");
+    await stranger.getByRole("button", { name: "Sign in", exact: true }).click();
+    await stranger.getByRole("alert").getByText("don’t match").waitFor();
+    expect(await stranger.getByRole("alert").evaluate((alert) => alert === document.activeElement)).toBe(true);
+    await expectAccessible(stranger);
+    await shot("wrong-password", stranger);
+    await stranger.context().close();
+  });
+
   test("no permission for the microphone", async () => {
     const denied = await visit(browser, origin, { permissions: [] });
     await denied.addInitScript(() => {
@@ -173,6 +185,8 @@ describe("what goes wrong is told", () => {
     await signUp(denied);
     await denied.getByRole("button", { name: "Start" }).click();
     await denied.getByRole("alert").getByText("The microphone is blocked").waitFor();
+    await expectAccessible(denied);
+    await shot("blocked", denied);
     await denied.context().close();
   });
 });

@@ -45,6 +45,7 @@ export function App({ config }: { config: AppConfig }) {
       session={owned.session}
       user={auth.user}
       transcribeUrl={config.transcribeUrl}
+      hint={config.hint}
       onSignOut={signOut}
       onSignInAgain={() => void auth.recheck()}
     />

@@ -51,8 +51,11 @@ function readSecret(env) {
   return secret;
 }
 
-/** @param {string} file */
-function readOrCreate(file) {
+/**
+ * The secret in `file`, made on first use.
+ * @param {string} file
+ */
+export function readOrCreate(file) {
   try {
     return readFileSync(file, "utf8").trim();
   } catch (error) {

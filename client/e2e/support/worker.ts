@@ -1,36 +1,34 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { SECRET } from "./auth";
 import { DIST } from "./pages";
+import { plain, type Recording } from "./words";
 
 export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+export const API_KEY = "an-api-key-for-tests";
 
-/** `MOSHI_SERVER`, or what cargo built last with optimisations, or without. */
+/** `MOSHI_SERVER`, or what `cargo build --release` has made. */
 export function workerProgram(): string {
-  const built = [process.env["MOSHI_SERVER"], join(ROOT, "target/release/moshi-server"), join(ROOT, "target/debug/moshi-server")];
-  const program = built.find((path) => path !== undefined && existsSync(path));
-  if (!program) throw new Error("no moshi-server: run `cargo build --release` first, or name one with MOSHI_SERVER");
+  const program = process.env["MOSHI_SERVER"] ?? join(ROOT, "target/release/moshi-server");
+  if (!existsSync(program)) throw new Error(`${program} is missing: run \`cargo build --release\`, or name a moshi-server with MOSHI_SERVER`);
   return program;
 }
 
-/** The bundled checkpoint's demonstration recording, and the words in it. */
-export function sample(): { wav: string; words: string[] } {
-  const stem = join(ROOT, "models/stt-demo/samples/demo");
-  return { wav: `${stem}.wav`, words: readFileSync(`${stem}.txt`, "utf8").trim().split(/\s+/) };
-}
+const sample = (name: string) => join(ROOT, "models/stt-demo/samples", name);
 
-export function freePort(): Promise<number> {
-  const probe = createServer();
-  return new Promise((resolve) => {
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
+/** The words of one of the bundled checkpoint's samples. */
+export const spoken = (name: string) => plain(readFileSync(`${sample(name)}.txt`, "utf8"));
+
+/** A recording that comes with the bundled checkpoint, and what a worker hears in it when the server's own client sends the file. */
+export async function recording(name: string, url: string, key: string): Promise<Recording> {
+  const wav = `${sample(name)}.wav`;
+  const args = ["transcribe", "--quiet", "--url", url, "--api-key", key, wav];
+  const { stdout } = await promisify(execFile)(workerProgram(), args);
+  return { wav, spoken: spoken(name), engine: plain(stdout) };
 }
 
 export interface WorkerOptions {
@@ -39,6 +37,8 @@ export interface WorkerOptions {
   rows?: number;
   /** Sessions that may wait for one. */
   queue?: number;
+  /** `config.json` of the page. */
+  page: object;
 }
 
 /** The real worker on the bundled checkpoint, serving the built page. */
@@ -49,12 +49,14 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.#options = { rows: 4, queue: 4, ...options };
+    cpSync(DIST, join(this.#folder, "page"), { recursive: true });
+    writeFileSync(join(this.#folder, "page/config.json"), JSON.stringify(options.page));
   }
 
   async start(): Promise<void> {
     const { port, rows, queue } = this.#options;
     const config = readFileSync(join(ROOT, "models/stt-demo/config.toml"), "utf8")
-      .replace(/^static_dir = .*/m, `static_dir = "${DIST}"`)
+      .replace(/^static_dir = .*/m, `static_dir = "${join(this.#folder, "page")}"`)
       .replace(/^(log_dir|authorized_ids) = .*/gm, "")
       .replace(/^batch_size = .*/m, `batch_size = ${rows}`);
     const file = join(this.#folder, "config.toml");
@@ -62,7 +64,7 @@ export class Worker {
     const child = spawn(workerProgram(), ["worker", "--config", file, "--port", String(port)], {
       // The checkpoint's paths are those of a checkout.
       cwd: ROOT,
-      env: { ...process.env, BETTER_AUTH_SECRET: SECRET, MOSHI_API_KEY: "an-api-key-for-tests" },
+      env: { ...process.env, BETTER_AUTH_SECRET: SECRET, MOSHI_API_KEY: API_KEY },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#process = child;
@@ -75,6 +77,10 @@ export class Worker {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     throw new Error(`the worker is not ready:\n${output}`);
+  }
+
+  recording(name: string): Promise<Recording> {
+    return recording(name, `ws://127.0.0.1:${this.#options.port}`, API_KEY);
   }
 
   /** SIGTERM, as a supervisor would. */

@@ -9,6 +9,8 @@ export interface AppConfig {
   accounts: boolean;
   /** Whether an API key may be used in place of an account. */
   apiKeys: boolean;
+  /** What to say to this server, for a page without captions; "" for nothing. */
+  hint: string;
 }
 
 export interface ConfigFile {
@@ -19,6 +21,7 @@ export interface ConfigFile {
   transcribePath?: string;
   accounts?: boolean;
   apiKeys?: boolean;
+  hint?: string;
 }
 
 export function resolveConfig(file: ConfigFile, page: URL): AppConfig {
@@ -28,6 +31,7 @@ export function resolveConfig(file: ConfigFile, page: URL): AppConfig {
     transcribeUrl: new URL(file.transcribePath ?? "/api/asr-streaming", resolveOrigin(file.serverUrl, page)),
     accounts,
     apiKeys: file.apiKeys ?? !accounts,
+    hint: file.hint ?? "",
   };
 }
 

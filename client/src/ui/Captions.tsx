@@ -15,9 +15,10 @@ interface CaptionsProps {
   announce: boolean;
   size: number;
   view: SessionView;
+  hint: string;
 }
 
-export function Captions({ session, announce, size, view }: CaptionsProps) {
+export function Captions({ session, announce, size, view, hint }: CaptionsProps) {
   const items = useItems(session.transcript);
   /** Index of the first item shown; `null` follows the newest. */
   const [from, setFrom] = useState<number | null>(null);
@@ -56,7 +57,7 @@ export function Captions({ session, announce, size, view }: CaptionsProps) {
       onKeyDown={onKeyDown}
       onClick={onClick}
     >
-      {items.length === 0 && <EmptyState view={view} />}
+      {items.length === 0 && <EmptyState view={view} hint={hint} />}
       {first > 0 && (
         <button type="button" className="quiet page" onClick={() => setFrom(Math.max(0, first - MAX_SHOWN / 2))}>
           Earlier captions ({first})

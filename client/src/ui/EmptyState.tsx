@@ -1,11 +1,31 @@
 import type { SessionView } from "../captions/session";
 
-export function EmptyState({ view }: { view: SessionView }) {
-  const idle = view.phase === "idle" || view.phase === "checking";
+/** In place of the captions: what to do, or what is being waited for. */
+export function EmptyState({ view, hint }: { view: SessionView; hint: string }) {
+  const { lead, text } = wordsFor(view);
+  const speakable = view.phase === "idle" || view.phase === "checking" || (view.phase === "running" && view.connection === "live");
   return (
     <div className="empty">
-      <p className="lead">{idle ? "Press Start and speak." : view.connection === "live" ? "Say something." : "One moment…"}</p>
-      {idle && <p>Your words appear here as you say them. You can also drop a recording anywhere on this page.</p>}
+      <p className="lead">{lead}</p>
+      {text && <p>{text}</p>}
+      {speakable && hint && <p className="speak-hint">{hint}</p>}
     </div>
   );
+}
+
+function wordsFor(view: SessionView): { lead: string; text?: string } {
+  if (view.phase === "idle" || view.phase === "checking") {
+    return { lead: "Press Start and speak.", text: "Your words appear here as you say them. You can also drop a recording anywhere on this page." };
+  }
+  if (view.phase !== "running") return { lead: "One moment…" };
+  switch (view.connection) {
+    case "live":
+      return view.muted ? { lead: "You are muted." } : { lead: "Say something." };
+    case "queued":
+      return { lead: "All places are taken.", text: "You can speak as soon as one falls free; the line moves by itself." };
+    case "waiting":
+      return { lead: "Not connected yet." };
+    default:
+      return { lead: "One moment…" };
+  }
 }

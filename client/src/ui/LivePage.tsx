@@ -15,6 +15,7 @@ interface LivePageProps {
   session: CaptionSession;
   user: User;
   transcribeUrl: URL;
+  hint: string;
   onSignOut: () => Promise<void>;
   /** Shows the sign-in page and keeps the captions for the same person. */
   onSignInAgain: () => void;
@@ -22,7 +23,7 @@ interface LivePageProps {
 
 const SIZES = [0.85, 1, 1.25, 1.6, 2] as const;
 
-export function LivePage({ session, user, transcribeUrl, onSignOut, onSignInAgain }: LivePageProps) {
+export function LivePage({ session, user, transcribeUrl, hint, onSignOut, onSignInAgain }: LivePageProps) {
   const view = useSessionView(session);
   const [size, setSize] = useSetting<number>("caption-size", 1);
   const [announce, setAnnounce] = useSetting<boolean>("announce", true);
@@ -51,7 +52,7 @@ export function LivePage({ session, user, transcribeUrl, onSignOut, onSignInAgai
         <h1 className="visually-hidden">Live captions</h1>
         <ProblemBanner session={session} view={view} onSignIn={onSignInAgain} />
         <FilePanel session={session} view={view} url={transcribeUrl} />
-        <Captions session={session} announce={announce} size={size} view={view} />
+        <Captions session={session} announce={announce} size={size} view={view} hint={hint} />
       </main>
       <footer>
         <Dock session={session} view={view}>

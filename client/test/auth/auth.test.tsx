@@ -215,6 +215,7 @@ describe("configuration", () => {
       transcribeUrl: "http://page.test:8080/api/asr-streaming",
       accounts: true,
       apiKeys: false,
+      hint: "",
     });
   });
 
@@ -228,6 +229,7 @@ describe("configuration", () => {
       transcribeUrl: "https://speech.test/api/stt",
       accounts: false,
       apiKeys: true,
+      hint: "",
     });
   });
 });

@@ -17,7 +17,7 @@ function say(text: string, from: number): void {
   });
 }
 
-const show = (announce = true) => render(<Captions session={session} announce={announce} size={1} view={session.view} />);
+const show = (announce = true) => render(<Captions session={session} announce={announce} size={1} view={session.view} hint="Say a number." />);
 const log = () => screen.getByRole("log");
 const drawnWords = () => [...document.querySelectorAll(".word")].map((w) => w.textContent?.trim());
 
@@ -42,7 +42,7 @@ test("the last word is pending till its end is heard", () => {
 test("announcing can be switched off", () => {
   const { rerender } = show(true);
   expect(log().getAttribute("aria-live")).toBe("polite");
-  rerender(<Captions session={session} announce={false} size={1} view={session.view} />);
+  rerender(<Captions session={session} announce={false} size={1} view={session.view} hint="Say a number." />);
   expect(log().getAttribute("aria-live")).toBe("off");
 });
 
@@ -100,6 +100,7 @@ test("the page holds a bounded number of lines however long the session, and the
 test("an empty page says what to do", () => {
   show();
   expect(within(screen.getByRole("region")).getByText("Press Start and speak.")).toBeTruthy();
+  expect(screen.getByText("Say a number.")).toBeTruthy();
 });
 
 describe("the state in words", () => {
