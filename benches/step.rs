@@ -15,6 +15,11 @@ fn step(c: &mut Criterion) {
     let wanted: Vec<String> = std::env::args().collect();
     let big = |name: &str| wanted.iter().any(|a| a.contains(name));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let bandwidth = support::read_bandwidth(threads);
+    println!(
+        "memory is read at {:.1} GB/s by {threads} threads",
+        bandwidth / 1e9
+    );
     for size in [support::SMALL, support::STT_1B, support::STT_2_6B] {
         if size.dim > 1000 && !big(size.name) {
             continue;
@@ -50,7 +55,14 @@ fn step(c: &mut Criterion) {
                         start.elapsed()
                     });
                 });
-                println!("    last step: codec {:?}, lm {:?}", out.codec, out.lm);
+                let weights = size.weights_read() as f64 * support::bytes_per_weight(dtype);
+                println!(
+                    "    last step: codec {:?}, lm {:?}; {:.2} GB of weights, {:.1} ms at the memory's speed",
+                    out.codec,
+                    out.lm,
+                    weights / 1e9,
+                    1e3 * weights / bandwidth
+                );
             }
         }
     }

@@ -1,3 +1,5 @@
+// Each benchmark uses its part of this.
+#![allow(dead_code)]
 //! Random checkpoints in the published layout, of any size: what a step costs does not depend on what was learned.
 
 use std::fs::{self, File};
@@ -19,6 +21,41 @@ pub struct LmSize {
     pub codebooks: usize,
     pub pause_heads: usize,
     pub delay: u32,
+}
+
+impl LmSize {
+    /// Weights that one step reads, however many rows share it: all but the embedding tables.
+    pub fn weights_read(&self) -> usize {
+        let hidden = 11 * self.dim / 4;
+        self.layers * (4 * self.dim * self.dim + 3 * hidden * self.dim)
+            + self.dim * (self.text + 6 * self.pause_heads)
+    }
+}
+
+/// Bytes a weight takes in memory; q8_0 has a scale of two bytes for every 32.
+pub fn bytes_per_weight(dtype: &str) -> f64 {
+    match dtype {
+        "f32" => 4.0,
+        "q8_0" => 34.0 / 32.0,
+        _ => 2.0,
+    }
+}
+
+/// Bytes a second that `threads` threads read from memory together: the best of three passes over a gigabyte.
+pub fn read_bandwidth(threads: usize) -> f64 {
+    let words = vec![1u64; 1 << 27];
+    let pass = || {
+        let begun = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            for part in words.chunks(words.len().div_ceil(threads)) {
+                scope.spawn(move || {
+                    std::hint::black_box(part.iter().fold(0u64, |sum, x| sum.wrapping_add(*x)))
+                });
+            }
+        });
+        (words.len() * 8) as f64 / begun.elapsed().as_secs_f64()
+    };
+    (0..3).map(|_| pass()).fold(0.0, f64::max)
 }
 
 /// Kyutai's `stt-1b-en_fr`.
