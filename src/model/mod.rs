@@ -2,6 +2,8 @@
 
 mod conditioning;
 mod cpu;
+#[cfg(any(test, feature = "cuda"))]
+mod cuda;
 pub mod device;
 pub mod error;
 mod kv_cache;

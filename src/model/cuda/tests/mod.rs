@@ -1,0 +1,3 @@
+//! The device engine on the emulator against the CPU engine and the reference, and the kernels by themselves.
+
+mod parity;
