@@ -94,6 +94,7 @@ macro_rules! kernels {
             }
 
             /// Bytes of its argument.
+            #[cfg(test)]
             pub(crate) fn args_size(self) -> usize {
                 match self { $(Self::$kernel => size_of::<$args>()),* }
             }

@@ -158,13 +158,6 @@ impl Driver {
         profile.seconds
     }
 
-    /// Copies within the device, at once.
-    pub(super) fn copy(&mut self, to: Ptr, from: Ptr, bytes: usize) -> Result<(), GpuError> {
-        // SAFETY: both within allocations of this driver, by the caller.
-        unsafe { cu::memcpy_dtod_async(to.0, from.0, bytes, self.stream) }.map_err(failed("a copy"))?;
-        self.finish()
-    }
-
     // Makes the context current: the engine's thread is not the one that loaded the model.
     fn bind(&self) -> Result<(), GpuError> {
         // SAFETY: retained until `drop`.

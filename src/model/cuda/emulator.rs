@@ -256,6 +256,8 @@ impl Backend for Emulator {
         assert!(p.w.k.is_multiple_of(8), "products are over multiples of eight");
         self.owned(p.x, p.m * p.w.k * p.w.real.bytes());
         self.owned(p.y, p.m * p.w.n * 4);
+        // Sums are in full f32 here whatever is asked for.
+        let _ = p.exact;
         let library = library().lock();
         // SAFETY: the type is that of `emulate.cpp`.
         let multiply: Symbol<'_, Multiply> =

@@ -43,6 +43,8 @@ impl Setup {
 /// Mimi and the language model on one device.
 pub(super) struct Engine<B> {
     backend: B,
+    #[cfg(test)]
+    plan: Plan,
     spec: ModelSpec,
     mimi: Mimi,
     lm: Lm,
@@ -97,11 +99,6 @@ impl Plan {
             slot: (lm::slot_bytes(module, setup.real) + mimi + slot) as u64,
             weights,
         }
-    }
-
-    /// All of it, for `rows` rows.
-    pub(super) fn total(&self, rows: usize) -> u64 {
-        self.weights + (self.row + self.slot) * rows as u64
     }
 
     fn check(&self, rows: usize, free: Option<u64>) -> Result<(), LoadError> {
@@ -175,11 +172,19 @@ impl<B: Backend> Engine<B> {
             },
             rows: vec![Row::default(); rows],
             buckets: buckets(rows),
+            #[cfg(test)]
+            plan,
             backend,
             mimi,
             lm,
             places,
         })
+    }
+
+    /// Uses graphs of these sizes alone, in ascending order; the last is the most slots a step may have.
+    #[cfg(feature = "cuda")]
+    pub(super) fn set_buckets(&mut self, buckets: Vec<usize>) {
+        self.buckets = buckets;
     }
 
     /// Runs every bucket once with no row in it, so that nothing is loaded, compiled or captured during a stream.
@@ -263,9 +268,14 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The device, for reading what a step left there.
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "for checks on a device"))]
     pub(super) fn backend(&mut self) -> &mut B {
         &mut self.backend
+    }
+
+    /// What the memory was planned to be.
+    #[cfg(test)]
+    pub(super) fn plan(&self) -> Plan {
+        self.plan
     }
 
     /// Text logits of the last step's first `n` slots.
@@ -299,6 +309,24 @@ impl<B: Backend> Engine<B> {
     )]
     pub(super) fn age(&mut self, row: RowId, frames: u64) {
         self.rows[row.index()].frames = frames;
+    }
+
+    /// Fills the language model's rings with numbers of order one, for measurements: nothing is timed on zeros.
+    #[cfg(feature = "cuda")]
+    pub(super) fn fill_rings(&mut self) -> Result<(), GpuError> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            half::bf16::from_f32((state >> 8) as f32 / (1 << 23) as f32 - 1.0)
+        };
+        let chunk: Vec<u8> = (0..1 << 20).flat_map(|_| next().to_le_bytes()).collect();
+        for (at, bytes) in self.lm.rings() {
+            for from in (0..bytes).step_by(chunk.len()) {
+                let len = chunk.len().min(bytes - from);
+                self.backend.write(at.plus(from), &chunk[..len])?;
+            }
+        }
+        Ok(())
     }
 
     fn read_floats(&mut self, at: Ptr, n: usize) -> Result<Vec<f32>, GpuError> {

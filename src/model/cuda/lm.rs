@@ -204,6 +204,12 @@ impl Lm {
         b.launch(Kernel::Choose, [n, 1, 1], choose);
     }
 
+    /// Where the rings lie, and their bytes.
+    #[cfg(feature = "cuda")]
+    pub(super) fn rings(&self) -> Vec<(Ptr, usize)> {
+        self.transformer.rings()
+    }
+
     /// Where the last step's logits lie, and how wide a slot's line is.
     pub(super) fn logits(&self) -> (Ptr, usize) {
         (self.logits, self.head.n)

@@ -15,6 +15,8 @@ mod source;
 mod transformer;
 
 #[cfg(feature = "cuda")]
+pub mod check;
+#[cfg(feature = "cuda")]
 mod driver;
 #[cfg(feature = "cuda")]
 mod load;

@@ -68,6 +68,9 @@ struct Layer {
     down: Matrix,
     keys: Ptr,
     values: Ptr,
+    /// Bytes of each of them, for all rows.
+    #[cfg(feature = "cuda")]
+    ring: usize,
 }
 
 /// Buffers between the launches of a layer, for a whole bucket.
@@ -152,6 +155,13 @@ impl Transformer {
             scratch,
             stages,
         })
+    }
+
+    /// Where the rings of all layers lie, and their bytes.
+    #[cfg(feature = "cuda")]
+    pub(super) fn rings(&self) -> Vec<(Ptr, usize)> {
+        let of = |layer: &Layer| [(layer.keys, layer.ring), (layer.values, layer.ring)];
+        self.layers.iter().flat_map(of).collect()
     }
 
     /// Queues one step of `n` slots: `x` is `[n][tokens][dim]`, replaced by the last layer's output.
@@ -304,6 +314,8 @@ impl Layer {
             )?,
             keys: l.space(ring)?,
             values: l.space(ring)?,
+            #[cfg(feature = "cuda")]
+            ring,
         })
     }
 }
