@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Check, Report, Size};
 use crate::config::module::{AsrModule, ExtraHeads, LmConfig, TransformerConfig};
-use crate::model::cuda::backend::{Backend, Real};
+use crate::model::cuda::backend::Real;
 use crate::model::cuda::driver::Driver;
 use crate::model::cuda::engine::{Engine, Setup};
 use crate::model::cuda::source::Source;
