@@ -2,6 +2,8 @@
 
 pub mod configs;
 pub mod demo;
+#[cfg(feature = "cuda")]
+pub mod gpu_check;
 pub mod keys;
 mod live;
 pub mod load;
@@ -33,6 +35,9 @@ pub enum Command {
     Load(Box<load::Args>),
     Keys(keys::Args),
     Token(token::Args),
+    #[cfg(feature = "cuda")]
+    #[command(hide = true)]
+    GpuCheck(gpu_check::Args),
 }
 
 impl Command {
@@ -50,6 +55,8 @@ impl Command {
             Self::Load(args) => load::run(*args),
             Self::Keys(args) => keys::run(args),
             Self::Token(args) => token::run(args),
+            #[cfg(feature = "cuda")]
+            Self::GpuCheck(args) => gpu_check::run(args),
         }
     }
 }

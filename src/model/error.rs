@@ -68,8 +68,12 @@ pub enum LoadError {
         "device `{0}`: this program was built without CUDA; use --device cpu, or build with --features cuda"
     )]
     NoCuda(String),
+    #[error("device `{device}`: {reason}")]
+    NoGpu { device: String, reason: String },
     #[error("unknown device `{0}`: use cpu, cuda:N or auto")]
     UnknownDevice(String),
+    #[error("GPU: {0}")]
+    Gpu(String),
     #[error("cannot start compute threads: {0}")]
     Threads(std::io::Error),
 }

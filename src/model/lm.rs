@@ -205,12 +205,12 @@ pub(crate) fn gated_width(t: &TransformerConfig) -> usize {
 }
 
 // Vocabularies end with the token that only ever stands before a stream's first.
-fn initial_token(vocabulary: usize, key: &str) -> Result<u32, LoadError> {
+pub(crate) fn initial_token(vocabulary: usize, key: &str) -> Result<u32, LoadError> {
     let last = vocabulary.checked_sub(1).and_then(|n| u32::try_from(n).ok());
     last.ok_or_else(|| LoadError::Config(format!("{key} is {vocabulary}, which is no vocabulary size")))
 }
 
-fn supported(t: &TransformerConfig) -> Result<(), LoadError> {
+pub(crate) fn supported(t: &TransformerConfig) -> Result<(), LoadError> {
     let wrong = [
         (!t.causal, "causal = false"),
         (!t.norm_first, "norm_first = false"),

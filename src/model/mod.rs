@@ -2,6 +2,10 @@
 
 mod conditioning;
 mod cpu;
+#[cfg(all(test, not(feature = "cuda")))]
+mod cuda;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod device;
 pub mod error;
 mod kv_cache;

@@ -38,12 +38,6 @@ pub struct Loaded {
 ///
 /// Fails where a file is missing, broken or belongs to another configuration, and where `rows` do not fit in memory.
 pub fn load(module: &AsrModule, options: LoadOptions) -> Result<Loaded, LoadError> {
-    let Device::Cpu = options.device;
-    let format = module
-        .dtype_override
-        .as_deref()
-        .map(str::parse::<WeightFormat>)
-        .transpose()?;
     let text = Tokenizer::open(Path::new(&module.text_tokenizer_file))?;
     if text.len() != module.model.text_out_vocab_size {
         return Err(LoadError::Vocabulary {
@@ -55,11 +49,33 @@ pub fn load(module: &AsrModule, options: LoadOptions) -> Result<Loaded, LoadErro
     let codec = Weights::open(Path::new(&module.audio_tokenizer_file))?;
     let lm = Weights::open(Path::new(&module.lm_model_file))?;
     let config = MimiConfig::of(&codec)?;
-    let need = memory::Need::of(&lm, &codec, module, &config, format);
+    let model = match options.device {
+        Device::Cpu => on_cpu(module, (&codec, &lm), &config, options)?,
+        #[cfg(feature = "cuda")]
+        Device::Cuda(ordinal) => super::cuda::load(module, (&codec, &lm), &config, options.rows, ordinal)?,
+    };
+    Ok(Loaded {
+        model,
+        text: Arc::new(text),
+    })
+}
+
+fn on_cpu(
+    module: &AsrModule,
+    (codec, lm): (&Weights, &Weights),
+    config: &MimiConfig,
+    options: LoadOptions,
+) -> Result<Box<dyn StreamModel>, LoadError> {
+    let format = module
+        .dtype_override
+        .as_deref()
+        .map(str::parse::<WeightFormat>)
+        .transpose()?;
+    let need = memory::Need::of(lm, codec, module, config, format);
     need.check(options.rows)?;
     let books = module.model.audio_codebooks;
-    let mimi = MimiEncoder::load(&codec, &config, books, options.rows)?;
-    let lm = Lm::load(&lm, module, options.rows, format)?;
+    let mimi = MimiEncoder::load(codec, config, books, options.rows)?;
+    let lm = Lm::load(lm, module, options.rows, format)?;
     let frame = config.frame_samples();
     let spec = ModelSpec {
         rows: options.rows,
@@ -69,7 +85,7 @@ pub fn load(module: &AsrModule, options: LoadOptions) -> Result<Loaded, LoadErro
         vad_heads: module.model.extra_heads.as_ref().map_or(0, |h| h.num_heads),
         bytes_per_row: need.row,
     };
-    let model = SttModel {
+    Ok(Box::new(SttModel {
         pool: Pool::new(options.threads).map_err(LoadError::Threads)?,
         codes: vec![0; options.rows * books],
         pcm: vec![0.0; options.rows * frame],
@@ -77,11 +93,7 @@ pub fn load(module: &AsrModule, options: LoadOptions) -> Result<Loaded, LoadErro
         spec,
         mimi,
         lm,
-    };
-    Ok(Loaded {
-        model: Box::new(model),
-        text: Arc::new(text),
-    })
+    }))
 }
 
 /// Frames by which text lags audio: the configured delay, or what a conditioned delay in seconds comes to.
@@ -132,8 +144,6 @@ impl StreamModel for SttModel {
                 self.spec.rows
             )));
         }
-        // A NaN would live in the row's caches for ever; samples beyond full scale are clipping, not signal.
-        let clean = |x: f32| if x.is_finite() { x.clamp(-1.0, 1.0) } else { 0.0 };
         self.pcm
             .iter_mut()
             .zip(pcm)
@@ -148,4 +158,10 @@ impl StreamModel for SttModel {
         out.lm = start.elapsed() - out.codec;
         Ok(())
     }
+}
+
+/// A sample the models may hear. A NaN would live in the row's caches for ever; samples beyond full scale are clipping,
+/// not signal.
+pub(super) fn clean(x: f32) -> f32 {
+    if x.is_finite() { x.clamp(-1.0, 1.0) } else { 0.0 }
 }

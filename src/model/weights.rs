@@ -58,6 +58,12 @@ impl Weights {
         self.header.info(name).is_some()
     }
 
+    /// Number format of `name`, where the file has it.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.header.info(name).map(|info| info.dtype)
+    }
+
     /// Values in the whole file.
     pub(crate) fn elements(&self) -> usize {
         self.header

@@ -182,7 +182,7 @@ impl StreamConv {
 }
 
 // Published files hold fused weights; training checkpoints hold direction and length apart, under either of two names.
-fn conv_weight(w: &Weights, name: &str, shape: [usize; 3]) -> Result<Vec<f32>, LoadError> {
+pub(crate) fn conv_weight(w: &Weights, name: &str, shape: [usize; 3]) -> Result<Vec<f32>, LoadError> {
     let spellings = [
         ("weight_g".to_owned(), "weight_v".to_owned()),
         (

@@ -3,7 +3,7 @@
 //! Described in the Moshi paper (arXiv:2410.00037); tensor names and shapes are those of the published checkpoints.
 
 pub mod config;
-mod conv;
+pub(crate) mod conv;
 mod quantizer;
 mod seanet;
 

@@ -7,14 +7,14 @@ use safetensors::SafeTensors;
 use crate::config::module::AsrModule;
 
 /// A checkpoint under `tests/fixtures` with the reference's results.
-pub(super) struct Fixture {
-    pub(super) dir: PathBuf,
-    pub(super) module: AsrModule,
+pub(in crate::model) struct Fixture {
+    pub(in crate::model) dir: PathBuf,
+    pub(in crate::model) module: AsrModule,
     expected: Vec<u8>,
 }
 
 impl Fixture {
-    pub(super) fn open(name: &str) -> Self {
+    pub(in crate::model) fn open(name: &str) -> Self {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/fixtures")
             .join(name);
@@ -36,7 +36,7 @@ impl Fixture {
         }
     }
 
-    pub(super) fn floats(&self, name: &str) -> Vec<f32> {
+    pub(in crate::model) fn floats(&self, name: &str) -> Vec<f32> {
         let tensors = SafeTensors::deserialize(&self.expected).unwrap();
         let data = tensors.tensor(name).unwrap().data();
         data.chunks_exact(4)
@@ -44,7 +44,7 @@ impl Fixture {
             .collect()
     }
 
-    pub(super) fn ints(&self, name: &str) -> Vec<u32> {
+    pub(in crate::model) fn ints(&self, name: &str) -> Vec<u32> {
         let tensors = SafeTensors::deserialize(&self.expected).unwrap();
         let view = tensors.tensor(name).unwrap();
         match view.dtype().bitsize() {
@@ -61,7 +61,7 @@ impl Fixture {
 const LEVELS: [i64; 8] = [0, 9000, 3000, 14000, 500, 6000, 0, 11000];
 
 /// The audio of `tools/reference/audio.py`, to the bit: `frames × 1920` samples.
-pub(super) fn pcm(seed: u32, frames: usize) -> Vec<f32> {
+pub(in crate::model) fn pcm(seed: u32, frames: usize) -> Vec<f32> {
     let mut state = seed;
     let sample = |i: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -79,7 +79,7 @@ pub(super) fn pcm(seed: u32, frames: usize) -> Vec<f32> {
 }
 
 /// Largest difference, relative to the largest expected magnitude.
-pub(super) fn relative_error(got: &[f32], want: &[f32]) -> f32 {
+pub(in crate::model) fn relative_error(got: &[f32], want: &[f32]) -> f32 {
     assert_eq!(got.len(), want.len());
     let scale = want.iter().fold(0.0f32, |m, x| m.max(x.abs()));
     got.iter()

@@ -207,6 +207,7 @@ fn more_rows_than_memory_holds() {
     );
 }
 
+#[cfg(not(feature = "cuda"))]
 #[test]
 fn a_gpu_this_build_cannot_use() {
     let message = "cuda:0".parse::<Device>().unwrap_err().to_string();

@@ -1,0 +1,35 @@
+//! `gpu-check`: what `scripts/gpu-check` runs on a machine with a GPU.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::model::cuda::check;
+
+/// Compares GPU 0 with the reference and with itself, and measures the step. Prints a table, writes JSON.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder with tiny-1b and tiny-2.6b
+    #[arg(long, default_value = "tests/fixtures")]
+    fixtures: PathBuf,
+    /// Leave the measurements out, for runs under a memory checker
+    #[arg(long)]
+    quick: bool,
+    /// Where to write the results
+    #[arg(long, default_value = "gpu-check.json")]
+    json: PathBuf,
+}
+
+/// Runs the command. Exits with 1 where a check failed.
+///
+/// # Errors
+/// No GPU, no fixtures, or the device failed.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let report = check::run(&args.fixtures, args.quick)?;
+    std::fs::write(&args.json, serde_json::to_vec_pretty(&report)?)?;
+    print!("{}", check::table(&report));
+    Ok(if report.passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

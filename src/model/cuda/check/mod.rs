@@ -1,0 +1,110 @@
+//! Checks and measurements on a GPU, for `gpu-check`.
+
+mod measure;
+mod parity;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::driver::{Driver, presence};
+
+/// One thing that must hold.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    pub name: String,
+    pub passed: bool,
+    pub detail: String,
+}
+
+/// The step at one size. Times in milliseconds.
+#[derive(Debug, Serialize)]
+pub struct Size {
+    pub model: &'static str,
+    pub rows: usize,
+    pub p50: f64,
+    pub p99: f64,
+    /// The codec's part of p50, on the device.
+    pub codec: f64,
+    /// Launch by launch instead of by graphs.
+    pub eager: f64,
+    /// Bytes over 4.8 TB/s, products over 790 TFLOP/s (bf16) and 50 TFLOP/s (the codec's).
+    pub ideal: f64,
+    /// Device milliseconds by stage, of the eager step.
+    pub stages: Vec<(String, f64)>,
+}
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub gpu: String,
+    pub checks: Vec<Check>,
+    pub sizes: Vec<Size>,
+}
+
+impl Report {
+    pub fn passed(&self) -> bool {
+        self.checks.iter().all(|check| check.passed)
+    }
+}
+
+/// Runs all checks on GPU 0 and, unless `quick`, the measurements.
+///
+/// # Errors
+/// There is no GPU, `fixtures` lacks files, or the device failed.
+pub fn run(fixtures: &Path, quick: bool) -> anyhow::Result<Report> {
+    presence(0).map_err(anyhow::Error::msg)?;
+    let mut report = Report {
+        gpu: Driver::open(0)?.name(),
+        checks: Vec::new(),
+        sizes: Vec::new(),
+    };
+    for (name, seed) in [("tiny-1b", 1), ("tiny-2.6b", 2)] {
+        parity::checks(
+            &fixtures.join(name),
+            seed,
+            if quick { 60 } else { 520 },
+            &mut report.checks,
+        )?;
+    }
+    if !quick {
+        measure::sizes(&mut report)?;
+    }
+    Ok(report)
+}
+
+/// The report for a person.
+pub fn table(report: &Report) -> String {
+    let mut out = format!("{}\n", report.gpu);
+    for c in &report.checks {
+        let _ = writeln!(
+            out,
+            "{}  {}: {}",
+            if c.passed { "ok    " } else { "FAILED" },
+            c.name,
+            c.detail
+        );
+    }
+    if !report.sizes.is_empty() {
+        out.push_str("model      rows    p50    p99  codec  eager  ideal  ratio\n");
+    }
+    for s in &report.sizes {
+        let _ = writeln!(
+            out,
+            "{:<9} {:>5} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.2}",
+            s.model,
+            s.rows,
+            s.p50,
+            s.p99,
+            s.codec,
+            s.eager,
+            s.ideal,
+            s.p50 / s.ideal
+        );
+        for (stage, ms) in &s.stages {
+            let _ = writeln!(out, "          {stage:<18} {ms:>7.2}");
+        }
+    }
+    out
+}

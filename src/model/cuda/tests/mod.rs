@@ -1,0 +1,6 @@
+//! The device engine on the emulator against the CPU engine and the reference, and the kernels by themselves.
+
+mod attention;
+mod kernels;
+mod parity;
+mod rows;

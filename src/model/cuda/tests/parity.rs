@@ -1,0 +1,63 @@
+use std::path::Path;
+
+use crate::model::cuda::backend::Real;
+use crate::model::cuda::emulator::Emulator;
+use crate::model::cuda::engine::{Engine, Setup};
+use crate::model::cuda::source::Source;
+use crate::model::mimi::config::MimiConfig;
+use crate::model::tests::fixture::{Fixture, pcm, relative_error};
+use crate::model::weights::Weights;
+use crate::model::{StepOutput, StreamModel};
+use crate::pipeline::ids::RowId;
+
+pub(super) fn engine(f: &Fixture, rows: usize, real: Real, backwards: bool) -> Engine<Emulator> {
+    let codec = Weights::open(Path::new(&f.module.audio_tokenizer_file)).unwrap();
+    let lm = Weights::open(Path::new(&f.module.lm_model_file)).unwrap();
+    let config = MimiConfig::of(&codec).unwrap();
+    let mut emulator = Emulator::new();
+    emulator.backwards = backwards;
+    let sources = (&Source::File(&codec), &Source::File(&lm));
+    Engine::load(emulator, &f.module, sources, &config, (Setup { rows, real }, 0)).unwrap()
+}
+
+#[test]
+fn latents_codes_logits_tokens_and_pauses_are_the_references() {
+    for (name, seed, frames) in [("tiny-1b", 1, 120), ("tiny-2.6b", 2, 120)] {
+        let f = Fixture::open(name);
+        let mut engine = engine(&f, 1, Real::F32, false);
+        let (books, heads) = (f.module.model.audio_codebooks, engine.spec().vad_heads);
+        let vocabulary = f.module.model.text_out_vocab_size;
+        let shown = f.ints("shown");
+        let (mut latents, mut logits, mut out) = (Vec::new(), Vec::new(), StepOutput::default());
+        let (mut codes, mut tokens, mut pauses) = (Vec::<u32>::new(), Vec::<u32>::new(), Vec::<f32>::new());
+        let start = std::time::Instant::now();
+        for (i, frame) in pcm(seed, frames).chunks_exact(1920).enumerate() {
+            engine.step(&[RowId(0)], frame, &mut out).unwrap();
+            codes.extend(engine.codes(1, books).unwrap());
+            tokens.extend(&out.tokens);
+            pauses.extend(&out.pauses);
+            if shown.contains(&(i as u32)) {
+                latents.extend(engine.latents(1).unwrap());
+                logits.extend_from_slice(&engine.logits(1).unwrap()[..vocabulary]);
+            }
+        }
+        println!("{name}: {:?} a step", start.elapsed() / frames as u32);
+        assert_eq!(codes, f.ints("codes")[..frames * books], "{name}: codes");
+        assert_eq!(tokens, f.ints("tokens")[..frames], "{name}: tokens");
+        for (what, got, want) in [
+            ("latents", latents, f.floats("latents")),
+            ("logits", logits, f.floats("logits")),
+        ] {
+            let error = relative_error(&got, &want[..got.len()]);
+            assert!(error < 1e-4, "{name}: {what} differ by {error:e}");
+        }
+        let worst = pauses
+            .iter()
+            .zip(f.floats("pauses"))
+            .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(
+            worst < 1e-4 && pauses.len() == frames * heads,
+            "{name}: pauses differ by {worst:e}"
+        );
+    }
+}

@@ -1,0 +1,207 @@
+use super::parity::engine;
+use crate::model::cuda::args::Kernel;
+use crate::model::cuda::backend::Real;
+use crate::model::cuda::emulator::Emulator;
+use crate::model::cuda::engine::{Engine, buckets};
+use crate::model::device::Device;
+use crate::model::tests::fixture::{Fixture, pcm, relative_error};
+use crate::model::{LoadOptions, StepOutput, StreamModel, load};
+use crate::pipeline::ids::RowId;
+
+/// Frames that wrap the rings of both transformers of `tiny-1b` (24 frames, and 10).
+const FRAMES: usize = 30;
+
+// Tokens and pauses of one stream alone.
+fn alone(model: &mut dyn StreamModel, row: RowId, audio: &[f32]) -> (Vec<u32>, Vec<f32>) {
+    let (mut tokens, mut pauses, mut out) = (Vec::new(), Vec::new(), StepOutput::default());
+    for frame in audio.chunks_exact(1920) {
+        model.step(&[row], frame, &mut out).unwrap();
+        tokens.extend(&out.tokens);
+        pauses.extend(&out.pauses);
+    }
+    (tokens, pauses)
+}
+
+#[test]
+fn a_recycled_row_is_bit_equal_to_a_fresh_one() {
+    let f = Fixture::open("tiny-1b");
+    let audio = pcm(21, FRAMES);
+    let fresh = alone(&mut engine(&f, 1, Real::F32, false), RowId(0), &audio);
+    let mut used = engine(&f, 1, Real::F32, false);
+    alone(&mut used, RowId(0), &pcm(22, 17));
+    used.reset_row(RowId(0), 0);
+    assert_eq!(alone(&mut used, RowId(0), &audio), fresh);
+}
+
+// Rows that come, stall and go, in slots that change from step to step; one of them is watched.
+#[test]
+fn a_row_is_bit_equal_alone_and_among_others() {
+    let f = Fixture::open("tiny-1b");
+    let audio = pcm(31, FRAMES);
+    for real in [Real::F32, Real::Bf16] {
+        let want = alone(&mut engine(&f, 1, real, false), RowId(0), &audio);
+        let mut batch = engine(&f, 5, real, false);
+        let others: Vec<Vec<f32>> = (0..5).map(|i| pcm(40 + i, FRAMES)).collect();
+        let (mut tokens, mut pauses, mut out) = (Vec::new(), Vec::new(), StepOutput::default());
+        for i in 0..FRAMES {
+            let mut rows: Vec<u16> = (0..5)
+                .filter(|r| *r == 3 || (i + usize::from(*r)) % 3 > 0)
+                .collect();
+            let turn = i % rows.len();
+            rows.rotate_left(turn);
+            let frames = rows
+                .iter()
+                .map(|r| if *r == 3 { &audio } else { &others[usize::from(*r)] });
+            let frames: Vec<&[f32]> = frames.map(|a| &a[i * 1920..][..1920]).collect();
+            let ids: Vec<RowId> = rows.iter().map(|r| RowId(*r)).collect();
+            batch.step(&ids, &frames.concat(), &mut out).unwrap();
+            let slot = rows.iter().position(|r| *r == 3).unwrap();
+            tokens.push(out.tokens[slot]);
+            pauses.extend_from_slice(&out.pauses[slot * 4..][..4]);
+        }
+        assert_eq!((tokens, pauses), want, "{real:?}");
+    }
+}
+
+#[test]
+fn threads_and_blocks_may_run_in_any_order() {
+    let f = Fixture::open("tiny-1b");
+    let audio = pcm(61, 12);
+    let forwards = alone(&mut engine(&f, 2, Real::F32, false), RowId(1), &audio);
+    let backwards = alone(&mut engine(&f, 2, Real::F32, true), RowId(1), &audio);
+    assert_eq!(forwards, backwards);
+}
+
+#[test]
+fn sampling_is_the_cpus() {
+    let mut f = Fixture::open("tiny-1b");
+    f.module.temperature = 1.5;
+    let audio = pcm(61, FRAMES);
+    let options = LoadOptions {
+        rows: 1,
+        threads: 1,
+        device: Device::Cpu,
+    };
+    let mut cpu = load(&f.module, options).unwrap().model;
+    let mut gpu = engine(&f, 1, Real::F32, false);
+    for seed in [0, 1 << 40 | 7] {
+        cpu.reset_row(RowId(0), seed);
+        gpu.reset_row(RowId(0), seed);
+        let want = alone(&mut *cpu, RowId(0), &audio).0;
+        assert_eq!(alone(&mut gpu, RowId(0), &audio).0, want, "seed {seed}");
+    }
+}
+
+// In bf16 the stream is led along the f32 engine's tokens, so that one other choice does not make all later ones
+// incomparable.
+#[test]
+fn bf16_stays_near_f32() {
+    let f = Fixture::open("tiny-2.6b");
+    let vocabulary = f.module.model.text_out_vocab_size;
+    let mut exact = engine(&f, 1, Real::F32, false);
+    let mut short = engine(&f, 1, Real::Bf16, false);
+    let (mut a, mut b) = (StepOutput::default(), StepOutput::default());
+    let (mut worst, mut others) = (0.0f32, 0);
+    for frame in pcm(2, 60).chunks_exact(1920) {
+        exact.step(&[RowId(0)], frame, &mut a).unwrap();
+        short.step(&[RowId(0)], frame, &mut b).unwrap();
+        let logits = |e: &mut Engine<Emulator>| e.logits(1).unwrap()[..vocabulary].to_vec();
+        let (near, sure) = (logits(&mut short), logits(&mut exact));
+        worst = worst.max(relative_error(&near, &sure));
+        // Random weights leave many near ties; another choice is no error where the two were nearer than the tolerance.
+        let scale = sure.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        let gap = sure[a.tokens[0] as usize] - sure[b.tokens[0] as usize];
+        assert!(
+            gap <= 4e-2 * scale,
+            "another token {gap} below the best of {scale}"
+        );
+        others += usize::from(a.tokens != b.tokens);
+        short.say(RowId(0), a.tokens[0]).unwrap();
+    }
+    println!("bf16: logits within {worst:e}, {others} of 60 tokens differ");
+    assert!(worst < 2e-2, "logits within {worst:e}");
+}
+
+#[test]
+fn empty_slots_touch_no_row() {
+    let f = Fixture::open("tiny-1b");
+    let audio = pcm(71, 8);
+    let mut warm = engine(&f, 3, Real::F32, false);
+    warm.warm_up().unwrap();
+    let want = alone(&mut engine(&f, 3, Real::F32, false), RowId(2), &audio);
+    let (first, rest) = audio.split_at(4 * 1920);
+    let mut got = alone(&mut warm, RowId(2), first);
+    warm.warm_up().unwrap();
+    let later = alone(&mut warm, RowId(2), rest);
+    got.0.extend(later.0);
+    got.1.extend(later.1);
+    assert_eq!(got, want);
+}
+
+#[test]
+fn audio_that_is_not_a_number_does_no_lasting_harm() {
+    let f = Fixture::open("tiny-1b");
+    let mut engine = engine(&f, 1, Real::F32, false);
+    alone(&mut engine, RowId(0), &vec![f32::NAN; 1920]);
+    let (_, pauses) = alone(&mut engine, RowId(0), &pcm(51, 10));
+    assert!(pauses.iter().all(|p| p.is_finite()));
+}
+
+#[test]
+fn a_step_for_rows_the_model_does_not_have_is_refused() {
+    let f = Fixture::open("tiny-1b");
+    let mut engine = engine(&f, 1, Real::F32, false);
+    let mut out = StepOutput::default();
+    assert!(engine.step(&[RowId(1)], &[0.0; 1920], &mut out).is_err());
+    assert!(engine.step(&[RowId(0)], &[0.0; 100], &mut out).is_err());
+    assert!(engine.step(&[], &[], &mut out).is_ok());
+}
+
+#[test]
+fn the_memory_planned_is_the_memory_taken() {
+    let f = Fixture::open("tiny-1b");
+    for real in [Real::F32, Real::Bf16] {
+        let of = |rows| engine(&f, rows, real, false);
+        let (mut two, mut six) = (of(2), of(6));
+        let taken = (six.backend().allocated() - two.backend().allocated()) / 4;
+        let planned = six.plan().row + six.plan().slot;
+        let (taken, over) = (taken as u64, planned as f64 / taken as f64);
+        assert!(
+            planned >= taken && over < 1.35,
+            "{real:?}: {planned} planned, {taken} taken"
+        );
+    }
+}
+
+#[test]
+fn buckets_end_with_the_rows_and_waste_little() {
+    for rows in [1, 2, 7, 64, 400, 1250] {
+        let all = buckets(rows);
+        assert_eq!(all.last(), Some(&rows));
+        assert!(all.windows(2).all(|w| w[0] < w[1]), "{all:?}");
+        for n in 33..=rows {
+            let bucket = all[all.partition_point(|b| *b < n)];
+            assert!(bucket < n + 128 && bucket * 3 < n * 6, "{n} in {bucket}");
+        }
+    }
+}
+
+#[test]
+fn every_kernel_of_the_model_is_used() {
+    let f = Fixture::open("tiny-1b");
+    let mut engine = engine(&f, 1, Real::Bf16, false);
+    alone(&mut engine, RowId(0), &pcm(1, 1));
+    let used = &engine.backend().launches;
+    for kernel in [
+        Kernel::Unfold,
+        Kernel::Remember,
+        Kernel::Nearest,
+        Kernel::Turn,
+        Kernel::Choose,
+        Kernel::EmbedBf16,
+    ] {
+        assert!(used.contains(&kernel), "{kernel:?}");
+    }
+    // A step's launches, of which a graph makes one: what a change adds shows here.
+    assert!(used.len() < 200, "{} launches", used.len());
+}
