@@ -22,7 +22,9 @@ FRAMES = 128
 LENGTH = FRAMES * FRAME
 PER_PACK = 256
 # Share of utterances by engine: people sound more like the neural voices.
-WEIGHTS = {"kokoro": 5.0, "piper": 2.0, "flite": 2.0, "espeak": 2.5}
+WEIGHTS = {"kokoro": 4.0, "hibari": 4.0, "piper": 2.0, "flite": 1.5, "espeak": 1.5}
+# The first packs are nearly clean: training starts on them.
+LIGHT_PACKS = 6
 
 
 def warp(u: Utterance, factor: float) -> Utterance:
@@ -104,11 +106,11 @@ def mu_law(x: np.ndarray) -> np.ndarray:
 class Composer:
     """Draws training sequences from a corpus of utterances by engine."""
 
-    def __init__(self, corpus: dict[str, list[Utterance]], seed: str):
+    def __init__(self, corpus: dict[str, list[Utterance]], seed: str, light: bool = False):
         self.corpus = {k: v for k, v in corpus.items() if v}
         self.r = random.Random(seed)
         self.g = np.random.default_rng(abs(hash(seed)) % 2**32 if not seed.isdigit() else int(seed))
-        self.rooms = Rooms()
+        self.rooms, self.light = Rooms(), light
         self.engines = sorted(self.corpus)
         self.weights = [WEIGHTS.get(e, 1.0) for e in self.engines]
 
@@ -158,6 +160,8 @@ class Composer:
             audio, words = np.zeros(LENGTH, np.float32), []
         else:
             audio, words = self.clean()
+        if self.light and r.random() < 0.6:
+            return audio / (np.abs(audio).max() + 1e-6) * 10 ** (-r.triangular(0, 20, 6) / 20), words
         spectrum = np.fft.rfft(audio, 2 * LENGTH // 2 + 2 * FRAME * 8)
         n = 2 * (len(spectrum) - 1)
         if r.random() < 0.4:
@@ -206,7 +210,7 @@ def main() -> None:
         stem = folder / f"{pack:04d}"
         if stem.with_suffix(".json").exists():
             continue
-        composer = Composer(load_corpus(a.cache, "train"), str(1000 + pack))
+        composer = Composer(load_corpus(a.cache, "train"), str(1000 + pack), pack < LIGHT_PACKS)
         sequences = [composer.sequence() for _ in range(PER_PACK)]
         audio = np.stack([s for s, _ in sequences])
         mel = torch.cat([log_mel(torch.from_numpy(x)) for x in np.array_split(audio, 16)])

@@ -82,7 +82,7 @@ def place(r: random.Random) -> list[str]:
 
 
 def command(r: random.Random) -> list[str]:
-    room, thing = r.choice(v.ROOMS), r.choice(["light", "lights", "lamp", "fan", "heating", "radio", "music"])
+    room, thing = r.choice(v.ROOMS), r.choice(["lights", "heating", "radio", "music"])
     forms = [
         lambda: [r.choice(["turn", "switch"]), r.choice(["on", "off"]), "the"] + ([room] if r.random() < 0.6 else []) + [thing],
         lambda: ["turn", "the", thing, r.choice(["on", "off", "up", "down"])] + place(r),
@@ -93,7 +93,7 @@ def command(r: random.Random) -> list[str]:
         lambda: [r.choice(["start", "stop", "cancel", "pause"]), "the", r.choice(["timer", "alarm", "music", "radio", "song"])],
         lambda: [r.choice(["play", "skip", "repeat"]), "the", r.choice(["next", "previous"]), r.choice(["song", "message"])],
         lambda: [r.choice(["open", "close", "lock", "unlock"]), "the"] + ([room] if r.random() < 0.5 else []) + [r.choice(["door", "window"])],
-        lambda: ["turn", r.choice(["left", "right", "back"])] + (["at", "the", r.choice(["next", "first", "second", "third"]), "light"] if r.random() < 0.4 else []),
+        lambda: ["turn", r.choice(["left", "right", "back"])] + (["at", "the", r.choice(["next", "first", "second", "third"]), r.choice(["door", "window"])] if r.random() < 0.4 else []),
         lambda: ["call"] + digits(r),
         lambda: ["call", "the", r.choice(["office", "garage"])] + when(r),
         lambda: [r.choice(["play", "pause", "stop", "mute", "repeat", "cancel", "skip", "help"])],
@@ -114,7 +114,7 @@ def talk(r: random.Random) -> list[str]:
 
 
 def random_words(r: random.Random) -> list[str]:
-    return r.choices(v.WORDS, k=r.randint(2, 6))
+    return r.choices(v.FREE, k=r.randint(2, 6))
 
 
 def sentence(r: random.Random, natural: float = 0.6) -> list[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import vocab
+from . import sounds, vocab
 
 NEW_WORD, BOS, EOS, PAD = 0, 1, 2, 3
 FIRST_PIECE = 4
@@ -15,14 +15,37 @@ FRAME_SECONDS = 0.08
 HORIZONS = (0.5, 1.0, 2.0, 3.0)
 CLASSES = 6
 IGNORE = -100
-# How many steps after a word's sound the dense targets ask for it (0 = silence, else word + 1).
-LAGS = (5, DELAY - 1)
 PIECE = {word: FIRST_PIECE + i for i, word in enumerate(vocab.WORDS)}
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A target for every frame, for training alone: what was being spoken `lag` frames ago, asked of one layer's output.
+
+    `part` of `parts` says which slice of that 80 ms frame is meant (a frame can hold two sounds).
+    """
+
+    kind: str
+    layer: int
+    lag: int
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def classes(self) -> int:
+        return 1 + len(vocab.WORDS if self.kind == "word" else sounds.SOUNDS)
+
+
+# Sparse word tokens alone teach slowly: sounds first, then words, each as soon as it can be known.
+DENSE = (
+    Dense("sound", 0, 1, 0, 2), Dense("sound", 0, 1, 1, 2), Dense("sound", 1, 3, 0, 2), Dense("sound", 1, 3, 1, 2),
+    Dense("word", 1, 5), Dense("word", -1, DELAY - 1),
+)
 
 
 @dataclass
 class Labels:
-    """int64 arrays: text [frames], dense [frames, len(LAGS)], pause [frames, len(HORIZONS)]."""
+    """int64 arrays: text [frames], dense [frames, len(DENSE)], pause [frames, len(HORIZONS)]."""
 
     text: np.ndarray
     dense: np.ndarray
@@ -41,13 +64,9 @@ def make(words: list[tuple[str, float, float]], frames: int, delay: int = DELAY)
             text[step + 1] = PIECE[word]
         used = step + 1
 
-    spoken = np.zeros(frames, np.int64)
-    for word, start, end in words:
-        a, b = int(np.floor(start / FRAME_SECONDS + 0.5)), int(np.ceil(end / FRAME_SECONDS - 0.5))
-        spoken[a : max(b, a + 1)] = vocab.WORDS.index(word) + 1
-    dense = np.zeros((frames, len(LAGS)), np.int64)
-    for i, lag in enumerate(LAGS):
-        dense[lag:, i] = spoken[: frames - lag]
+    dense = np.zeros((frames, len(DENSE)), np.int64)
+    for i, target in enumerate(DENSE):
+        dense[target.lag :, i] = _spoken(words, frames, target)[: frames - target.lag]
 
     pause = np.full((frames, len(HORIZONS)), IGNORE)
     total = frames * FRAME_SECONDS
@@ -60,6 +79,22 @@ def make(words: list[tuple[str, float, float]], frames: int, delay: int = DELAY)
             elif now + horizon <= total:
                 pause[step, i] = 0
     return Labels(text, dense, pause)
+
+
+def _spoken(words: list[tuple[str, float, float]], frames: int, target: Dense) -> np.ndarray:
+    """What is being spoken in the middle of each frame's slice: 0 for nothing, else 1 + the word or sound."""
+    out = np.zeros(frames, np.int64)
+    middle = (np.arange(frames) + (target.part + 0.5) / target.parts) * FRAME_SECONDS
+    for word, start, end in words:
+        a, b = np.searchsorted(middle, [start, end])
+        if target.kind == "word":
+            out[a : max(b, a + 1)] = 1 + vocab.WORDS.index(word)
+        else:
+            # the sounds of a word share its time evenly: a rough alignment, but a dense one
+            of = np.array(sounds.of(word))
+            share = (middle[a:b] - start) / max(end - start, 1e-3)
+            out[a:b] = 1 + of[np.minimum((share * len(of)).astype(int), len(of) - 1)]
+    return out
 
 
 def words_of(tokens, delay: int = DELAY) -> list[tuple[str, float]]:

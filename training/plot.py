@@ -30,7 +30,7 @@ def main() -> None:
             losses.plot([h["seconds"] / 60 for h in rows], [h["codec"] for h in rows], label="codec: error / variance", color="grey")
             continue
         rows = [h for h in history if "text" in h]
-        for key, style in (("text", "-"), ("dense", "--"), ("pause", ":")):
+        for key, style in (("text", "-"), ("words", "--"), ("sounds", "-."), ("pause", ":")):
             losses.plot([offset + h["seconds"] / 60 for h in rows], [h[key] for h in rows], style, label=f"{name}: {key}")
         rows = [h for h in history if "wer" in h]
         for i, key in enumerate(rows[-1]["wer"] if rows else []):

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 # Shards of 100 utterances by engine.
-TRAIN_SHARDS = {"espeak": 40, "flite": 12, "piper": 20, "kokoro": 20}
-TEST_SHARDS = {"espeak": 1, "flite": 1, "festival-hts": 1, "festival-diphone": 1, "kokoro": 1, "piper": 1}
-PACKS = 40
+TRAIN_SHARDS = {"hibari": 40, "piper": 25, "flite": 12, "espeak": 30, "kokoro": 40}
+TEST_SHARDS = {"espeak": 1, "flite": 1, "festival-hts": 1, "festival-diphone": 1, "kokoro": 1, "piper": 1, "hibari": 1}
+PACKS = 44
 # Minutes of training on one CPU core of the machine named in the model card.
-MINUTES = {"features": 60, "codec": 45, "codes": 25}
+MINUTES = {"features": 52, "codec": 35, "codes": 33}
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         ("language model on features", ["train_lm", *minutes("features"), "--out", str(run / "lm-features.pt"), *cache, *device]),
         ("codec", ["train_codec", *minutes("codec"), "--out", str(run / "codec.pt"), *cache, *device]),
         ("codes", ["codes", *cache, *device]),
-        ("language model on codes", ["train_lm", "--codes", "--lr", "0.3", *minutes("codes"), "--start", str(run / "lm-features.pt"),
+        ("language model on codes", ["train_lm", "--codes", "--lr", "0.35", "0.02", *minutes("codes"), "--start", str(run / "lm-features.pt"),
                                      "--out", str(run / "lm-codes.pt"), *cache, *device]),
         ("export", ["export", "--lm", str(run / "lm-codes.pt"), "--out", str(a.out), *cache]),
         ("samples", ["samples", "--model", str(a.out), *cache]),

@@ -19,6 +19,10 @@ HELD_OUT_ENGINES = ("festival-hts", "festival-diphone")
 
 def engine(name: str, cache: Path, split: str):
     """Builds one speech engine; imports are late because each engine needs other packages."""
+    if name == "hibari":
+        from . import source_filter
+
+        return source_filter.Hibari(cache, split)
     if name in ("kokoro", "piper"):
         from . import neural
 
@@ -36,7 +40,7 @@ def sentences(r: random.Random, count: int, singles: float) -> list[list[str]]:
     out = []
     for _ in range(count):
         if r.random() < singles:
-            bag = bag or r.sample(vocab.WORDS, len(vocab.WORDS))
+            bag = bag or r.sample(vocab.FREE, len(vocab.FREE))
             out.append([bag.pop()])
         else:
             out.append(grammar.sentence(r))

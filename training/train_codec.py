@@ -44,15 +44,14 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--minutes", type=float, required=True)
-    p.add_argument("--batch", type=int, default=10)
-    p.add_argument("--lr", type=float, default=1.0, help="factor on the learning rates")
+    p.add_argument("--batch", type=int, default=12)
     p.add_argument("--device", default="cpu")
     p.add_argument("--out", type=Path, required=True)
     a = p.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1 if a.device == "cpu" else 8)
     encoder = Encoder(Shape()).to(a.device)
-    optimizer = Muon(encoder, a.lr, lambda name, p: p.ndim == 3)
+    optimizer = Muon(encoder, lambda name, p: p.ndim == 3)
     spent, step, history = 0.0, 0, []
     if a.out.exists():
         state = torch.load(a.out, weights_only=True)
@@ -65,11 +64,13 @@ def main() -> None:
     budget, began, saved, sums = a.minutes * 60, time.time() - spent, time.time(), []
     while spent < budget:
         spent = time.time() - began
-        optimizer.set_progress(step, min(1.0, spent / budget))
+        optimizer.set_rate(step, min(1.0, 1.4 * max(0.0, 1 - spent / budget)))
         audio = excerpts.batch(a.batch).to(a.device)
         target = log_mel(audio)
         # the first two frames start from nothing, as a stream does, but carry little of the gradient
-        error = (encoder(audio) - target).pow(2)
+        with torch.autocast(a.device.split(":")[0], torch.bfloat16):
+            latents = encoder(audio)
+        error = (latents.float() - target).pow(2)
         loss = error[:, 2:].mean() + 0.1 * error[:, :2].mean()
         loss.backward()
         optimizer.step()

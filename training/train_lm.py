@@ -7,6 +7,7 @@ features into embedding tables of codes, exactly, and training can disturb featu
 """
 
 import argparse
+import copy
 import json
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ import torch
 import torch.nn.functional as F
 
 from . import codes, labels, streams
+from .compose import LIGHT_PACKS
+from .disturb import disturb
 from .features import log_mel
 from .lm import Shape, SpeechLm
 from .metrics import Score
@@ -42,72 +45,68 @@ class Packs:
             self.seen.add(path)
         return len(self.data)
 
-    def batch(self, size: int) -> list[torch.Tensor]:
-        """[inputs, text, dense, pause], each with `size` rows of 128 frames, drawn over all packs."""
-        picks = [(self.data[p], i) for p, i in zip(self.rng.integers(len(self.data), size=size), self.rng.integers(256, size=size))]
+    def batch(self, size: int, done: float) -> list[torch.Tensor]:
+        """[inputs, text, dense, pause], each with `size` rows of 128 frames; mostly of light packs while `done` is small."""
+        packs = self.data[:LIGHT_PACKS] if self.rng.random() < 0.8 - 4 * done else self.data
+        picks = [(packs[p], i) for p, i in zip(self.rng.integers(len(packs), size=size), self.rng.integers(256, size=size))]
         out = [torch.from_numpy(np.stack([pack[k][i] for pack, i in picks])) for k in range(4)]
         return [out[0].float() if self.kind == "mel" else out[0].long()] + [x.long() for x in out[1:]]
 
 
-def disturb(features: torch.Tensor) -> torch.Tensor:
-    """Other voices and channels on [batch, frames, 160] features: warped frequencies, tilts, noise, masks."""
-    b, t, _ = features.shape
-    x = features.view(b, t * 4, 40)
-    # a longer or shorter vocal tract moves the formants: mel bands are read at warped places
-    band = torch.arange(40.0)
-    place = ((1 + 0.07 * torch.randn(b, 1)) * (band - 12) + 12 + 1.2 * torch.randn(b, 1)).clamp(0, 38.99)
-    low = place.long()
-    part = (place - low)[:, None].expand(x.shape)
-    at = low[:, None].expand(x.shape)
-    x = x.gather(2, at) * (1 - part) + x.gather(2, at + 1) * part
-    knots = torch.nn.functional.interpolate(0.25 * torch.randn(b, 1, 6), size=40, mode="linear")
-    x = x + knots + 0.2 * torch.randn(b, 1, 1)
-    x = x + 0.25 * torch.rand(b, 1, 1) * torch.randn_like(x)
-    for _ in range(2):
-        low, width = torch.randint(0, 40, (b, 1)), torch.randint(0, 8, (b, 1))
-        x = x.masked_fill(((band >= low) & (band < low + width))[:, None], 0.0)
-    at, long = torch.randint(0, 4 * t, (b, 4, 1)), torch.randint(0, 10, (b, 4, 1))
-    frame = torch.arange(4 * t)
-    x = x.masked_fill(((frame >= at) & (frame < at + long)).any(1)[..., None], 0.0)
-    return x.reshape(b, t, -1)
-
-
-def forward_loss(model: SpeechLm, batch: list[torch.Tensor]) -> tuple[torch.Tensor, dict]:
-    features, text, dense, pause = batch
-    s = model.shape
-    audio = model.embed_features(disturb(features.cpu()).to(features.device))
-    fed = F.pad(text, (1, 0), value=s.text_card)[:, :-1]
-    # own tokens are not always right at run time: some fed-back tokens are lost, some are wrong
+def fed_back(text: torch.Tensor, card: int) -> torch.Tensor:
+    """The tokens that each step is given as its own last output: `text` one step late, and not always right."""
+    fed = F.pad(text, (1, 0), value=card)[:, :-1]
+    # at run time some tokens are missed and some are wrong
     lost = torch.rand_like(fed, dtype=torch.float)
-    fed = fed.masked_fill((lost < 0.06) & (fed < s.text_card), labels.PAD)
+    fed = fed.masked_fill((lost < 0.06) & (fed < card), labels.PAD)
+    word = lambda: (fed >= labels.FIRST_PIECE) & (fed < card)
     # half of the sequences hide which words came before, so that sounds decide and not the grammar
-    hidden_words = (torch.rand(len(fed), 1, device=fed.device) < 0.5) & (fed >= labels.FIRST_PIECE) & (fed < s.text_card)
-    fed = fed.masked_fill(hidden_words, labels.PAD)
-    swap = (lost > 0.93) & (fed >= labels.FIRST_PIECE) & (fed < s.text_card)
-    fed = torch.where(swap, torch.randint(labels.FIRST_PIECE, s.text_card, fed.shape, device=fed.device), fed)
-    middle, hidden = model.body(audio + model.text_emb(fed), drop=0.1)
-    logits = model.text_linear(hidden)
-    each = F.cross_entropy(logits.transpose(1, 2), text, reduction="none")
-    weight = torch.where(text == labels.PAD, 1.0, TEXT_WEIGHT)
+    fed = fed.masked_fill((torch.rand(len(fed), 1, device=fed.device) < 0.5) & word(), labels.PAD)
+    return torch.where((lost > 0.93) & word(), torch.randint_like(fed, labels.FIRST_PIECE, card), fed)
+
+
+def forward_loss(model: SpeechLm, batch: list[torch.Tensor], strength: float) -> tuple[torch.Tensor, dict]:
+    features, text, dense, pause = batch
+    features = disturb(features.cpu(), strength).to(features.device)
+    with torch.autocast(features.device.type, torch.bfloat16):
+        outputs = model.body(model.embed_features(features) + model.text_emb(fed_back(text, model.shape.text_card)))
+        hidden = outputs[-1]
+        logits = model.text_linear(hidden).float()
+        guesses = [head(outputs[t.layer]).float() for head, t in zip(model.dense, labels.DENSE)]
+        pauses = [head(hidden).float() for head in model.extra_heads]
+    each = F.cross_entropy(logits.flatten(0, 1), text.flatten(), reduction="none")
+    spoken = (text != labels.PAD).flatten()
+    weight = 1.0 + (TEXT_WEIGHT - 1) * spoken
     text_loss = (each * weight).sum() / weight.sum()
-    dense_loss = sum(
-        F.cross_entropy(head(h).transpose(1, 2), dense[..., i])
-        for i, (head, h) in enumerate(zip(model.dense, (middle, hidden)))
-    )
+    dense_losses = [F.cross_entropy(g.flatten(0, 1), dense[..., i].flatten()) for i, g in enumerate(guesses)]
     pause_loss = sum(
-        F.cross_entropy(head(hidden).transpose(1, 2), pause[..., i], ignore_index=labels.IGNORE)
-        for i, head in enumerate(model.extra_heads)
-    ) / len(model.extra_heads)
-    spoken = text != labels.PAD
-    right = (logits.argmax(-1) == text)[spoken].float().mean()
-    parts = {"text": text_loss.item(), "dense": dense_loss.item() / 2, "pause": pause_loss.item(), "right": right.item()}
-    return 3 * text_loss + 0.4 * dense_loss + 0.1 * pause_loss, parts
+        F.cross_entropy(p.flatten(0, 1), pause[..., i].flatten(), ignore_index=labels.IGNORE) for i, p in enumerate(pauses)
+    ) / len(pauses)
+    right = (logits.flatten(0, 1).argmax(-1).eq(text.flatten()) & spoken).sum() / spoken.sum()
+    kinds = [t.kind for t in labels.DENSE]
+    mean = lambda kind: sum(loss for k, loss in zip(kinds, dense_losses) if k == kind) / kinds.count(kind)
+    parts = {"text": text_loss, "words": mean("word"), "sounds": mean("sound"), "pause": pause_loss, "right": right}
+    loss = 3 * text_loss + 0.8 * parts["words"] + 0.6 * parts["sounds"] + 0.1 * pause_loss
+    return loss, {name: float(value.detach()) for name, value in parts.items()}
+
+
+class Average:
+    """An exponential average of the weights, which is what is evaluated and shipped: cheap, and much better than the
+    last step's weights while the learning rate is high. Its memory grows with the run up to `longest` steps."""
+
+    def __init__(self, model: SpeechLm, longest: int = 400):
+        self.model, self.longest, self.seen = copy.deepcopy(model).eval(), longest, 0
+
+    @torch.no_grad()
+    def add(self, model: SpeechLm) -> None:
+        self.seen += 1
+        share = 1 / min(self.longest, 1 + self.seen / 5)
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), share)
 
 
 @torch.no_grad()
 def evaluate(model: SpeechLm, sets: dict[str, list], embed) -> dict[str, Score]:
     """Greedy streaming decoding of every set; `embed` turns padded audio into embedded input."""
-    model.eval()
     scores = {}
     for name, members in sets.items():
         longest = max(len(s.audio) for s in members)
@@ -116,7 +115,6 @@ def evaluate(model: SpeechLm, sets: dict[str, list], embed) -> dict[str, Score]:
         scores[name] = score = Score()
         for s, row in zip(members, tokens.cpu()):
             score.add(s.words, labels.words_of(row[: len(s.audio) // 1920]), len(s.audio) / 24_000)
-    model.train()
     return scores
 
 
@@ -125,9 +123,9 @@ def main() -> None:
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--minutes", type=float, required=True)
     p.add_argument("--codes", action="store_true")
-    p.add_argument("--batch", type=int, default=8)
-    p.add_argument("--lr", type=float, default=1.0, help="factor on the learning rates")
-    p.add_argument("--every", type=float, default=180, help="seconds between evaluations")
+    p.add_argument("--batch", type=int, default=16)
+    p.add_argument("--lr", type=float, nargs=2, default=(1.0, 0.3), help="factors on the learning rates at the start and the end")
+    p.add_argument("--every", type=float, default=300, help="seconds between evaluations")
     p.add_argument("--device", default="cpu")
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--start", type=Path, help="checkpoint to start from, when there is none to resume")
@@ -135,15 +133,18 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1 if a.device == "cpu" else 8)
     model = SpeechLm(Shape()).to(a.device)
-    optimizer = Muon(model, a.lr, lambda name, p: "transformer" in name and p.ndim == 2)
-    spent, step, history = 0.0, 0, []
+    optimizer = Muon(model, lambda name, p: "transformer" in name and p.ndim == 2)
+    average, spent, step, history = Average(model), 0.0, 0, []
     if a.out.exists():
         state = torch.load(a.out, weights_only=True)
-        model.load_state_dict(state["model"])
+        model.load_state_dict(state["raw"])
         optimizer.load_state_dict(state["optimizer"])
-        spent, step, history = state["spent"], state["step"], state["history"]
+        average.model.load_state_dict(state["model"])
+        average.seen = step = state["step"]
+        spent, history = state["spent"], state["history"]
     elif a.start:
         model.load_state_dict(torch.load(a.start, weights_only=True, map_location=a.device)["model"])
+        average = Average(model)
     packs = Packs(a.cache, a.codes, step + 1)
     while not packs.refresh():
         time.sleep(5)
@@ -151,35 +152,38 @@ def main() -> None:
         encode, decode = codes.encoder_of(a.cache, a.device), codes.decoder_of(a.cache, a.device)
     else:
         encode, decode = lambda audio: log_mel(audio.to(a.device)), lambda features: features
-    embed = lambda audio: model.embed_features(decode(encode(audio)))
-    dev = {n: s[:24] for n, s in streams.sets(a.cache, 32).items()}
+    dev = {n: s[:16] for n, s in streams.sets(a.cache, 32).items()}
     budget, began, sums = a.minutes * 60, time.time() - spent, []
     last = saved = time.time()
     while spent < budget:
         spent = time.time() - began
-        optimizer.set_progress(step, min(1.0, spent / budget))
-        batch = [x.to(a.device) for x in packs.batch(a.batch)]
-        loss, parts = forward_loss(model, [decode(batch[0]), *batch[1:]])
+        done = min(1.0, spent / budget)
+        optimizer.set_rate(step, a.lr[0] + (a.lr[1] - a.lr[0]) * max(0.0, done - 0.2) / 0.8)
+        # easy at first: light packs and light disturbance, all of it from 30 % on; codes continue where features ended
+        done = 1.0 if a.codes else done
+        batch = [x.to(a.device) for x in packs.batch(a.batch, done)]
+        loss, parts = forward_loss(model, [decode(batch[0]), *batch[1:]], min(1.0, 0.3 + done * 2.3))
         loss.backward()
         optimizer.step()
+        average.add(model)
         step += 1
         sums.append(parts)
         if step % 50 == 0:
             mean = {k: round(float(np.mean([x[k] for x in sums])), 4) for k in parts}
-            print(f"step {step} {mean} ETA {budget - spent:.0f} s", flush=True)
+            print(f"step {step} {mean} at {spent:.0f} s, ETA {budget - spent:.0f} s", flush=True)
             history.append({"step": step, "seconds": round(spent), **mean})
             sums = []
             packs.refresh()
         if time.time() - last > a.every or spent >= budget:
             last = time.time()
-            scores = evaluate(model, dev, embed)
+            scores = evaluate(average.model, dev, lambda audio: average.model.embed_features(decode(encode(audio))))
             print("\n".join(s.line(n) for n, s in scores.items()), flush=True)
             history.append({"step": step, "seconds": round(spent), "wer": {n: s.wer for n, s in scores.items() if s.words}})
         if time.time() - saved > 60 or spent >= budget:
             saved = time.time()
             part = a.out.with_suffix(".part")
-            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "spent": spent,
-                        "step": step, "history": history}, part)
+            torch.save({"model": average.model.state_dict(), "raw": model.state_dict(), "optimizer": optimizer.state_dict(),
+                        "spent": spent, "step": step, "history": history}, part)
             part.rename(a.out)
 
 

@@ -25,12 +25,15 @@ VERBS = (
 DIRECTIONS = "on off up down left right next previous back".split()
 ROOMS = "kitchen bedroom bathroom garage garden office".split()
 THINGS = (
-    "light lights lamp fan heating door window volume music song radio timer alarm temperature "
+    "lights heating door window volume music song radio timer alarm temperature "
     "weather message"
 ).split()
 TALK = "please yes no hello goodbye okay thanks help".split()
 GLUE = "the to for in at of".split()
-LETTERS = "h k q r w x".split()
+LETTERS = "w x".split()
+
+# Words that only a phrase can tell from others ("to" and "two") or that nobody says alone.
+BOUND = GLUE + ["and"]
 
 WORDS = list(
     dict.fromkeys(
@@ -39,8 +42,10 @@ WORDS = list(
     )
 )
 
+FREE = [word for word in WORDS if word not in BOUND]
+
 # What a synthesiser should be asked to read where the plain spelling would be misread.
-SPOKEN = {"am": "A M", "pm": "P M", "h": "H", "k": "K", "q": "Q", "r": "R", "w": "W", "x": "X"}
+SPOKEN = {"am": "A M", "pm": "P M", "w": "W", "x": "X"}
 # How many words a front end makes of the spoken form (for engines that report word by word).
 SPOKEN_PARTS = {word: len(text.split()) for word, text in SPOKEN.items()}
 
