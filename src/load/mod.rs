@@ -11,7 +11,7 @@ mod search;
 mod session;
 mod sound;
 mod tally;
-mod wer;
+pub mod wer;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
