@@ -102,6 +102,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_architecture_shows_the_edges() {
+        let text = include_str!("../../ARCHITECTURE.md");
+        let shown: Vec<String> = text
+            .lines()
+            .filter(|line| line.starts_with("| "))
+            .map(str::to_owned)
+            .collect();
+        for from in Stage::ALL.into_iter().filter(|stage| *stage != Stage::Closed) {
+            let to: Vec<&str> = EDGES
+                .iter()
+                .filter(|edge| edge.0 == from)
+                .map(|edge| edge.1.label())
+                .collect();
+            let row = format!("| {from} | {} |", to.join(", "));
+            assert!(shown.contains(&row), "ARCHITECTURE.md lacks {row}");
+        }
+    }
+
     proptest! {
         /// Whatever happens to a row, its session sees a walk along the edges.
         #[test]

@@ -5,3 +5,6 @@ pub mod ingest;
 pub mod plan;
 pub mod resolve;
 pub mod step;
+
+#[cfg(test)]
+mod tests;
