@@ -11,6 +11,9 @@ pub struct Args {
     /// Folder with tiny-1b and tiny-2.6b
     #[arg(long, default_value = "tests/fixtures")]
     fixtures: PathBuf,
+    /// Only say whether GPU 0 can be used, and which it is
+    #[arg(long)]
+    probe: bool,
     /// Leave the measurements out, for runs under a memory checker
     #[arg(long)]
     quick: bool,
@@ -24,6 +27,10 @@ pub struct Args {
 /// # Errors
 /// No GPU, no fixtures, or the device failed.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.probe {
+        println!("{}", check::probe()?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = check::run(&args.fixtures, args.quick)?;
     std::fs::write(&args.json, serde_json::to_vec_pretty(&report)?)?;
     print!("{}", check::table(&report));

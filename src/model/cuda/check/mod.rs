@@ -8,7 +8,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::driver::{Driver, presence};
+use super::driver::Driver;
+use super::presence::presence;
 
 /// One thing that must hold.
 #[derive(Debug, Serialize)]
@@ -49,14 +50,22 @@ impl Report {
     }
 }
 
+/// Name of GPU 0, with our kernels loaded onto it.
+///
+/// # Errors
+/// There is no GPU, or it does not take the kernels.
+pub fn probe() -> anyhow::Result<String> {
+    presence(0).map_err(anyhow::Error::msg)?;
+    Ok(Driver::open(0)?.name())
+}
+
 /// Runs all checks on GPU 0 and, unless `quick`, the measurements.
 ///
 /// # Errors
 /// There is no GPU, `fixtures` lacks files, or the device failed.
 pub fn run(fixtures: &Path, quick: bool) -> anyhow::Result<Report> {
-    presence(0).map_err(anyhow::Error::msg)?;
     let mut report = Report {
-        gpu: Driver::open(0)?.name(),
+        gpu: probe()?,
         checks: Vec::new(),
         sizes: Vec::new(),
     };
