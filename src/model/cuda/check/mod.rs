@@ -3,6 +3,8 @@
 mod measure;
 mod parity;
 
+pub use measure::Stand;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
