@@ -14,6 +14,10 @@ pub struct Args {
     /// Only say whether GPU 0 can be used, and which it is
     #[arg(long)]
     probe: bool,
+    /// Measure FlashAttention's kernels in this library (scripts/flash-attn) beside ours
+    #[cfg(feature = "flash-attn")]
+    #[arg(long, value_name = "LIBRARY")]
+    flash_attn: Option<PathBuf>,
     /// Leave the measurements out, for runs under a memory checker
     #[arg(long)]
     quick: bool,
@@ -31,7 +35,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!("{}", check::probe()?);
         return Ok(ExitCode::SUCCESS);
     }
-    let report = check::run(&args.fixtures, args.quick)?;
+    #[cfg_attr(
+        not(feature = "flash-attn"),
+        expect(unused_mut, reason = "only the comparison adds to it")
+    )]
+    let mut report = check::run(&args.fixtures, args.quick)?;
+    #[cfg(feature = "flash-attn")]
+    if let Some(library) = &args.flash_attn {
+        check::compare(library, &mut report)?;
+    }
     std::fs::write(&args.json, serde_json::to_vec_pretty(&report)?)?;
     print!("{}", check::table(&report));
     Ok(if report.passed() {

@@ -35,7 +35,7 @@ fn blas_failed(what: &str) -> impl Fn(blas::CublasError) -> GpuError {
 pub(super) struct Driver {
     device: sys::CUdevice,
     context: sys::CUcontext,
-    stream: sys::CUstream,
+    pub(super) stream: sys::CUstream,
     blas: blas_sys::cublasHandle_t,
     modules: Vec<sys::CUmodule>,
     /// By `Kernel as usize`.

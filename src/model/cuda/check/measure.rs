@@ -17,15 +17,15 @@ use crate::model::mimi::config::MimiConfig;
 use crate::model::{ModelError, StepOutput, StreamModel};
 use crate::pipeline::ids::RowId;
 
-const ROWS: [usize; 6] = [64, 128, 256, 400, 800, 1200];
+pub(super) const ROWS: [usize; 6] = [64, 128, 256, 400, 800, 1200];
 const WARM_STEPS: usize = 10;
 const STEPS: usize = 100;
 
-struct Model {
-    name: &'static str,
-    heads: usize,
+pub(super) struct Model {
+    pub(super) name: &'static str,
+    pub(super) heads: usize,
     layers: usize,
-    context: usize,
+    pub(super) context: usize,
     text: usize,
     pause_heads: usize,
     /// Weights that a step reads, all weights, and GFLOP of a row's step.
@@ -34,7 +34,7 @@ struct Model {
     gflop: f64,
 }
 
-const MODELS: [Model; 2] = [
+pub(super) const MODELS: [Model; 2] = [
     Model {
         name: "stt-1b",
         heads: 16,
@@ -59,7 +59,7 @@ const MODELS: [Model; 2] = [
     },
 ];
 
-const DIM: usize = 2048;
+pub(super) const DIM: usize = 2048;
 
 impl Model {
     fn module(&self, rows: usize) -> AsrModule {

@@ -1,8 +1,12 @@
 //! Checks and measurements on a GPU, for `gpu-check`.
 
+#[cfg(feature = "flash-attn")]
+mod flash;
 mod measure;
 mod parity;
 
+#[cfg(feature = "flash-attn")]
+pub use flash::compare;
 pub use measure::Stand;
 
 use std::fmt::Write as _;
@@ -38,12 +42,23 @@ pub struct Size {
     pub stages: Vec<(String, f64)>,
 }
 
+/// One layer's attention by our kernel and by FlashAttention's, in milliseconds.
+#[derive(Debug, Serialize)]
+pub struct Attention {
+    pub model: &'static str,
+    pub rows: usize,
+    pub ours_ms: f64,
+    pub flash_ms: f64,
+}
+
 /// All of it.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub gpu: String,
     pub checks: Vec<Check>,
     pub sizes: Vec<Size>,
+    /// Empty where FlashAttention's was not measured.
+    pub attention: Vec<Attention>,
 }
 
 impl Report {
@@ -70,6 +85,7 @@ pub fn run(fixtures: &Path, quick: bool) -> anyhow::Result<Report> {
         gpu: probe()?,
         checks: Vec::new(),
         sizes: Vec::new(),
+        attention: Vec::new(),
     };
     for (name, seed) in [("tiny-1b", 1), ("tiny-2.6b", 2)] {
         parity::checks(
@@ -116,6 +132,16 @@ pub fn table(report: &Report) -> String {
         for (stage, ms) in &s.stages {
             let _ = writeln!(out, "          {stage:<18} {ms:>7.2}");
         }
+    }
+    if !report.attention.is_empty() {
+        out.push_str("attention  rows   ours  FlashAttention, ms a layer\n");
+    }
+    for a in &report.attention {
+        let _ = writeln!(
+            out,
+            "{:<9} {:>5} {:>6.3} {:>6.3}",
+            a.model, a.rows, a.ours_ms, a.flash_ms
+        );
     }
     out
 }
