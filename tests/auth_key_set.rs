@@ -45,7 +45,7 @@ fn rfc8037() -> (EncodingKey, String) {
     let mut der = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
     der.extend(
         URL_SAFE_NO_PAD
-            .decode("nWGxne_9WmC6hEr0kuwsERJxWl7MmkZcDusAxyuf2A0")
+            .decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
             .unwrap(),
     );
     let set = json!({"keys": [{
