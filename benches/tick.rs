@@ -24,8 +24,10 @@ fn sessions(rows: usize) -> Vec<(RowLease, OutboxRx)> {
         batch_size: rows,
         asr_delay_in_tokens: 6,
         step_s: 0.0,
+        row_s: 0.0,
         fail_after_steps: None,
         hang_after_steps: None,
+        panic_in: None,
     };
     let (model, text) = Scripted::load(&module);
     let options = PipelineOptions {

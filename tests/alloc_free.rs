@@ -45,8 +45,10 @@ fn decoding_stepping_and_telling_allocate_nothing() {
         batch_size: 4,
         asr_delay_in_tokens: 6,
         step_s: 0.0,
+        row_s: 0.0,
         fail_after_steps: None,
         hang_after_steps: None,
+        panic_in: None,
     };
     let (model, text) = Scripted::load(&module);
     let options = PipelineOptions {

@@ -49,8 +49,10 @@ fn pipeline(
         batch_size: 1,
         asr_delay_in_tokens: 6,
         step_s: 0.0,
+        row_s: 0.0,
         fail_after_steps: None,
         hang_after_steps,
+        panic_in: None,
     };
     let (model, text): (Box<dyn StreamModel>, _) = Scripted::load(&module);
     let (mut rows, wiring) = wire(1, options());

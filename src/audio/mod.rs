@@ -3,6 +3,7 @@
 pub mod file;
 pub mod ogg;
 pub mod ogg_opus;
+pub mod ogg_writer;
 pub mod opus;
 pub mod pcm;
 pub mod resample;

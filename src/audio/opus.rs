@@ -1,4 +1,4 @@
-//! A safe Opus decoder over libopus (its Rust translation). The only file that calls it.
+//! A safe Opus decoder and encoder over libopus (its Rust translation). The only file that calls it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
@@ -97,40 +97,83 @@ pub fn packet_samples(packet: &[u8]) -> Option<usize> {
     Some(frame * frames).filter(|samples| (1..=MAX_SAMPLES).contains(samples))
 }
 
+/// What an encoder is tuned for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Application {
+    Voice,
+    Audio,
+}
+
+/// Encodes one stream at 24 kHz, as clients do.
+pub struct OpusEncoder {
+    state: NonNull<unsafe_libopus::OpusEncoder>,
+    channels: usize,
+}
+
+// SAFETY: the state is a plain block of memory of its own, with no thread-local data and no other owner.
+unsafe impl Send for OpusEncoder {}
+
+impl OpusEncoder {
+    /// Bytes a packet of a single frame can have.
+    const LARGEST: usize = 1_276;
+
+    /// An encoder for 1 or 2 channels; none when memory is out or the number is another.
+    #[must_use]
+    pub fn new(channels: usize, application: Application) -> Option<Self> {
+        let application = match application {
+            Application::Voice => unsafe_libopus::OPUS_APPLICATION_VOIP,
+            Application::Audio => unsafe_libopus::OPUS_APPLICATION_AUDIO,
+        };
+        let mut error = 0;
+        // SAFETY: rate and application are ones libopus takes, it checks the channels itself, `error` is valid for a write.
+        let state = unsafe {
+            unsafe_libopus::opus_encoder_create(RATE as i32, channels as i32, application, &raw mut error)
+        };
+        NonNull::new(state).map(|state| Self { state, channels })
+    }
+
+    /// Encodes one frame of 2.5, 5, 10, 20, 40 or 60 ms of interleaved samples in [-1, 1]; none when it has another length.
+    pub fn encode(&mut self, pcm: &[f32]) -> Option<Vec<u8>> {
+        let frame = i32::try_from(pcm.len() / self.channels).ok()?;
+        // Frames longer than 20 ms are several in one packet.
+        let mut packet = vec![0; 3 * Self::LARGEST + 8];
+        // SAFETY: the state is owned by `self`, `pcm` holds `frame` samples per channel, `packet` has the room that is stated.
+        let length = unsafe {
+            unsafe_libopus::opus_encode_float(
+                self.state.as_ptr(),
+                pcm.as_ptr(),
+                frame,
+                packet.as_mut_ptr(),
+                packet.len() as i32,
+            )
+        };
+        packet.truncate(usize::try_from(length).ok()?);
+        Some(packet)
+    }
+}
+
+impl Drop for OpusEncoder {
+    fn drop(&mut self) {
+        // SAFETY: `state` came from `opus_encoder_create` and is freed once, here.
+        unsafe { unsafe_libopus::opus_encoder_destroy(self.state.as_ptr()) }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
 
     /// Encodes `pcm` (24 kHz, `channels` interleaved) in packets of `frame` samples per channel.
-    pub(crate) fn encode(pcm: &[f32], channels: usize, frame: usize, application: i32) -> Vec<Vec<u8>> {
-        let mut error = 0;
-        // SAFETY: arguments are ones libopus takes.
-        let encoder = unsafe {
-            unsafe_libopus::opus_encoder_create(RATE as i32, channels as i32, application, &raw mut error)
-        };
-        assert_eq!(error, 0);
-        let packets = pcm
-            .chunks_exact(frame * channels)
-            .map(|chunk| {
-                let mut packet = vec![0; 4_000];
-                // SAFETY: `chunk` holds `frame` samples per channel, `packet` has the room that is stated.
-                let length = unsafe {
-                    let room = packet.len() as i32;
-                    unsafe_libopus::opus_encode_float(
-                        encoder,
-                        chunk.as_ptr(),
-                        frame as i32,
-                        packet.as_mut_ptr(),
-                        room,
-                    )
-                };
-                packet.truncate(usize::try_from(length).expect("encodes"));
-                packet
-            })
-            .collect();
-        // SAFETY: created above, not used afterwards.
-        unsafe { unsafe_libopus::opus_encoder_destroy(encoder) };
-        packets
+    pub(crate) fn encode(
+        pcm: &[f32],
+        channels: usize,
+        frame: usize,
+        application: Application,
+    ) -> Vec<Vec<u8>> {
+        let mut encoder = OpusEncoder::new(channels, application).expect("an encoder");
+        pcm.chunks_exact(frame * channels)
+            .map(|chunk| encoder.encode(chunk).expect("encodes"))
+            .collect()
     }
 
     pub(crate) fn tone(samples: usize, channels: usize) -> Vec<f32> {
@@ -147,10 +190,7 @@ mod tests {
 
     #[test]
     fn every_packet_duration_decodes_to_its_length() {
-        for application in [
-            unsafe_libopus::OPUS_APPLICATION_AUDIO,
-            unsafe_libopus::OPUS_APPLICATION_VOIP,
-        ] {
+        for application in [Application::Audio, Application::Voice] {
             for frame in [60, 120, 240, 480, 960, 1440, 1920, 2400, 2880] {
                 let packets = testing::encode(&testing::tone(2880 * 5, 1), 1, frame, application);
                 let mut decoder = OpusDecoder::new().unwrap();
@@ -165,12 +205,7 @@ mod tests {
 
     #[test]
     fn stereo_becomes_mono_with_the_same_sound() {
-        let packets = testing::encode(
-            &testing::tone(24_000, 2),
-            2,
-            480,
-            unsafe_libopus::OPUS_APPLICATION_AUDIO,
-        );
+        let packets = testing::encode(&testing::tone(24_000, 2), 2, 480, Application::Audio);
         let mut decoder = OpusDecoder::new().unwrap();
         let (mut out, mut pcm) = ([0.0; MAX_SAMPLES], Vec::new());
         for packet in &packets {

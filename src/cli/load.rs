@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::client::{Credential, Endpoint};
-use crate::load::{self, Clip, Latency, Plan, Report, Rude, Slo, Tally};
+use crate::load::{self, Clip, Latency, Plan, Report, Route, Rude, Slo, Tally, memory};
 use crate::protocol::Form;
 
 /// Length of the made-up sound; it is repeated.
@@ -24,6 +24,8 @@ enum Send {
     Extras,
     /// Raw 16-bit samples, and our extras
     Pcm16,
+    /// Ogg/Opus in Kyutai's messages, packets of 20 ms, as browsers record it
+    Opus,
 }
 
 /// Puts a server under load and reports what its clients saw. Exits with 1 when the objective is broken.
@@ -77,6 +79,14 @@ pub struct Args {
         value_delimiter = ','
     )]
     browser_token: Vec<String>,
+    /// API keys with which each session first fetches a single-use ticket, as pages do
+    #[arg(
+        long,
+        env = "MOSHI_LOAD_TICKET_KEYS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    ticket_key: Vec<String>,
     /// Cookie headers
     #[arg(long, env = "MOSHI_LOAD_COOKIES", hide_env_values = true)]
     cookie: Vec<String>,
@@ -102,6 +112,9 @@ pub struct Args {
     /// Write a report with plots to this file
     #[arg(long)]
     html: Option<PathBuf>,
+    /// The server's process, when it runs on this machine: its memory goes into the report
+    #[arg(long)]
+    pid: Option<u32>,
     /// Seed of what is random
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -175,7 +188,10 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
         session.is_none_or(|s| !s.is_zero()),
         "--session: give more than 0 seconds"
     );
-    let clips = if args.audio.is_empty() {
+    if let Some(pid) = args.pid {
+        memory::resident(pid)?;
+    }
+    let mut clips: Vec<Clip> = if args.audio.is_empty() {
         vec![Clip::made_up(MADE_UP_S)]
     } else {
         args.audio
@@ -183,8 +199,11 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
             .map(|path| Clip::read(path))
             .collect::<Result<_, _>>()?
     };
+    if args.send.contains(&Send::Opus) {
+        clips.iter_mut().try_for_each(Clip::encode)?;
+    }
     Ok(Plan {
-        endpoints: endpoints(args),
+        routes: routes(args),
         clips,
         chunks_ms: args.chunk_ms.clone(),
         duration,
@@ -192,17 +211,19 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
         session,
         rude: args.rude.clone(),
         seed: args.seed,
+        pid: args.pid,
     })
 }
 
 /// Every form with every credential.
-fn endpoints(args: &Args) -> Vec<Endpoint> {
+fn routes(args: &Args) -> Vec<Route> {
     type Given<'a> = (&'a [String], fn(String) -> Credential);
-    let kinds: [Given<'_>; 4] = [
+    let kinds: [Given<'_>; 5] = [
         (&args.api_key, Credential::ApiKey),
         (&args.token, Credential::Token),
         (&args.browser_token, Credential::Subprotocol),
         (&args.cookie, Credential::Cookie),
+        (&args.ticket_key, Credential::Ticket),
     ];
     let mut credentials: Vec<Credential> = kinds
         .iter()
@@ -212,16 +233,19 @@ fn endpoints(args: &Args) -> Vec<Endpoint> {
         credentials.push(Credential::None);
     }
     let form = |send: Send| Form {
-        extras: send != Send::Classic,
+        extras: matches!(send, Send::Extras | Send::Pcm16),
         json: false,
         pcm16: (send == Send::Pcm16).then_some(crate::audio::RATE),
     };
     let with = |credential: &Credential| {
         let credential = credential.clone();
-        args.send.iter().map(move |send| Endpoint {
-            url: args.url.clone(),
-            credential: credential.clone(),
-            form: form(*send),
+        args.send.iter().map(move |send| Route {
+            endpoint: Endpoint {
+                url: args.url.clone(),
+                credential: credential.clone(),
+                form: form(*send),
+            },
+            opus: *send == Send::Opus,
         })
     };
     credentials.iter().flat_map(with).collect()

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Request, Uri, header};
+use bytes::Bytes;
 use fastwebsockets::handshake;
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::session::{Receiver, Sender};
 use crate::client::{ClientError, session};
@@ -21,6 +25,9 @@ const DEFAULT_PATH: &str = "/api/asr-streaming";
 
 /// Time for the connection and the upgrade, in seconds.
 const TIMEOUT_S: u64 = 10;
+
+/// Where tickets are given out.
+const TICKETS: &str = "/api/ws-ticket";
 
 /// What the server is shown.
 #[derive(Clone, Default)]
@@ -35,7 +42,13 @@ pub enum Credential {
     Subprotocol(String),
     /// The value of a `Cookie` header, from the server's own origin.
     Cookie(String),
+    /// A key, shown only to get a single-use ticket for the address of the WebSocket, as pages do.
+    Ticket(String),
 }
+
+/// A connection, plain or over TLS.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
 
 /// A server, and how to speak with it.
 #[derive(Clone)]
@@ -78,6 +91,16 @@ impl Endpoint {
             Some("wss") => true,
             _ => return Err(wrong()),
         };
+        let ticket = match &self.credential {
+            Credential::Ticket(key) => Some(ticket(&url, key, self.dial(&url, tls).await?).await?),
+            _ => None,
+        };
+        let socket = self.dial(&url, tls).await?;
+        self.upgrade(&url, ticket.as_deref(), socket).await
+    }
+
+    async fn dial(&self, url: &Uri, tls: bool) -> Result<Box<dyn Wire>, ClientError> {
+        let wrong = || ClientError::Address(self.url.clone());
         let host = url.host().ok_or_else(wrong)?;
         // An IPv6 address stands in brackets in a URL, and without them elsewhere.
         let name = host.trim_start_matches('[').trim_end_matches(']');
@@ -89,7 +112,7 @@ impl Endpoint {
         let socket = TcpStream::connect((name, port)).await.map_err(unreachable)?;
         socket.set_nodelay(true).map_err(unreachable)?;
         if !tls {
-            return self.upgrade(&url, host, port, socket).await;
+            return Ok(Box::new(socket));
         }
         let roots = RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.into(),
@@ -102,27 +125,24 @@ impl Endpoint {
             .connect(name, socket)
             .await
             .map_err(unreachable)?;
-        self.upgrade(&url, host, port, socket).await
+        Ok(Box::new(socket))
     }
 
-    async fn upgrade<S>(
+    async fn upgrade(
         &self,
         url: &Uri,
-        host: &str,
-        port: u16,
-        socket: S,
-    ) -> Result<(Sender, Receiver), ClientError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let mut request = Request::get(self.target(url))
-            .header(header::HOST, format!("{host}:{port}"))
+        ticket: Option<&str>,
+        socket: Box<dyn Wire>,
+    ) -> Result<(Sender, Receiver), ClientError> {
+        let host = authority(url);
+        let mut request = Request::get(self.target(url, ticket))
+            .header(header::HOST, &host)
             .header(header::UPGRADE, "websocket")
             .header(header::CONNECTION, "upgrade")
             .header(header::SEC_WEBSOCKET_KEY, handshake::generate_key())
             .header(header::SEC_WEBSOCKET_VERSION, "13");
         match &self.credential {
-            Credential::None => {}
+            Credential::None | Credential::Ticket(_) => {}
             Credential::ApiKey(key) => request = request.header("kyutai-api-key", key),
             Credential::Token(token) => {
                 request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -138,17 +158,17 @@ impl Endpoint {
                 };
                 request = request
                     .header(header::COOKIE, cookie)
-                    .header(header::ORIGIN, format!("{scheme}://{host}:{port}"));
+                    .header(header::ORIGIN, format!("{scheme}://{host}"));
             }
         }
-        let request = request.body(Empty::<bytes::Bytes>::new());
+        let request = request.body(Empty::<Bytes>::new());
         let request = request.map_err(|_| ClientError::Address(self.url.clone()))?;
         let (socket, _) = handshake::client(&SpawnTasks, request, socket).await?;
         Ok(session::split(socket, self.form))
     }
 
     /// Path and query of the request.
-    fn target(&self, url: &Uri) -> String {
+    fn target(&self, url: &Uri, ticket: Option<&str>) -> String {
         let path = if matches!(url.path(), "" | "/") {
             DEFAULT_PATH
         } else {
@@ -164,12 +184,51 @@ impl Endpoint {
         if let Some(rate) = self.form.pcm16 {
             query.push(format!("input=pcm16&rate={rate}"));
         }
+        query.extend(ticket.map(|ticket| format!("auth_id={ticket}")));
         if query.is_empty() {
             path.to_owned()
         } else {
             format!("{path}?{}", query.join("&"))
         }
     }
+}
+
+/// Host and port of `url`.
+fn authority(url: &Uri) -> String {
+    let usual = if url.scheme_str() == Some("wss") { 443 } else { 80 };
+    format!(
+        "{}:{}",
+        url.host().unwrap_or_default(),
+        url.port_u16().unwrap_or(usual)
+    )
+}
+
+/// Fetches a ticket over `socket`.
+async fn ticket(url: &Uri, key: &str, socket: Box<dyn Wire>) -> Result<String, ClientError> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        ticket: String,
+    }
+    let (mut http, connection) = http1::handshake(TokioIo::new(socket))
+        .await
+        .map_err(|_| ClientError::Lost)?;
+    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    let request = Request::post(TICKETS)
+        .header(header::HOST, authority(url))
+        .header("kyutai-api-key", key)
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| ClientError::Address(url.to_string()))?;
+    let response = http.send_request(request).await.map_err(|_| ClientError::Lost)?;
+    match response.status().as_u16() {
+        200 => {}
+        status @ (401 | 403) => return Err(ClientError::Unauthorized(status)),
+        503 => return Err(ClientError::Full),
+        status => return Err(ClientError::Status(status)),
+    }
+    let body = Limited::new(response.into_body(), 4096).collect().await;
+    let body = body.map_err(|_| ClientError::Lost)?.to_bytes();
+    let answer: Answer = serde_json::from_slice(&body).map_err(|e| ClientError::Message(e.to_string()))?;
+    Ok(answer.ticket)
 }
 
 #[cfg(test)]
@@ -182,7 +241,7 @@ mod tests {
             credential: Credential::None,
             form,
         }
-        .target(&url.parse().unwrap())
+        .target(&url.parse().unwrap(), None)
     }
 
     #[test]

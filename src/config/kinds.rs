@@ -63,10 +63,24 @@ pub struct ScriptedModule {
     /// Time a step takes, in seconds, whatever its rows.
     #[serde(default)]
     pub step_s: f64,
+    /// What each row in it adds, in seconds.
+    #[serde(default)]
+    pub row_s: f64,
     /// The step after this many fails.
     pub fail_after_steps: Option<u64>,
     /// The step after this many never ends.
     pub hang_after_steps: Option<u64>,
+    /// The thread that panics once there is audio for it.
+    pub panic_in: Option<Stage>,
+}
+
+/// A thread of the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    Decode,
+    Engine,
+    Words,
 }
 
 fn one() -> usize {

@@ -6,12 +6,14 @@
 mod guess;
 mod histogram;
 pub mod html;
+pub mod memory;
 mod report;
 mod rude;
 mod search;
 mod session;
 mod sound;
 mod tally;
+mod voice;
 pub mod wer;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
+use tokio_util::task::AbortOnDropHandle;
 
 pub use report::Report;
 pub use rude::Rude;
@@ -30,7 +33,8 @@ pub use tally::{Latency, Tally};
 
 use crate::audio::RATE;
 use crate::client::Endpoint;
-use session::{Script, Stage};
+use session::Stage;
+use voice::Voice;
 
 /// Pause of a stream between two of its sessions, and after a refusal.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -39,7 +43,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub struct Plan {
     /// One for each form and credential; streams take turns.
-    pub endpoints: Vec<Endpoint>,
+    pub routes: Vec<Route>,
     pub clips: Vec<Clip>,
     /// Lengths of messages in milliseconds; streams take turns.
     pub chunks_ms: Vec<f64>,
@@ -50,6 +54,16 @@ pub struct Plan {
     pub session: Option<Duration>,
     pub rude: Vec<Rude>,
     pub seed: u64,
+    /// The server's process, if it is on this machine and its memory is asked for.
+    pub pid: Option<u32>,
+}
+
+/// A way to the server.
+#[derive(Clone)]
+pub struct Route {
+    pub endpoint: Endpoint,
+    /// Whether audio is sent as Ogg/Opus. The clips must have been encoded.
+    pub opus: bool,
 }
 
 /// What has to hold.
@@ -105,6 +119,15 @@ pub async fn run(plan: &Plan, streams: usize, mut progress: impl FnMut(Duration,
         tally: Arc::new(Mutex::new(Tally::new(plan.duration))),
     };
     let mut tasks = JoinSet::new();
+    let sampling = plan
+        .pid
+        .map(|pid| AbortOnDropHandle::new(tokio::spawn(watch(pid, plan.duration, stage.clone()))));
+    if sampling.is_some() {
+        // The first sample is of a server without streams.
+        while stage.tally.lock().memory.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
     for i in 0..streams {
         let delay = plan.ramp.mul_f64(i as f64 / streams as f64);
         tasks.spawn(stream(plan.clone(), i, began + delay, stage.clone()));
@@ -114,7 +137,7 @@ pub async fn run(plan: &Plan, streams: usize, mut progress: impl FnMut(Duration,
         .iter()
         .flat_map(|rude| std::iter::repeat_n(rude.how, rude.clients));
     for (i, how) in rude.enumerate() {
-        let endpoint = plan.endpoints[i % plan.endpoints.len()].clone();
+        let endpoint = plan.routes[i % plan.routes.len()].endpoint.clone();
         tasks.spawn(rude::run(endpoint, how, stage.clone()));
     }
     let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -127,13 +150,28 @@ pub async fn run(plan: &Plan, streams: usize, mut progress: impl FnMut(Duration,
     stage.tally.lock().clone()
 }
 
+/// Samples the memory of `pid` until it is gone.
+async fn watch(pid: u32, test: Duration, stage: Stage) {
+    let mut tick = tokio::time::interval(memory::pause(test));
+    loop {
+        tick.tick().await;
+        let sample = memory::resident(pid);
+        let mut tally = stage.tally.lock();
+        match sample {
+            Ok(kilobytes) => tally.memory.add(stage.began.elapsed().as_secs_f64(), kilobytes),
+            // The sessions will say that the server has ended.
+            Err(_) => return,
+        }
+    }
+}
+
 /// One stream: session after session until the test is over.
 async fn stream(plan: Plan, number: usize, start: Instant, stage: Stage) {
     let mut random = StdRng::seed_from_u64(plan.seed.wrapping_add(number as u64));
     // Frames of different streams do not come in step.
     let offset = Duration::from_secs_f64(random.random_range(0.0..0.08));
     sleep_until((start + offset).into()).await;
-    let endpoint = &plan.endpoints[number % plan.endpoints.len()];
+    let route = &plan.routes[number % plan.routes.len()];
     let chunk_ms = plan.chunks_ms[number % plan.chunks_ms.len()];
     let mut turn = number;
     while Instant::now() < stage.until {
@@ -144,7 +182,8 @@ async fn stream(plan: Plan, number: usize, start: Instant, stage: Stage) {
             None => clip.samples.len() as u64,
         };
         let chunk = ((chunk_ms * f64::from(RATE) / 1000.0) as usize).max(1);
-        session::run(endpoint, Script { clip, samples, chunk }, &stage).await;
+        let voice = Voice::new(clip.clone(), samples, chunk, route.opus.then_some(number as u32));
+        session::run(&route.endpoint, clip, voice, &stage).await;
         turn += 1;
         tokio::time::sleep(PAUSE).await;
     }

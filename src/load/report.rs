@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::histogram::Quantiles;
+use super::memory::Memory;
 use super::search::Search;
 use super::tally::{Latency, Sessions, Tally};
 use super::wer::WordErrors;
@@ -29,6 +30,8 @@ pub struct Report {
     pub latency: BTreeMap<&'static str, Quantiles>,
     pub word_errors: WordErrors,
     pub rude: BTreeMap<String, u64>,
+    /// Of the server, where --pid names it.
+    pub memory: Option<Memory>,
     pub slo: Slo,
     /// Empty when the objective held.
     pub broken_by: Vec<String>,
@@ -46,9 +49,11 @@ impl Report {
                 .unwrap_or_default(),
             // The query may hold a credential.
             target: plan
-                .endpoints
+                .routes
                 .first()
-                .map_or("", |e| e.url.split('?').next().unwrap_or_default())
+                .map_or("", |route| {
+                    route.endpoint.url.split('?').next().unwrap_or_default()
+                })
                 .to_owned(),
             streams,
             duration: plan.duration.as_secs_f64(),
@@ -63,6 +68,7 @@ impl Report {
                 .collect(),
             word_errors: tally.errors,
             rude: tally.rude.clone(),
+            memory: tally.memory.summary(streams),
             slo,
             broken_by: slo.broken_by(tally),
             search,
@@ -125,6 +131,19 @@ impl fmt::Display for Report {
         }
         for (what, count) in &self.rude {
             writeln!(f, "rude        {count} x {what}")?;
+        }
+        if let Some(memory) = &self.memory {
+            let Memory {
+                before,
+                most,
+                per_stream,
+                slope,
+            } = memory;
+            writeln!(
+                f,
+                "\nmemory     {before} kB before, {most} kB at most: {per_stream:.0} kB a stream; \
+                 {slope:+.1} kB a minute over the second half"
+            )?;
         }
         if let Some(search) = &self.search {
             writeln!(f)?;

@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::sound::Clip;
 use super::tally::{Latency, Tally};
+use super::voice::Voice;
 use super::wer::WordErrors;
 use crate::audio::RATE;
 use crate::client::{ClientError, Endpoint, Receiver, Sender};
@@ -24,15 +25,6 @@ const LAST: i64 = 0;
 const TAIL: usize = 30 * RATE as usize;
 /// Longest wait for the end of a stream once its audio is sent.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What one session says, and in what pieces.
-pub struct Script {
-    pub clip: Clip,
-    /// Samples to say; the clip is repeated to get there.
-    pub samples: u64,
-    /// Samples of a message.
-    pub chunk: usize,
-}
 
 /// Where the test stands, and where its figures go.
 #[derive(Clone)]
@@ -53,9 +45,9 @@ impl Stage {
 }
 
 /// Runs one session to its end and counts it.
-pub async fn run(endpoint: &Endpoint, script: Script, stage: &Stage) {
+pub async fn run(endpoint: &Endpoint, clip: Clip, voice: Voice, stage: &Stage) {
     stage.tally.lock().sessions.started += 1;
-    let outcome = talk(endpoint, script, stage).await;
+    let outcome = talk(endpoint, clip, voice, stage).await;
     let mut tally = stage.tally.lock();
     match outcome {
         Ok(()) => tally.sessions.finished += 1,
@@ -75,20 +67,18 @@ pub(super) async fn open(endpoint: &Endpoint) -> Result<(Sender, Receiver), Clie
     }
 }
 
-async fn talk(endpoint: &Endpoint, script: Script, stage: &Stage) -> Result<(), ClientError> {
+async fn talk(endpoint: &Endpoint, clip: Clip, voice: Voice, stage: &Stage) -> Result<(), ClientError> {
     let asked = Instant::now();
     let (sender, receiver) = open(endpoint).await?;
     stage.add(Latency::Ready, asked);
     let start = Instant::now();
-    let said = (script.samples == script.clip.samples.len() as u64)
-        .then(|| script.clip.said.clone())
-        .flatten();
-    let (chunk, samples) = (script.chunk as u64, script.samples);
+    let (chunk, samples) = (voice.chunk as u64, voice.samples);
+    let said = clip.said.filter(|_| samples == clip.samples.len() as u64);
     let sent = Arc::new(AtomicU64::new(u64::MAX));
     let extras = endpoint.form.extras;
     let sending = speak(
         sender.clone(),
-        script,
+        voice,
         stage.clone(),
         start,
         extras,
@@ -124,42 +114,29 @@ fn due(start: Instant, sample: u64, chunk: u64) -> Instant {
 
 async fn speak(
     sender: Sender,
-    script: Script,
+    mut voice: Voice,
     stage: Stage,
     start: Instant,
     extras: bool,
     sent: Arc<AtomicU64>,
 ) -> Result<(), ClientError> {
-    let Script { clip, samples, chunk } = script;
-    let mut said = 0u64;
-    let mut piece = Vec::with_capacity(chunk);
-    while said < samples {
-        let at = due(start, said + 1, chunk as u64);
+    while voice.said() < voice.samples {
+        let at = due(start, voice.said() + 1, voice.chunk as u64);
         if at > stage.until {
             break;
         }
-        piece.clear();
-        let from = (said % clip.samples.len() as u64) as usize;
-        piece.extend(
-            clip.samples
-                .iter()
-                .cycle()
-                .skip(from)
-                .take(chunk.min((samples - said) as usize)),
-        );
         sleep_until(at.into()).await;
-        sender.audio(&piece).await?;
+        let samples = voice.speak(&sender).await?;
         stage.add(Latency::Late, at);
-        said += piece.len() as u64;
-        stage.tally.lock().audio += piece.len() as f64 / f64::from(RATE);
+        stage.tally.lock().audio += samples as f64 / f64::from(RATE);
     }
-    sent.store(said, Ordering::Release);
+    sent.store(voice.said(), Ordering::Release);
     if extras {
         return sender.end_of_stream().await;
     }
     sender.marker(LAST).await?;
     for _ in 0..TAIL.div_ceil(FRAME as usize) {
-        sender.audio(&[0.0; FRAME as usize]).await?;
+        voice.silence(FRAME as usize, &sender).await?;
     }
     Ok(())
 }

@@ -8,12 +8,26 @@ use anyhow::Context as _;
 
 use crate::audio::RATE;
 use crate::audio::file::FileDecoder;
+use crate::audio::opus::{Application, OpusEncoder};
+
+/// Samples of an Opus packet: 20 ms, as clients send.
+pub const PACKET: usize = RATE as usize / 50;
+
+/// A clip as Opus packets.
+#[derive(Debug)]
+pub struct Opus {
+    pub packets: Vec<Vec<u8>>,
+    /// A packet of silence.
+    pub silence: Vec<u8>,
+}
 
 /// Something to say, mono at 24 kHz, and its words if they are known.
 #[derive(Clone, Debug)]
 pub struct Clip {
     pub samples: Arc<[f32]>,
     pub said: Option<Arc<str>>,
+    /// The same as Opus, once [`Clip::encode`] has been called.
+    pub opus: Option<Arc<Opus>>,
     /// Made by [`Clip::made_up`]: it can go on for ever.
     pub is_made_up: bool,
 }
@@ -35,6 +49,7 @@ impl Clip {
         Ok(Self {
             samples: samples.into(),
             said,
+            opus: None,
             is_made_up: false,
         })
     }
@@ -58,8 +73,36 @@ impl Clip {
         Self {
             samples: samples.collect(),
             said: None,
+            opus: None,
             is_made_up: true,
         }
+    }
+
+    /// Encodes the clip for sessions that send Opus; the last packet is filled up with silence.
+    ///
+    /// # Errors
+    /// There is no memory for an encoder.
+    pub fn encode(&mut self) -> anyhow::Result<()> {
+        let packets = |samples: &[f32]| {
+            let mut encoder =
+                OpusEncoder::new(1, Application::Voice).context("no memory for an Opus encoder")?;
+            let mut frame = [0.0; PACKET];
+            samples
+                .chunks(PACKET)
+                .map(|chunk| {
+                    frame.fill(0.0);
+                    frame[..chunk.len()].copy_from_slice(chunk);
+                    encoder.encode(&frame).context("the Opus encoder failed")
+                })
+                .collect::<anyhow::Result<Vec<_>>>()
+        };
+        // The first packets of silence still find their level.
+        let silence = packets(&[0.0; 10 * PACKET])?.pop().context("no packet")?;
+        self.opus = Some(Arc::new(Opus {
+            packets: packets(&self.samples)?,
+            silence,
+        }));
+        Ok(())
     }
 
     /// Length in seconds.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::histogram::{Histogram, Quantiles};
+use super::memory::Samples;
 use super::wer::WordErrors;
 use crate::client::ClientError;
 
@@ -80,6 +81,8 @@ pub struct Tally {
     pub steps: u64,
     pub words: u64,
     pub errors: WordErrors,
+    /// Of the server, if it is known which process that is.
+    pub memory: Samples,
     /// How rude clients fared: kind and end, and how often.
     pub rude: BTreeMap<String, u64>,
 }
@@ -96,6 +99,7 @@ impl Tally {
             steps: 0,
             words: 0,
             errors: WordErrors::default(),
+            memory: Samples::default(),
             rude: BTreeMap::new(),
         }
     }

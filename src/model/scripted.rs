@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ModelError, ModelSpec, StepOutput, StreamModel};
-use crate::config::ScriptedModule;
+use crate::config::{ScriptedModule, Stage};
 use crate::pipeline::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use crate::pipeline::ids::RowId;
 use crate::pipeline::words::assembler::Detokenize;
@@ -101,8 +101,10 @@ pub struct Scripted {
     rows: Vec<Row>,
     steps: u64,
     step_time: Duration,
+    row_time: Duration,
     fail_after: Option<u64>,
     hang_after: Option<u64>,
+    panic_in: Option<Stage>,
 }
 
 impl Scripted {
@@ -121,8 +123,10 @@ impl Scripted {
             rows: vec![Row::new(delay); rows],
             steps: 0,
             step_time: Duration::from_secs_f64(module.step_s),
+            row_time: Duration::from_secs_f64(module.row_s),
             fail_after: module.fail_after_steps,
             hang_after: module.hang_after_steps,
+            panic_in: module.panic_in,
         }
     }
 
@@ -136,6 +140,10 @@ impl Scripted {
 impl StreamModel for Scripted {
     fn spec(&self) -> &ModelSpec {
         &self.spec
+    }
+
+    fn panics_in(&self) -> Option<Stage> {
+        self.panic_in
     }
 
     fn reset_row(&mut self, row: RowId, _seed: u64) {
@@ -152,9 +160,11 @@ impl StreamModel for Scripted {
         while self.hang_after.is_some_and(|n| self.steps >= n) {
             std::thread::park();
         }
+        assert!(self.panic_in != Some(Stage::Engine), "the script says so");
         self.steps += 1;
-        if !self.step_time.is_zero() {
-            std::thread::sleep(self.step_time);
+        let takes = self.step_time + self.row_time * rows.len() as u32;
+        if !takes.is_zero() {
+            std::thread::sleep(takes);
         }
         out.tokens.clear();
         out.pauses.clear();
@@ -164,7 +174,7 @@ impl StreamModel for Scripted {
             out.pauses.extend([pause; HEADS]);
         }
         out.codec = Duration::ZERO;
-        out.lm = self.step_time;
+        out.lm = takes;
         Ok(())
     }
 }
@@ -190,8 +200,10 @@ mod tests {
             batch_size: 2,
             asr_delay_in_tokens: delay,
             step_s: 0.0,
+            row_s: 0.0,
             fail_after_steps: None,
             hang_after_steps: None,
+            panic_in: None,
         })
     }
 

@@ -31,6 +31,7 @@ use self::links::Bounds;
 use self::rows::Rows;
 use self::words::assembler::Detokenize;
 use self::words::{RowFree, Words};
+use crate::config::Stage;
 use crate::model::StreamModel;
 use crate::telemetry::Meters;
 use crate::telemetry::metrics::Engine as EngineMeters;
@@ -116,6 +117,7 @@ impl Wiring {
             ingress,
         } = self;
         Engine::check(model.spec())?;
+        let panics = model.panics_in();
         let heart = Arc::new(Heart::default());
         let (pcm_tx, pcm_rx) = links::pcm(bounds);
         let (step_tx, step_rx, first) = links::steps(bounds.rows, model.spec().vad_heads);
@@ -126,7 +128,9 @@ impl Wiring {
             let pool = links::frame_pool(16 * bounds.rows.div_ceil(shards));
             let stage = Decode::new(bounds.rows, shards, pool, pcm_tx.clone(), meters.audio.clone());
             threads.push(spawn(name, &format!("decode-{i}"), ends, move || {
-                stage.run(&input).map_err(|e| e.to_string())
+                stage
+                    .run(&input, panics == Some(Stage::Decode))
+                    .map_err(|e| e.to_string())
             })?);
         }
         drop(pcm_tx);
@@ -149,7 +153,7 @@ impl Wiring {
             engine.run().map_err(|e| e.to_string())
         })?);
         threads.push(spawn(name, "words", ends, move || {
-            words.run(&step_rx);
+            words.run(&step_rx, panics == Some(Stage::Words));
             Ok(())
         })?);
         Ok(Pipeline { threads, heart })

@@ -2,6 +2,7 @@ use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 use proptest::prelude::*;
 
 use super::*;
+use crate::audio::opus::Application;
 use crate::audio::opus::testing::{encode, tone};
 
 /// Fields of a stream's headers and packing.
@@ -70,12 +71,7 @@ fn decode(parts: &[&[u8]]) -> Result<Vec<f32>, OggOpusError> {
 }
 
 fn packets(frame: usize, samples: usize) -> Vec<Vec<u8>> {
-    encode(
-        &tone(samples, 1),
-        1,
-        frame,
-        unsafe_libopus::OPUS_APPLICATION_AUDIO,
-    )
+    encode(&tone(samples, 1), 1, frame, Application::Audio)
 }
 
 #[test]
@@ -139,7 +135,7 @@ fn a_stream_can_follow_another_even_with_its_serial_number() {
 
 #[test]
 fn stereo_streams_are_mixed_and_surround_is_refused() {
-    let stereo = encode(&tone(9_600, 2), 2, 480, unsafe_libopus::OPUS_APPLICATION_AUDIO);
+    let stereo = encode(&tone(9_600, 2), 2, 480, Application::Audio);
     let bytes = write(&Layout { channels: 2, ..PLAIN }, &stereo);
     assert_eq!(decode(&[&bytes]).unwrap().len(), 9_600);
     let surround = write(&Layout { channels: 6, ..PLAIN }, &stereo);

@@ -1,0 +1,99 @@
+//! A panic in any thread of the pipeline is the end of the process, told to everyone it concerns.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use common::{Client, PATH, eventually};
+use moshi_server::protocol::server::ServerMsg;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The program, with a scripted model one of whose threads panics. Ends with its owner.
+struct Worker {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Worker {
+    async fn start(stage: &str) -> Self {
+        let port = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config.toml");
+        let text = format!(
+            "[server]\naddr = \"127.0.0.1\"\nadmin_addr = \"\"\n[modules.asr]\ntype = \"Scripted\"\npath = \"{PATH}\"\n\
+             batch_size = 3\npanic_in = \"{stage}\"\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
+            .args(["worker", "--silent", "--port", &port.to_string(), "--config"])
+            .arg(&config)
+            .spawn()
+            .unwrap();
+        let worker = Self {
+            process,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+        };
+        eventually(async || worker.ready().await == Some(200)).await;
+        worker
+    }
+
+    /// Status of `/readyz`; none when nobody answers.
+    async fn ready(&self) -> Option<u16> {
+        let mut stream = TcpStream::connect(self.address).await.ok()?;
+        let request = b"GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        answer.split(' ').nth(1)?.parse().ok()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn ends_everything(stage: &str) {
+    let mut worker = Worker::start(stage).await;
+    let address = worker.address;
+    let open = async || Client::open(address, "", "").await.unwrap();
+    let (mut speaker, mut idle, mut rude) = (open().await, open().await, open().await);
+    for client in [&mut speaker, &mut idle, &mut rude] {
+        assert_eq!(client.hear().await, ServerMsg::Ready, "{stage}");
+    }
+    speaker.silence(3).await;
+    // One that hangs on keeps the process long enough to see that it is not ready; it is not waited for beyond that.
+    assert_eq!(rude.close_code().await, 1011, "{stage}");
+    eventually(async || worker.ready().await == Some(503)).await;
+    assert_eq!(idle.close_code().await, 1011, "{stage}");
+    assert_eq!(speaker.close_code().await, 1011, "{stage}");
+    let mut code = None;
+    while code.is_none() {
+        code = worker.process.try_wait().unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(code.and_then(|status| status.code()), Some(70), "{stage}");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_decoder_ends_sessions_with_1011_and_the_process_with_70() {
+    ends_everything("decode").await;
+}
+
+#[tokio::test]
+async fn a_panic_in_the_engine_ends_sessions_with_1011_and_the_process_with_70() {
+    ends_everything("engine").await;
+}
+
+#[tokio::test]
+async fn a_panic_in_the_words_stage_ends_sessions_with_1011_and_the_process_with_70() {
+    ends_everything("words").await;
+}
