@@ -5,7 +5,7 @@
 //! Every output is one eight-lane sum over the columns in ascending order, whatever else is computed beside it:
 //! a stream's result does not depend on the streams it is batched with.
 
-use super::lanes::Lanes;
+use super::lanes::Products;
 use super::matrix::{Data, Matrix, Q8_BLOCK};
 use super::pool::Pool;
 use super::{Isa, SyncPtr};
@@ -113,7 +113,7 @@ pub(crate) fn gemm(
         y_layout: y.layout,
         add: y.write == Write::Add,
     };
-    let isa = Isa::detect();
+    let isa = Isa::for_rows_of(w.stride);
     let task = |i: usize| {
         let (row, out) = (i / out_tasks * block, i % out_tasks * out_chunk);
         let area = Area {
@@ -150,8 +150,8 @@ pub(crate) struct Area {
     out_end: usize,
 }
 
-/// Reads eight weights of a row as f32.
-trait Weights<L: Lanes>: Copy {
+/// Reads `WIDTH` weights of a row as f32.
+trait Weights<L: Products>: Copy {
     unsafe fn load(self, at: usize) -> L::V;
 }
 
@@ -164,29 +164,29 @@ struct F16(*const u16);
 #[derive(Clone, Copy)]
 struct Q8(*const i8, *const f32);
 
-// SAFETY (four impls): `at + 8` lies within the matrix, by the loop bounds of `tile`.
-impl<L: Lanes> Weights<L> for F32 {
+// SAFETY (four impls): `at + WIDTH` lies within the matrix, by the loop bounds of `tile`.
+impl<L: Products> Weights<L> for F32 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above.
         unsafe { L::load(self.0.add(at)) }
     }
 }
-impl<L: Lanes> Weights<L> for Bf16 {
+impl<L: Products> Weights<L> for Bf16 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above.
         unsafe { L::load_bf16(self.0.add(at)) }
     }
 }
-impl<L: Lanes> Weights<L> for F16 {
+impl<L: Products> Weights<L> for F16 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above.
         unsafe { L::load_f16(self.0.add(at)) }
     }
 }
-impl<L: Lanes> Weights<L> for Q8 {
+impl<L: Products> Weights<L> for Q8 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above; one scale a block.
@@ -199,7 +199,7 @@ impl<L: Lanes> Weights<L> for Q8 {
 /// # Safety
 /// `L` is available; `area` lies within the ranges `gemm` checked; no other thread writes the same outputs.
 #[inline(always)]
-pub(crate) unsafe fn run<L: Lanes>(call: &Call<'_>, area: Area) {
+pub(crate) unsafe fn run<L: Products>(call: &Call<'_>, area: Area) {
     // SAFETY: handed on.
     unsafe {
         match &call.w.data {
@@ -211,23 +211,22 @@ pub(crate) unsafe fn run<L: Lanes>(call: &Call<'_>, area: Area) {
     }
 }
 
-// Weight rows × activation rows in registers: twelve sums, three weights and an input fill the sixteen of AVX2. With
-// few activation rows more weight rows keep the multiply-add units busy.
+// Weight rows × activation rows in registers. With few activation rows more weight rows keep the multiply-add units busy.
 #[inline(always)]
-unsafe fn outs<L: Lanes, W: Weights<L>>(w: W, call: &Call<'_>, area: Area) {
+unsafe fn outs<L: Products, W: Weights<L>>(w: W, call: &Call<'_>, area: Area) {
     // SAFETY: handed on.
     unsafe {
-        match area.row_end - area.row {
-            0 => {}
-            1 => rows::<L, W, 8>(w, call, area),
-            2 => rows::<L, W, 6>(w, call, area),
-            _ => rows::<L, W, 3>(w, call, area),
+        let rows = area.row_end - area.row;
+        match L::TILE[rows.clamp(1, 3) - 1] {
+            8 => rows_by::<L, W, 8>(w, call, area),
+            6 => rows_by::<L, W, 6>(w, call, area),
+            _ => rows_by::<L, W, 3>(w, call, area),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn rows<L: Lanes, W: Weights<L>, const R: usize>(w: W, call: &Call<'_>, area: Area) {
+unsafe fn rows_by<L: Products, W: Weights<L>, const R: usize>(w: W, call: &Call<'_>, area: Area) {
     let mut out = area.out;
     while out < area.out_end {
         let whole = out + R <= area.out_end;
@@ -237,9 +236,9 @@ unsafe fn rows<L: Lanes, W: Weights<L>, const R: usize>(w: W, call: &Call<'_>, a
             // SAFETY: `out + R` and `row + B` stay within the area.
             unsafe {
                 match (whole, left) {
-                    (true, 4) if R <= 3 => tile::<L, W, R, 4>(w, call, out, row),
-                    (true, 3) if R <= 3 => tile::<L, W, R, 3>(w, call, out, row),
-                    (true, 2) if R <= 6 => tile::<L, W, R, 2>(w, call, out, row),
+                    (true, 4) if R <= L::TILE[2] => tile::<L, W, R, 4>(w, call, out, row),
+                    (true, 3) if R <= L::TILE[2] => tile::<L, W, R, 3>(w, call, out, row),
+                    (true, 2) if R <= L::TILE[1] => tile::<L, W, R, 2>(w, call, out, row),
                     (true, 1) => tile::<L, W, R, 1>(w, call, out, row),
                     _ => {
                         for o in out..(out + R).min(area.out_end) {
@@ -257,7 +256,7 @@ unsafe fn rows<L: Lanes, W: Weights<L>, const R: usize>(w: W, call: &Call<'_>, a
 }
 
 #[inline(always)]
-unsafe fn tile<L: Lanes, W: Weights<L>, const R: usize, const B: usize>(
+unsafe fn tile<L: Products, W: Weights<L>, const R: usize, const B: usize>(
     w: W,
     call: &Call<'_>,
     out: usize,
@@ -281,7 +280,7 @@ unsafe fn tile<L: Lanes, W: Weights<L>, const R: usize, const B: usize>(
                     sums[b] = L::mul_add(*weight, v, sums[b]);
                 }
             }
-            k += 8;
+            k += L::WIDTH;
         }
         for b in 0..B {
             let y = call.y.0.add(call.y_layout.at(row + b) + out);
