@@ -37,11 +37,8 @@ struct Share {
 }
 
 impl Share {
-    fn of(gauge: &Gauge) -> Self {
-        Self {
-            gauge: gauge.clone(),
-            last: 0.0,
-        }
+    fn of(gauge: Gauge) -> Self {
+        Self { gauge, last: 0.0 }
     }
 
     fn set(&mut self, value: f64) {
@@ -58,13 +55,13 @@ impl Drop for Share {
 
 impl EngineGauges {
     pub(super) fn new(meters: Meters, engine: Engine) -> Self {
-        let share = |link| Share::of(meters.links.depth.of(link));
+        let share = |link| Share::of(meters.links.depth.of(link).clone());
         Self {
             frames: share(SharedLink::Frames),
             ring: share(SharedLink::Ring),
             outputs: share(SharedLink::Steps),
             capacity: Capacity::default(),
-            estimate: Share::of(&engine.capacity),
+            estimate: Share::of(engine.capacity.clone()),
             steps: 0,
             meters,
             engine,
