@@ -91,9 +91,11 @@ async fn a_wrong_explicit_credential_never_falls_through_to_the_cookie() {
         reason(&guard, "/x?auth_id=wrong", &both(("x", "y"))).await,
         Reason::Malformed
     );
+    let bearer = ask(&guard, "/x", &both(("authorization", "Bearer a.b.c"))).await;
+    let refused = bearer.unwrap_err();
     assert_eq!(
-        reason(&guard, "/x", &both(("authorization", "Bearer a.b.c"))).await,
-        Reason::Malformed
+        (refused.reason, refused.method),
+        (Reason::Malformed, Method::JwtSecret)
     );
     assert_eq!(
         reason(&guard, "/x", &both(("sec-websocket-protocol", "bearer.a.b.c"))).await,
@@ -137,6 +139,27 @@ async fn the_origin_counts_exactly_when_the_credential_is_a_cookie() {
         )
         .await
         .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn the_own_pages_plain_get_has_no_origin_but_says_where_it_comes_from() {
+    let cookie = cookie(&nested());
+    let from = |site| vec![("cookie", cookie.as_str()), ("sec-fetch-site", site)];
+    let open = guard(&AuthConfig::default(), &[]);
+    assert!(ask(&open, "/x", &from("same-origin")).await.is_ok());
+    for other in ["same-site", "cross-site", "none", "SAME-ORIGIN"] {
+        assert_eq!(
+            reason(&open, "/x", &from(other)).await,
+            Reason::OriginNotAllowed,
+            "{other}"
+        );
+    }
+    let elsewhere = guard(&AuthConfig::default(), &["https://other.example"]);
+    assert_eq!(
+        reason(&elsewhere, "/x", &from("same-origin")).await,
+        Reason::OriginNotAllowed,
+        "a list without our own origin leaves it out"
     );
 }
 

@@ -7,8 +7,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use auth_support::request;
+use auth_support::{NOW, request, with};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use moshi_server::auth::{AuthConfig, BetterAuthConfig, Guard, Method, Reason};
+use serde_json::json;
 
 fn peer() -> SocketAddr {
     ([203, 0, 113, 7], 1).into()
@@ -36,6 +40,76 @@ fn key_server(set: String, fail_from: usize) -> (String, Arc<AtomicUsize>) {
     (url, count)
 }
 
+/// The key pair of RFC 8037, appendix A: the private half as PKCS 8, the public half as a key set.
+fn rfc8037() -> (EncodingKey, String) {
+    let mut der = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
+    der.extend(
+        URL_SAFE_NO_PAD
+            .decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
+            .unwrap(),
+    );
+    let set = json!({"keys": [{
+        "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "k", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+    }]});
+    (EncodingKey::from_ed_der(&der), set.to_string())
+}
+
+#[tokio::test]
+async fn a_plugins_token_is_of_type_jwt_or_of_none() {
+    let (key, set) = rfc8037();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jwks.json");
+    std::fs::write(&path, set).unwrap();
+    let issuer = "https://auth.example";
+    let config = AuthConfig {
+        better_auth: BetterAuthConfig {
+            jwks_file: Some(path),
+            issuer: Some(issuer.to_owned()),
+            ..BetterAuthConfig::default()
+        },
+        ..AuthConfig::default()
+    };
+    let guard = Guard::from_config(&config, &[], &[], |_| None).unwrap();
+    let verdict = async |typ: Option<&str>, claims: serde_json::Value| {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some("k".to_owned());
+        header.typ = typ.map(str::to_owned);
+        let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+        let uri = format!("/x?auth_id={token}");
+        let checked = guard.check(&request(&uri, &[]), peer(), NOW).await;
+        checked.map(|who| who.subject.to_string()).map_err(|e| e.reason)
+    };
+    let good = json!({"sub": "u1", "iss": issuer, "aud": issuer, "iat": NOW, "exp": NOW + 900});
+    for typ in [None, Some("JWT"), Some("jwt")] {
+        assert_eq!(
+            verdict(typ, good.clone()).await,
+            Ok("user:u1".to_owned()),
+            "{typ:?}"
+        );
+    }
+    // The same key may sign other things, which let nobody in.
+    for typ in ["at+jwt", "", "logout+jwt"] {
+        assert_eq!(
+            verdict(Some(typ), good.clone()).await,
+            Err(Reason::Malformed),
+            "{typ}"
+        );
+    }
+    for (claim, wrong, reason) in [
+        ("sub", json!(null), Reason::MissingClaims),
+        ("iss", json!("https://other.example"), Reason::WrongIssuer),
+        ("iss", json!(null), Reason::WrongIssuer),
+        ("aud", json!("https://other.example"), Reason::WrongAudience),
+        ("aud", json!(null), Reason::WrongAudience),
+    ] {
+        assert_eq!(
+            verdict(None, with(good.clone(), claim, wrong)).await,
+            Err(reason),
+            "{claim}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
     let file: serde_json::Value = serde_json::from_str(include_str!("better-auth/vectors.json")).unwrap();
@@ -52,10 +126,7 @@ async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
     );
     let (url, count) = key_server(file["jwks"]["asymmetric"].to_string(), 1);
     let claims = jwt.split('.').nth(1).unwrap();
-    let claims: serde_json::Value = serde_json::from_slice(
-        &base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).unwrap(),
-    )
-    .unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
     let better_auth = BetterAuthConfig {
         jwks_url: Some(url),
         issuer: claims["iss"].as_str().map(str::to_owned),
@@ -88,10 +159,7 @@ async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
     assert_eq!(count.load(Ordering::SeqCst), 1, "single flight");
     let unknown = jwt.replacen(
         jwt.split('.').next().unwrap(),
-        &base64::Engine::encode(
-            &base64::engine::general_purpose::URL_SAFE_NO_PAD,
-            r#"{"alg":"EdDSA","kid":"new"}"#,
-        ),
+        &URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"new"}"#),
         1,
     );
     for later in [0, 59] {
@@ -102,7 +170,11 @@ async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
                 now + later,
             )
             .await;
-        assert_eq!(refused.unwrap_err().reason, Reason::UnknownKey);
+        let refused = refused.unwrap_err();
+        assert_eq!(
+            (refused.reason, refused.method),
+            (Reason::UnknownKey, Method::JwtKeySet)
+        );
     }
     assert_eq!(
         count.load(Ordering::SeqCst),
