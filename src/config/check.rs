@@ -41,9 +41,11 @@ pub(super) fn check(config: &Config, document: &mut Document<'_>) {
         match module {
             ModuleConfig::BatchedAsr(asr) | ModuleConfig::Asr(asr) => check_asr(name, asr, document),
             ModuleConfig::Scripted(scripted) => {
-                if !(0.0..=3600.0).contains(&scripted.step_s) {
-                    let message = "must be a number of seconds from 0 to 3600".to_owned();
-                    report(document, &["modules", name, "step_s"], message);
+                for (key, seconds) in [("step_s", scripted.step_s), ("row_s", scripted.row_s)] {
+                    if !(0.0..=3600.0).contains(&seconds) {
+                        let message = "must be a number of seconds from 0 to 3600".to_owned();
+                        report(document, &["modules", name, key], message);
+                    }
                 }
             }
         }

@@ -18,7 +18,8 @@ pub struct Memory {
     /// What it grew by at most, a stream.
     pub per_stream: f64,
     /// Growth in kB a minute over the second half of the test, by least squares: a leak goes on, a warm-up does not.
-    pub slope: f64,
+    /// None for a test too short to tell.
+    pub slope: Option<f64>,
 }
 
 /// Resident memory of the process `pid`, in kB.
@@ -62,19 +63,22 @@ impl Samples {
             before,
             most,
             per_stream: (most - before) as f64 / streams.max(1) as f64,
-            slope: 60.0 * slope(&self.0[self.0.len() / 2..]),
+            slope: slope(&self.0[self.0.len() / 2..]).map(|slope| slope * 60.0),
         })
     }
 }
 
-/// Least-squares slope in kB a second; 0 for fewer than two points.
-fn slope(points: &[(f64, u64)]) -> f64 {
+/// Least-squares slope in kB a second; none for fewer than five points.
+fn slope(points: &[(f64, u64)]) -> Option<f64> {
+    if points.len() < 5 {
+        return None;
+    }
     let n = points.len() as f64;
     let mean = |of: &dyn Fn(&(f64, u64)) -> f64| points.iter().map(of).sum::<f64>() / n;
     let (x, y) = (mean(&|p| p.0), mean(&|p| p.1 as f64));
     let spread: f64 = points.iter().map(|p| (p.0 - x).powi(2)).sum();
     let both: f64 = points.iter().map(|p| (p.0 - x) * (p.1 as f64 - y)).sum();
-    if spread > 0.0 { both / spread } else { 0.0 }
+    (spread > 0.0).then(|| both / spread)
 }
 
 #[cfg(test)]
@@ -92,7 +96,8 @@ mod tests {
         let memory = samples.summary(4).unwrap();
         assert_eq!((memory.before, memory.most), (1000, 1404));
         assert_eq!(memory.per_stream, 101.0);
-        assert!((memory.slope - 6.0).abs() < 1e-9, "{}", memory.slope);
+        let slope = memory.slope.unwrap();
+        assert!((slope - 6.0).abs() < 1e-9, "{slope}");
     }
 
     #[test]

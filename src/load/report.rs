@@ -139,11 +139,14 @@ impl fmt::Display for Report {
                 per_stream,
                 slope,
             } = memory;
-            writeln!(
+            write!(
                 f,
-                "\nmemory     {before} kB before, {most} kB at most: {per_stream:.0} kB a stream; \
-                 {slope:+.1} kB a minute over the second half"
+                "\nmemory     {before} kB before, {most} kB at most: {per_stream:.0} kB a stream"
             )?;
+            match slope {
+                Some(slope) => writeln!(f, "; {slope:+.1} kB a minute over the second half")?,
+                None => writeln!(f)?,
+            }
         }
         if let Some(search) = &self.search {
             writeln!(f)?;
