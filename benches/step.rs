@@ -1,6 +1,7 @@
 //! What one model step costs: codec and language model together, by active rows.
 //!
-//! `cargo bench --bench step` runs the scaled-down shape; `-- stt-1b` adds the true one (2 GB of random weights).
+//! `cargo bench --bench step` runs the scaled-down shape; `-- stt-1b` and `-- stt-2.6b` add the true ones (random weights
+//! of 2 and 5 GB). With `full` every ring is filled before the clock starts: a stream's cost once it is old.
 
 mod support;
 
@@ -13,7 +14,8 @@ use moshi_server::pipeline::ids::RowId;
 
 fn step(c: &mut Criterion) {
     let wanted: Vec<String> = std::env::args().collect();
-    let big = |name: &str| wanted.iter().any(|a| a.contains(name));
+    let big = |name: &str| wanted.iter().any(|a| a == name);
+    let full = big("full");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let bandwidth = support::read_bandwidth(threads);
     println!(
@@ -36,6 +38,7 @@ fn step(c: &mut Criterion) {
                     continue;
                 }
                 let module = support::checkpoint(&dir, &size, rows, Some(dtype));
+                let before = support::resident();
                 let mut loaded = load(
                     &module,
                     LoadOptions {
@@ -48,6 +51,9 @@ fn step(c: &mut Criterion) {
                 let ids: Vec<RowId> = (0..active).map(|i| RowId(i as u16)).collect();
                 let pcm = support::audio(active, 1);
                 let mut out = StepOutput::default();
+                for _ in 0..if full { size.context } else { 0 } {
+                    loaded.model.step(&ids, &pcm, &mut out).expect("steps");
+                }
                 group.bench_function(BenchmarkId::new(dtype, format!("{active}/{rows}")), |b| {
                     b.iter_custom(|n| {
                         let start = Instant::now();
@@ -57,11 +63,13 @@ fn step(c: &mut Criterion) {
                 });
                 let weights = size.weights_read() as f64 * support::bytes_per_weight(dtype);
                 println!(
-                    "    last step: codec {:?}, lm {:?}; {:.2} GB of weights, {:.1} ms at the memory's speed",
+                    "    last step: codec {:?}, lm {:?}; {:.2} GB of weights, {:.1} ms at the memory's speed; \
+                     {:.2} GB resident with {active} rows in use",
                     out.codec,
                     out.lm,
                     weights / 1e9,
-                    1e3 * weights / bandwidth
+                    1e3 * weights / bandwidth,
+                    support::resident().saturating_sub(before) as f64 / 1e9,
                 );
             }
         }

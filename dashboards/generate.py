@@ -103,6 +103,8 @@ DASHBOARDS = {
             (f"sum by (module) (moshi_engine_configured_rows{{{M}}})", "configured {{module}}"),
             (f"sum by (module) (moshi_engine_used_rows{{{M}}})", "in use {{module}}"),
             (f"sum by (module) (moshi_engine_capacity_rows{{{M}}})", "estimated capacity {{module}}")]),
+        panel("Devices", "Processors that compute a module now. One less is a GPU that failed.", "none",
+              [(f"sum by (instance, module) (moshi_engine_devices{{{M}}})", "{{instance}} {{module}}")]),
         panel("Use of capacity", "Rows in use over the smaller of configured rows and estimated capacity.", "percentunit",
               [(f"moshi:capacity_used:ratio{{{M}}}", "{{module}}")], limits=[(0.7, "orange"), (0.9, "red")]),
         heatmap("Rows in a step", "How full batches are.", "none", "moshi_engine_batch_rows", M),

@@ -2,26 +2,21 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::Guard;
 use crate::config::{Config, Limits};
-use crate::model::StreamModel;
-use crate::net::{self, Module, ModuleInfo, Shared, listener};
-use crate::pipeline::engine::Heart;
-use crate::pipeline::words::assembler::Detokenize;
-use crate::pipeline::{self, PipelineError, PipelineOptions, StageEnd, links};
-use crate::session::admission::Admission;
+use crate::fleet::{Fleet, LoadedModule, StartError};
+use crate::net::{self, Shared, listener};
+use crate::pipeline::PipelineOptions;
 use crate::session::registry::Registry;
 use crate::session::task::Context;
 use crate::shutdown::{Lifecycle, lifecycle};
-use crate::telemetry::labels::EngineFault;
 use crate::telemetry::{self, Meters};
 
 /// After a signal to stop: time for load balancers to see that the server is not ready any more.
@@ -32,25 +27,12 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const SEND_BUFFER: u32 = 64 << 10;
 /// Connections the system holds until they are accepted.
 const BACKLOG: u32 = 1024;
-/// How often stages that do not end are named.
-const REPORT: Duration = Duration::from_secs(5);
-/// Time for the stages to end once nothing feeds them.
-const JOIN: Duration = Duration::from_secs(15);
-
-/// A module, loaded.
-pub struct LoadedModule {
-    pub name: String,
-    pub path: String,
-    pub info: ModuleInfo,
-    pub model: Box<dyn StreamModel>,
-    pub text: Arc<dyn Detokenize>,
-}
 
 /// A server that could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    #[error("module {name}")]
-    Pipeline { name: String, source: PipelineError },
+    #[error(transparent)]
+    Pipeline(#[from] StartError),
     #[error(
         "no credentials are configured, so everybody on the network could use the server at {0}; set MOSHI_API_KEY, \
          authorized_ids or [auth], or listen on 127.0.0.1"
@@ -68,7 +50,7 @@ pub enum AppError {
 pub enum Outcome {
     /// It was told to, and everything was brought to its end.
     Stopped,
-    /// A stage failed. A supervisor should start the process again.
+    /// A module has lost its last device. A supervisor should start the process again.
     Failed,
 }
 
@@ -78,11 +60,9 @@ pub struct App {
     pub admin_address: Option<SocketAddr>,
     shared: Arc<Shared>,
     lifecycle: watch::Sender<Lifecycle>,
-    threads: Vec<JoinHandle<()>>,
-    hearts: Vec<Arc<Heart>>,
+    fleet: Fleet,
     /// Ends with the app.
     _upkeep: AbortOnDropHandle<()>,
-    ends: mpsc::Receiver<StageEnd>,
 }
 
 impl App {
@@ -105,53 +85,14 @@ impl App {
         tokio::spawn(telemetry::health::follow(meters.clone(), watching.clone()));
         let upkeep = tokio::spawn(telemetry::upkeep::run(meters.clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let pipelines = modules.iter().map(|module| module.models.len()).sum::<usize>();
         let options = PipelineOptions {
             frames_ahead: limits.frames_ahead(Duration::from_millis(80)),
             coalesce: limits.coalesce,
             // Decoding costs a hundredth of what a model does.
-            shards: (cores / 8).clamp(1, 4),
+            shards: (cores / 8 / pipelines.max(1)).clamp(1, 4),
         };
-        let (ends_tx, ends) = links::ends(modules.len() * (options.shards + 2));
-        let (mut threads, mut hearts, mut served) = (Vec::new(), Vec::new(), Vec::new());
-        for module in modules {
-            let engine = meters.engine(&module.name);
-            let spec = module.model.spec();
-            meters.model_info(&[
-                ("module", module.name.clone().into()),
-                ("kind", module.info.kind.into()),
-                ("delay_frames", spec.delay_frames.to_string().into()),
-                ("pause_heads", spec.vad_heads.to_string().into()),
-                ("bytes_per_row", spec.bytes_per_row.to_string().into()),
-            ]);
-            let (rows, wiring) = pipeline::wire(module.model.spec().rows, options);
-            let admission = Arc::new(Admission::new(rows, limits.queue_len));
-            let row_free = {
-                let admission = Arc::clone(&admission);
-                Box::new(move |key| admission.row_free(key))
-            };
-            let pipeline = wiring
-                .start(
-                    &module.name,
-                    module.model,
-                    module.text,
-                    row_free,
-                    &ends_tx,
-                    (&meters, &engine),
-                )
-                .map_err(|source| AppError::Pipeline {
-                    name: module.name.clone(),
-                    source,
-                })?;
-            threads.extend(pipeline.threads);
-            hearts.push(pipeline.heart);
-            served.push(Arc::new(Module {
-                name: module.name,
-                path: module.path,
-                admission,
-                info: module.info,
-                meters: engine,
-            }));
-        }
+        let (fleet, served) = Fleet::start(modules, options, limits.queue_len, &meters)?;
         let listener = bind(SocketAddr::new(config.server.addr, config.server.port)).await?;
         let admin = match config.server.admin_addr {
             Some(address) => Some(bind(address).await?),
@@ -173,10 +114,8 @@ impl App {
         let app = Self {
             address: address_of(&listener)?,
             admin_address: admin.as_ref().map(address_of).transpose()?,
-            threads,
-            hearts,
+            fleet,
             _upkeep: AbortOnDropHandle::new(upkeep),
-            ends,
             lifecycle,
             shared,
         };
@@ -207,38 +146,17 @@ impl App {
         }
     }
 
-    /// Runs until `stop` resolves or a stage fails, and brings everything to its end.
+    /// Runs until `stop` resolves or a module has lost its last device, and brings everything to its end.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Outcome {
-        tokio::pin!(stop);
-        let mut pulse = interval(Duration::from_millis(250));
         let step_timeout = self.shared.context.limits.step_timeout;
-        let failure = loop {
-            tokio::select! {
-                () = &mut stop => break None,
-                Some(end) = self.ends.recv() => {
-                    let why = end.failure.unwrap_or_else(|| "it ended".to_owned());
-                    self.count(EngineFault::Stage);
-                    break Some(format!("{}: {why}", end.name));
-                }
-                _ = pulse.tick() => {
-                    if self.hearts.iter().any(|heart| heart.busy_for() > step_timeout) {
-                        self.count(EngineFault::Hung);
-                        break Some(format!("a model step takes longer than {} s", step_timeout.as_secs()));
-                    }
-                }
-            }
+        let failure = tokio::select! {
+            () = stop => None,
+            failure = self.fleet.watch(step_timeout) => Some(failure),
         };
         match failure {
             None => self.stop().await,
             Some(failure) => self.fail(&failure).await,
         }
-    }
-
-    fn count(&self, fault: EngineFault) {
-        self.shared
-            .modules
-            .iter()
-            .for_each(|module| module.meters.faults.of(fault).increment(1));
     }
 
     async fn fail(self, failure: &str) -> Outcome {
@@ -254,7 +172,7 @@ impl App {
         Outcome::Failed
     }
 
-    async fn stop(mut self) -> Outcome {
+    async fn stop(self) -> Outcome {
         let limits = Arc::clone(&self.shared.context.limits);
         tracing::info!(sessions = self.shared.registry.len(), "stopping");
         self.lifecycle.send_replace(Lifecycle::NotReady);
@@ -281,27 +199,11 @@ impl App {
             .modules
             .iter()
             .for_each(|module| module.admission.shut());
-        self.join().await
-    }
-
-    async fn join(&mut self) -> Outcome {
-        let deadline = Instant::now() + JOIN;
-        let mut failed = false;
-        while self.threads.iter().any(|thread| !thread.is_finished()) {
-            match timeout(REPORT.min(deadline - Instant::now()), self.ends.recv()).await {
-                Ok(Some(end)) => failed |= end.failure.is_some(),
-                Ok(None) => sleep(Duration::from_millis(1)).await,
-                Err(_) => {
-                    let names = self.threads.iter().filter(|t| !t.is_finished());
-                    let names: Vec<_> = names.filter_map(|t| t.thread().name()).collect();
-                    tracing::warn!(stages = names.join(", "), "still waiting");
-                    if Instant::now() >= deadline {
-                        return Outcome::Failed;
-                    }
-                }
-            }
+        if self.fleet.join().await {
+            Outcome::Stopped
+        } else {
+            Outcome::Failed
         }
-        if failed { Outcome::Failed } else { Outcome::Stopped }
     }
 }
 

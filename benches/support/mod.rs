@@ -58,6 +58,15 @@ pub fn read_bandwidth(threads: usize) -> f64 {
     (0..3).map(|_| pass()).fold(0.0, f64::max)
 }
 
+/// Bytes of this process that are in memory and not merely mapped from a file; 0 where there is no `/proc`.
+pub fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"));
+    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
+}
+
 /// Kyutai's `stt-1b-en_fr`.
 pub const STT_1B: LmSize = LmSize {
     name: "stt-1b",

@@ -142,6 +142,10 @@ fn text(value: &[u8], limit: usize) -> Result<String, Reason> {
 
 /// Decodes `%XX`; a `%` that starts no escape stands for itself.
 pub(super) fn percent_decoded(value: &[u8]) -> Vec<u8> {
+    // Tokens hold none, and are long.
+    if !value.contains(&b'%') {
+        return value.to_vec();
+    }
     let hex = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
     let mut out = Vec::with_capacity(value.len());
     let mut rest = value;

@@ -26,6 +26,16 @@ impl Access {
             _ => None,
         }
     }
+
+    /// The policy of a path of the operator's listener, which is bound to loopback unless told otherwise. What is
+    /// [`Access::Admin`] there must not be reachable on the main listener, `/metrics` excepted where `public_metrics` asks.
+    pub fn of_operator(path: &str) -> Option<Self> {
+        match path {
+            "/livez" | "/readyz" => Some(Self::Public),
+            "/sessions" | "/metrics" => Some(Self::Admin),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,13 @@ pub struct Args {
     /// Folder with tiny-1b and tiny-2.6b
     #[arg(long, default_value = "tests/fixtures")]
     fixtures: PathBuf,
+    /// Only say whether GPU 0 can be used, and which it is
+    #[arg(long)]
+    probe: bool,
+    /// Measure FlashAttention's kernels in this library (scripts/flash-attn) beside ours
+    #[cfg(feature = "flash-attn")]
+    #[arg(long, value_name = "LIBRARY")]
+    flash_attn: Option<PathBuf>,
     /// Leave the measurements out, for runs under a memory checker
     #[arg(long)]
     quick: bool,
@@ -24,7 +31,19 @@ pub struct Args {
 /// # Errors
 /// No GPU, no fixtures, or the device failed.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let report = check::run(&args.fixtures, args.quick)?;
+    if args.probe {
+        println!("{}", check::probe()?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    #[cfg_attr(
+        not(feature = "flash-attn"),
+        expect(unused_mut, reason = "only the comparison adds to it")
+    )]
+    let mut report = check::run(&args.fixtures, args.quick)?;
+    #[cfg(feature = "flash-attn")]
+    if let Some(library) = &args.flash_attn {
+        check::compare(library, &mut report)?;
+    }
     std::fs::write(&args.json, serde_json::to_vec_pretty(&report)?)?;
     print!("{}", check::table(&report));
     Ok(if report.passed() {

@@ -80,7 +80,8 @@ pub struct Args {
     /// Cookie headers
     #[arg(long, env = "MOSHI_LOAD_COOKIES", hide_env_values = true)]
     cookie: Vec<String>,
-    /// Rude clients beside the streams: drop, mute, garbage, silent, flood, as in mute=2
+    /// Rude clients beside the streams: drop, mute, garbage, silent, flood, as in mute=2; or guess=100, which tries 10,000 bad
+    /// credentials a second
     #[arg(long, value_delimiter = ',')]
     rude: Vec<Rude>,
     /// Objective: seconds the 99th percentile of the lag may have

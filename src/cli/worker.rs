@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{App, LoadedModule, Outcome};
+use crate::app::{App, Outcome};
 use crate::auth::Guard;
 use crate::config::{Config, ModuleConfig, Warning};
+use crate::fleet::{LoadedModule, Placed};
 use crate::hub::{Hub, Source};
-use crate::model::device::Device;
+use crate::model::device::Devices;
 use crate::model::scripted::Scripted;
 use crate::model::{self, LoadOptions};
 use crate::net::ModuleInfo;
@@ -42,10 +43,10 @@ pub struct Args {
     /// Do not log to the terminal
     #[arg(long)]
     silent: bool,
-    /// Processor of the model: cpu, cuda:N, or auto for the best there is
+    /// Processor of the model: cpu, cuda:N, several GPUs as cuda:0,cuda:1 or cuda:all, or auto for the best there is
     #[arg(long, default_value = "auto", conflicts_with = "cpu")]
     device: String,
-    /// Streams at once, instead of the configured batch_size
+    /// Streams at once on each device, instead of the configured batch_size
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     rows: Option<u16>,
 }
@@ -127,8 +128,8 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 
 fn load(config: &Config, args: &Args) -> anyhow::Result<Vec<LoadedModule>> {
     let hub = Hub::new(Source::from_env(false));
-    let device: Device = if args.cpu {
-        Device::Cpu
+    let devices = if args.cpu {
+        Devices::cpu()
     } else {
         args.device.parse()?
     };
@@ -138,7 +139,7 @@ fn load(config: &Config, args: &Args) -> anyhow::Result<Vec<LoadedModule>> {
         .model_threads
         .unwrap_or_else(|| cores.saturating_sub(1).max(1));
     let one = |(name, module): (&String, &ModuleConfig)| {
-        load_one(name, module, args, &hub, device, threads).with_context(|| format!("module {name}"))
+        load_one(name, module, args, &hub, (&devices, threads)).with_context(|| format!("module {name}"))
     };
     config.modules.iter().map(one).collect()
 }
@@ -148,37 +149,44 @@ fn load_one(
     module: &ModuleConfig,
     args: &Args,
     hub: &Hub,
-    device: Device,
-    threads: usize,
+    (devices, threads): (&Devices, usize),
 ) -> anyhow::Result<LoadedModule> {
     let rows = args.rows.map_or(module.rows(), usize::from);
-    let (kind, files, model, text) = match module {
+    let (kind, files, models, text) = match module {
         ModuleConfig::BatchedAsr(asr) | ModuleConfig::Asr(asr) => {
             let asr = hub.resolve(asr)?;
-            tracing::info!(module = name, rows, "loading {}", asr.lm_model_file);
-            let loaded = model::load(
-                &asr,
-                LoadOptions {
+            let (mut models, mut text) = (Vec::new(), None);
+            for device in devices.list() {
+                tracing::info!(module = name, rows, %device, "loading {}", asr.lm_model_file);
+                let options = LoadOptions {
                     rows,
                     threads,
-                    device,
-                },
-            )?;
+                    device: *device,
+                };
+                let loaded = model::load(&asr, options)?;
+                models.push(Placed {
+                    device: device.to_string(),
+                    model: loaded.model,
+                });
+                text.get_or_insert(loaded.text);
+            }
+            let text = text.context("no device")?;
             let files = (asr.lm_model_file, asr.audio_tokenizer_file);
-            ("batched_asr", Some(files), loaded.model, loaded.text as _)
+            ("batched_asr", Some(files), models, text as _)
         }
         ModuleConfig::Scripted(scripted) => {
             let mut scripted = scripted.clone();
             scripted.batch_size = rows;
             let (model, text) = Scripted::load(&scripted);
-            ("scripted", None, model, text)
+            let device = "cpu".to_owned();
+            ("scripted", None, vec![Placed { device, model }], text)
         }
     };
     Ok(LoadedModule {
         name: name.to_owned(),
         path: module.path().to_owned(),
         info: ModuleInfo { kind, files },
-        model,
+        models,
         text,
     })
 }

@@ -3,6 +3,7 @@
 //! Run it in a process of its own, better on a machine of its own: what it takes from the server's processor it takes from
 //! the server's figures.
 
+mod guess;
 mod histogram;
 pub mod html;
 mod report;

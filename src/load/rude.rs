@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
+use super::guess;
 use super::session::{Stage, open};
 use crate::client::{ClientError, Endpoint, Receiver, Sender};
 
@@ -21,15 +22,18 @@ pub enum Rudeness {
     Silent,
     /// Sends audio as fast as it can.
     Flood,
+    /// Tries bad credentials, a hundred a second.
+    Guess,
 }
 
 impl Rudeness {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Drop, "drop"),
         (Self::Mute, "mute"),
         (Self::Garbage, "garbage"),
         (Self::Silent, "silent"),
         (Self::Flood, "flood"),
+        (Self::Guess, "guess"),
     ];
 
     fn name(self) -> &'static str {
@@ -53,8 +57,9 @@ impl FromStr for Rude {
             .iter()
             .find(|(_, known)| *known == name)
             .map(|(how, _)| *how);
-        let how = how
-            .ok_or_else(|| format!("`{name}` is not a way to be rude: drop, mute, garbage, silent, flood"))?;
+        let how = how.ok_or_else(|| {
+            format!("`{name}` is not a way to be rude: drop, mute, garbage, silent, flood, guess")
+        })?;
         let clients = count
             .parse()
             .map_err(|_| format!("`{count}` is not a number of clients, as in {name}=2"))?;
@@ -66,7 +71,7 @@ impl FromStr for Rude {
 pub async fn run(endpoint: Endpoint, how: Rudeness, stage: Stage) {
     while Instant::now() < stage.until {
         let left = stage.until.saturating_duration_since(Instant::now());
-        let end = match timeout(left, once(&endpoint, how)).await {
+        let end = match timeout(left, once(&endpoint, how, &stage)).await {
             Ok(Ok(())) => "left".to_owned(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "still connected at the end".to_owned(),
@@ -82,28 +87,27 @@ pub async fn run(endpoint: Endpoint, how: Rudeness, stage: Stage) {
     }
 }
 
-async fn once(endpoint: &Endpoint, how: Rudeness) -> Result<(), ClientError> {
+async fn once(endpoint: &Endpoint, how: Rudeness, stage: &Stage) -> Result<(), ClientError> {
+    let messages = match how {
+        Rudeness::Guess => return guess::run(&endpoint.url, stage).await,
+        Rudeness::Drop => Some(20),
+        Rudeness::Mute => Some(u32::MAX),
+        Rudeness::Garbage | Rudeness::Silent | Rudeness::Flood => None,
+    };
     let (sender, receiver) = open(endpoint).await?;
-    match how {
-        Rudeness::Drop => paced(&sender, 20).await,
-        Rudeness::Mute => paced(&sender, u32::MAX).await,
-        Rudeness::Garbage => {
-            let reading = tokio::spawn(read_out(receiver));
-            while !reading.is_finished() {
-                sender.ogg(&[0xa5; 4000]).await?;
-                sleep(Duration::from_millis(80)).await;
-            }
-            reading.await.unwrap_or(Ok(()))
-        }
-        Rudeness::Silent => read_out(receiver).await,
-        Rudeness::Flood => {
-            let reading = tokio::spawn(read_out(receiver));
-            while !reading.is_finished() {
-                sender.audio(&[0.01; 1920]).await?;
-            }
-            reading.await.unwrap_or(Ok(()))
+    if let Some(messages) = messages {
+        return paced(&sender, messages).await;
+    }
+    let reading = tokio::spawn(read_out(receiver));
+    while !reading.is_finished() && how != Rudeness::Silent {
+        if how == Rudeness::Garbage {
+            sender.ogg(&[0xa5; 4000]).await?;
+            sleep(Duration::from_millis(80)).await;
+        } else {
+            sender.audio(&[0.01; 1920]).await?;
         }
     }
+    reading.await.unwrap_or(Ok(()))
 }
 
 async fn paced(sender: &Sender, chunks: u32) -> Result<(), ClientError> {

@@ -1,5 +1,6 @@
 //! Which processor computes the model. Chosen explicitly: asking for a GPU never falls back to the CPU in silence.
 
+use std::fmt;
 use std::str::FromStr;
 
 use super::error::LoadError;
@@ -13,6 +14,69 @@ pub enum Device {
     Cuda(usize),
 }
 
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+/// The devices that compute one model together, each for its own rows: `cpu`, `auto`, `cuda:all`, or GPUs in a list as
+/// `cuda:0,cuda:2`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Devices(Vec<Device>);
+
+impl Devices {
+    /// The CPU.
+    #[must_use]
+    pub fn cpu() -> Self {
+        Self(vec![Device::Cpu])
+    }
+
+    /// At least one, none twice.
+    #[must_use]
+    pub fn list(&self) -> &[Device] {
+        &self.0
+    }
+}
+
+impl FromStr for Devices {
+    type Err = LoadError;
+
+    fn from_str(s: &str) -> Result<Self, LoadError> {
+        if s == "cuda:all" {
+            return every_gpu(s).map(Self);
+        }
+        let names: Vec<&str> = s.split(',').map(str::trim).collect();
+        if let [one] = names[..] {
+            return Ok(Self(vec![one.parse()?]));
+        }
+        let ordinal = |name: &&str| ordinal(name).ok_or_else(|| LoadError::DeviceList(s.to_owned()));
+        let ordinals = names.iter().map(ordinal).collect::<Result<Vec<_>, _>>()?;
+        for (i, ordinal) in ordinals.iter().enumerate() {
+            if ordinals[..i].contains(ordinal) {
+                return Err(LoadError::DeviceTwice(format!("cuda:{ordinal}")));
+            }
+        }
+        let gpus = names.into_iter().zip(ordinals);
+        Ok(Self(
+            gpus.map(|(name, ordinal)| cuda(name, ordinal))
+                .collect::<Result<_, _>>()?,
+        ))
+    }
+}
+
+/// The number of the GPU called `name`.
+fn ordinal(name: &str) -> Option<usize> {
+    match name {
+        "cuda" => Some(0),
+        _ => name.strip_prefix("cuda:")?.parse::<u8>().ok().map(usize::from),
+    }
+}
+
 impl FromStr for Device {
     type Err = LoadError;
 
@@ -21,10 +85,9 @@ impl FromStr for Device {
         match s {
             "cpu" => Ok(Self::Cpu),
             "auto" => Ok(best()),
-            "cuda" => cuda(s, 0),
-            _ => match s.strip_prefix("cuda:").map(str::parse::<u8>) {
-                Some(Ok(n)) => cuda(s, usize::from(n)),
-                _ => Err(LoadError::UnknownDevice(s.to_owned())),
+            _ => match ordinal(s) {
+                Some(ordinal) => cuda(s, ordinal),
+                None => Err(LoadError::UnknownDevice(s.to_owned())),
             },
         }
     }
@@ -52,6 +115,14 @@ fn cuda(name: &str, ordinal: usize) -> Result<Device, LoadError> {
     }
 }
 
+#[cfg(feature = "cuda")]
+fn every_gpu(name: &str) -> Result<Vec<Device>, LoadError> {
+    cuda(name, 0)?;
+    (0..super::cuda::count())
+        .map(|ordinal| cuda(name, ordinal))
+        .collect()
+}
+
 #[cfg(not(feature = "cuda"))]
 fn best() -> Device {
     Device::Cpu
@@ -59,5 +130,10 @@ fn best() -> Device {
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(name: &str, _: usize) -> Result<Device, LoadError> {
+    Err(LoadError::NoCuda(name.to_owned()))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn every_gpu(name: &str) -> Result<Vec<Device>, LoadError> {
     Err(LoadError::NoCuda(name.to_owned()))
 }

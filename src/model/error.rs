@@ -70,8 +70,12 @@ pub enum LoadError {
     NoCuda(String),
     #[error("device `{device}`: {reason}")]
     NoGpu { device: String, reason: String },
-    #[error("unknown device `{0}`: use cpu, cuda:N or auto")]
+    #[error("unknown device `{0}`: use cpu, cuda:N, cuda:all, GPUs as cuda:0,cuda:1, or auto")]
     UnknownDevice(String),
+    #[error("devices `{0}`: only GPUs can be in a list, as cuda:0,cuda:1")]
+    DeviceList(String),
+    #[error("device `{0}` is named twice")]
+    DeviceTwice(String),
     #[error("GPU: {0}")]
     Gpu(String),
     #[error("cannot start compute threads: {0}")]

@@ -44,12 +44,17 @@ impl Need {
         }
     }
 
-    /// Refuses more rows than fit in the memory now free.
+    /// Refuses more rows than fit in the memory now free, and says what a row takes and how many would fit.
     pub(crate) fn check(self, rows: usize) -> Result<(), LoadError> {
         let Some(free) = free_bytes() else { return Ok(()) };
         let need = self.row * rows as u64;
         let fit = free.saturating_sub(self.weights) / self.row.max(1);
         if rows as u64 <= fit {
+            tracing::info!(
+                "the model's weights take {} MiB and each row up to {:.1} MiB: {rows} rows of {fit} that fit",
+                self.weights / MIB,
+                self.row as f64 / MIB as f64,
+            );
             return Ok(());
         }
         Err(LoadError::Memory {

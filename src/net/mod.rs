@@ -59,6 +59,7 @@ impl Shared {
             |of: fn(&Admission) -> usize| self.modules.iter().map(|m| of(&m.admission)).sum::<usize>() as f64;
         for module in &self.modules {
             module.meters.rows.set(module.admission.total() as f64);
+            module.meters.devices.set(module.admission.devices() as f64);
             module.meters.used.set(module.admission.used() as f64);
         }
         meters.admission.waiting.set(sum(Admission::waiting));

@@ -23,37 +23,48 @@ pub(super) struct EngineGauges {
     meters: Meters,
     engine: Engine,
     capacity: Capacity,
+    estimate: Share,
     steps: u32,
     frames: Share,
     ring: Share,
     outputs: Share,
 }
 
-/// This module's part of a gauge that all modules add to.
+/// This engine's part of a gauge that all engines add to. It goes when the engine does.
 struct Share {
     gauge: Gauge,
     last: f64,
 }
 
 impl Share {
-    fn set(&mut self, value: usize) {
-        let value = value as f64;
+    fn of(gauge: &Gauge) -> Self {
+        Self {
+            gauge: gauge.clone(),
+            last: 0.0,
+        }
+    }
+
+    fn set(&mut self, value: f64) {
         self.gauge.increment(value - self.last);
         self.last = value;
     }
 }
 
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0.0);
+    }
+}
+
 impl EngineGauges {
     pub(super) fn new(meters: Meters, engine: Engine) -> Self {
-        let share = |link| Share {
-            gauge: meters.links.depth.of(link).clone(),
-            last: 0.0,
-        };
+        let share = |link| Share::of(meters.links.depth.of(link));
         Self {
             frames: share(SharedLink::Frames),
             ring: share(SharedLink::Ring),
             outputs: share(SharedLink::Steps),
             capacity: Capacity::default(),
+            estimate: Share::of(&engine.capacity),
             steps: 0,
             meters,
             engine,
@@ -71,10 +82,10 @@ impl EngineGauges {
                 .of(Dropped::SessionEnded)
                 .add_samples(seen.dropped, SAMPLE_RATE);
         }
-        self.frames.set(frames);
-        self.ring
-            .set(cols.ring.iter().map(|ring| ring.len() / FRAME_SAMPLES).sum());
-        self.outputs.set(outputs);
+        self.frames.set(frames as f64);
+        let whole: usize = cols.ring.iter().map(|ring| ring.len() / FRAME_SAMPLES).sum();
+        self.ring.set(whole as f64);
+        self.outputs.set(outputs as f64);
         if outputs >= STEP_LINK {
             self.meters.links.full.of(LinkName::Steps).increment(1);
         }
@@ -99,7 +110,7 @@ impl EngineGauges {
         self.capacity.saw(rows, total);
         self.steps += 1;
         if self.steps.is_multiple_of(ESTIMATE_EVERY) {
-            self.engine.capacity.set(self.capacity.estimate().unwrap_or(0.0));
+            self.estimate.set(self.capacity.estimate().unwrap_or(0.0));
         }
     }
 }

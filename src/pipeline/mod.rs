@@ -57,7 +57,9 @@ pub enum PipelineError {
 /// How a stage's thread ended.
 #[derive(Debug)]
 pub struct StageEnd {
-    pub name: String,
+    /// The name the pipeline was started with.
+    pub pipeline: String,
+    pub stage: String,
     /// Why it ended before its input did.
     pub failure: Option<String>,
 }
@@ -98,7 +100,7 @@ pub(crate) fn wire_for_test(rows: usize, options: PipelineOptions) -> (Rows, Vec
 }
 
 impl Wiring {
-    /// Starts the threads. `row_free` hears of each row whose lease is over, `ends` of each thread that ends.
+    /// Starts the threads of the pipeline `name`. `row_free` hears of each row whose lease is over, `ends` of each thread that ends.
     pub fn start(
         self,
         name: &str,
@@ -123,7 +125,7 @@ impl Wiring {
             // Unused blocks worth a second of every row; more in flight are freed when they come home.
             let pool = links::frame_pool(16 * bounds.rows.div_ceil(shards));
             let stage = Decode::new(bounds.rows, shards, pool, pcm_tx.clone(), meters.audio.clone());
-            threads.push(spawn(format!("{name}-decode-{i}"), ends, move || {
+            threads.push(spawn(name, &format!("decode-{i}"), ends, move || {
                 stage.run(&input).map_err(|e| e.to_string())
             })?);
         }
@@ -143,10 +145,10 @@ impl Wiring {
             (step_tx, first),
             (Arc::clone(&heart), gauges),
         );
-        threads.push(spawn(format!("{name}-engine"), ends, move || {
+        threads.push(spawn(name, "engine", ends, move || {
             engine.run().map_err(|e| e.to_string())
         })?);
-        threads.push(spawn(format!("{name}-words"), ends, move || {
+        threads.push(spawn(name, "words", ends, move || {
             words.run(&step_rx);
             Ok(())
         })?);
@@ -155,17 +157,24 @@ impl Wiring {
 }
 
 fn spawn(
-    name: String,
+    pipeline: &str,
+    stage: &str,
     ends: &mpsc::Sender<StageEnd>,
     work: impl FnOnce() -> Result<(), String> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let ends = ends.clone();
-    thread::Builder::new().name(name.clone()).spawn(move || {
+    let name = format!("{pipeline}-{stage}");
+    let (pipeline, stage) = (pipeline.to_owned(), stage.to_owned());
+    thread::Builder::new().name(name).spawn(move || {
         let failure = match catch_unwind(AssertUnwindSafe(work)) {
             Ok(result) => result.err(),
             Err(_) => Some("it panicked".to_owned()),
         };
         // Room was made for one end of every thread.
-        let _ = ends.try_send(StageEnd { name, failure });
+        let _ = ends.try_send(StageEnd {
+            pipeline,
+            stage,
+            failure,
+        });
     })
 }

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::credits::{Credits, MIN_CHARGE};
 use super::ids::{RowId, RowKey};
 use super::links::{Attach, Bounds, Control, Ingress, IngressTx, LinkError};
@@ -50,6 +52,7 @@ pub struct Rows {
     epochs: Box<[NonZeroU32]>,
     bounds: Bounds,
     ingress: IngressTx,
+    lost: CancellationToken,
 }
 
 impl Rows {
@@ -59,6 +62,7 @@ impl Rows {
             epochs: vec![NonZeroU32::MIN; bounds.rows].into(),
             bounds,
             ingress,
+            lost: CancellationToken::new(),
         }
     }
 
@@ -75,6 +79,7 @@ impl Rows {
             credits: Arc::new(Credits::new(self.bounds.credits)),
             largest_charge: self.bounds.largest_charge(),
             ingress: self.ingress.clone(),
+            lost: self.lost.child_token(),
         })
     }
 
@@ -89,13 +94,18 @@ impl Rows {
         true
     }
 
+    /// Gives the rows up because the pipeline behind them failed: every lease hears of it.
+    pub fn lose(self) {
+        self.lost.cancel();
+    }
+
     /// Rows there are.
     #[must_use]
     pub fn total(&self) -> usize {
         self.epochs.len()
     }
 
-    /// Rows in use.
+    /// Messages under way to the decoders.
     #[must_use]
     pub fn ingress_depth(&self) -> usize {
         self.ingress.depth()
@@ -117,6 +127,8 @@ pub struct RowLease {
     credits: Arc<Credits>,
     largest_charge: u32,
     ingress: IngressTx,
+    /// The lease's own child, so that sessions do not meet at one lock while they wait.
+    lost: CancellationToken,
 }
 
 impl RowLease {
@@ -130,6 +142,11 @@ impl RowLease {
     #[must_use]
     pub fn credits(&self) -> &Arc<Credits> {
         &self.credits
+    }
+
+    /// Resolves when the pipeline behind the row has failed. Safe to cancel.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
     }
 
     /// Most credits one message may take.
@@ -211,6 +228,17 @@ mod tests {
         let second = rows.lease().unwrap().key();
         assert!(!rows.give_back(first));
         assert!(rows.give_back(second));
+    }
+
+    #[tokio::test]
+    async fn every_lease_hears_that_its_rows_are_lost() {
+        let ((mut lost, _rx), (mut whole, _other)) = (rows(2), rows(1));
+        let (one, two) = (lost.lease().unwrap(), lost.lease().unwrap());
+        let other = whole.lease().unwrap();
+        lost.lose();
+        one.lost().await;
+        two.lost().await;
+        assert!(!other.lost.is_cancelled());
     }
 
     #[test]

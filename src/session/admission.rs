@@ -1,4 +1,5 @@
-//! Admission: who gets a row, who waits, who is refused. One queue a module, first come first served.
+//! Admission: who gets a row, who waits, who is refused. One queue a module, first come first served; a module has one
+//! lane of rows for each device that computes it.
 //!
 //! The one mutex on the way of a session, held for a few instructions and never across an await. Sessions come to it once
 //! at their start; the words stage comes once at each end.
@@ -33,12 +34,11 @@ pub enum Refused {
 pub struct Admission {
     inner: Mutex<Inner>,
     queue_len: usize,
-    total: usize,
 }
 
 struct Inner {
-    /// None once the pipeline is being shut down.
-    rows: Option<Rows>,
+    /// The rows of each device; none once its pipeline has failed or is being shut down.
+    lanes: Box<[Option<Rows>]>,
     waiting: VecDeque<Waiter>,
     next: u64,
     gate: Gate,
@@ -69,13 +69,12 @@ pub enum Turn {
 }
 
 impl Admission {
-    /// Admission to `rows`, with up to `queue_len` sessions waiting.
+    /// Admission to the rows of each lane, with up to `queue_len` sessions waiting.
     #[must_use]
-    pub fn new(rows: Rows, queue_len: usize) -> Self {
+    pub fn new(lanes: impl IntoIterator<Item = Rows>, queue_len: usize) -> Self {
         Self {
-            total: rows.total(),
             inner: Mutex::new(Inner {
-                rows: Some(rows),
+                lanes: lanes.into_iter().map(Some).collect(),
                 waiting: VecDeque::new(),
                 next: 0,
                 gate: Gate::Open,
@@ -120,13 +119,23 @@ impl Admission {
         })
     }
 
-    /// The lease `key` is over: its row goes to who waits longest.
-    pub fn row_free(&self, key: RowKey) {
+    /// The lease `key` of `lane` is over: its row goes to who waits longest.
+    pub fn row_free(&self, lane: usize, key: RowKey) {
         let mut inner = self.inner.lock();
-        if let Some(rows) = &mut inner.rows {
+        if let Some(rows) = &mut inner.lanes[lane] {
             rows.give_back(key);
         }
         inner.serve();
+    }
+
+    /// The pipeline of `lane` has failed: its sessions end, nobody is sent there any more. Who waits goes on waiting for
+    /// the other lanes. Says how many lanes are left.
+    pub fn lose(&self, lane: usize) -> usize {
+        let mut inner = self.inner.lock();
+        if let Some(rows) = inner.lanes[lane].take() {
+            rows.lose();
+        }
+        inner.lanes.iter().flatten().count()
     }
 
     /// Lets nobody in any more. Those who wait are told at once.
@@ -136,28 +145,35 @@ impl Admission {
         inner.waiting.clear();
     }
 
-    /// Gives up the rows, so that the pipeline ends with the last lease.
+    /// Gives up the rows, so that each pipeline ends with the last lease.
     pub fn shut(&self) {
         self.drain();
-        self.inner.lock().rows = None;
+        self.inner.lock().lanes.iter_mut().for_each(|lane| *lane = None);
     }
 
-    /// Rows there are.
+    /// Rows there are, on all devices that work.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.total
+        self.inner.lock().lanes.iter().flatten().map(Rows::total).sum()
+    }
+
+    /// Devices that work.
+    #[must_use]
+    pub fn devices(&self) -> usize {
+        self.inner.lock().lanes.iter().flatten().count()
     }
 
     /// Rows in use.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.inner.lock().rows.as_ref().map_or(0, Rows::used)
+        self.inner.lock().lanes.iter().flatten().map(Rows::used).sum()
     }
 
     /// Messages under way to the decoders.
     #[must_use]
     pub fn ingress_depth(&self) -> usize {
-        self.inner.lock().rows.as_ref().map_or(0, Rows::ingress_depth)
+        let inner = self.inner.lock();
+        inner.lanes.iter().flatten().map(Rows::ingress_depth).sum()
     }
 
     /// Sessions that wait.
@@ -177,8 +193,15 @@ impl Admission {
 }
 
 impl Inner {
+    // A row of the lane with the smallest share of its rows in use, the first of equals.
     fn lease(&mut self) -> Option<RowLease> {
-        self.rows.as_mut().and_then(Rows::lease)
+        let lanes = self.lanes.iter_mut().flatten();
+        let emptiest = lanes.reduce(|best, lane| {
+            let (full, fuller) = (lane.used() * best.total(), best.used() * lane.total());
+            if full < fuller { lane } else { best }
+        });
+        // A lane that is full has the largest share there is, so that no other has a row either.
+        emptiest.and_then(Rows::lease)
     }
 
     fn serve(&mut self) {
@@ -246,12 +269,18 @@ mod tests {
 
     fn admission(rows: usize, queue_len: usize) -> (Arc<Admission>, IngressRx) {
         let (rows, mut input) = wire_for_test(rows, OPTIONS);
-        (Arc::new(Admission::new(rows, queue_len)), input.remove(0))
+        (Arc::new(Admission::new([rows], queue_len)), input.remove(0))
+    }
+
+    /// Admission to lanes of 2 and of 4 rows.
+    fn two_lanes(queue_len: usize) -> (Arc<Admission>, [Vec<IngressRx>; 2]) {
+        let ((small, a), (large, b)) = (wire_for_test(2, OPTIONS), wire_for_test(4, OPTIONS));
+        (Arc::new(Admission::new([small, large], queue_len)), [a, b])
     }
 
     fn pump(admission: &Admission, input: &IngressRx) {
         if let Some(Ingress::Detach { key }) = input.recv() {
-            admission.row_free(key);
+            admission.row_free(0, key);
         }
     }
 
@@ -322,5 +351,64 @@ mod tests {
         admission.drain();
         assert!(lease(&mut second).await.is_none());
         assert_eq!(admission.request().err(), Some(Refused::Stopping));
+    }
+
+    /// Rows in use on each lane.
+    fn loads(admission: &Admission) -> Vec<usize> {
+        let inner = admission.inner.lock();
+        inner
+            .lanes
+            .iter()
+            .map(|lane| lane.as_ref().map_or(0, Rows::used))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn sessions_go_to_the_lane_with_the_smallest_share_in_use() {
+        let (admission, _inputs) = two_lanes(0);
+        let mut held = Vec::new();
+        let mut seen = Vec::new();
+        while let Ok(mut ticket) = admission.request() {
+            held.push(lease(&mut ticket).await.unwrap());
+            seen.push(loads(&admission));
+        }
+        let expected = [[1, 0], [1, 1], [1, 2], [2, 2], [2, 3], [2, 4]];
+        assert_eq!(seen, expected);
+        assert_eq!((admission.used(), admission.total()), (6, 6));
+    }
+
+    #[tokio::test]
+    async fn a_row_of_any_lane_goes_to_who_waits() {
+        let (admission, _inputs) = two_lanes(1);
+        let mut held = Vec::new();
+        for _ in 0..6 {
+            held.push(lease(&mut admission.request().unwrap()).await.unwrap());
+        }
+        let mut waiting = admission.request().unwrap();
+        assert_eq!(position(&mut waiting).await, Some(1));
+        // The third lease was on the second lane.
+        let key = held.remove(2).key();
+        admission.row_free(1, key);
+        assert_eq!(lease(&mut waiting).await.unwrap().key().row, key.row);
+    }
+
+    #[tokio::test]
+    async fn a_lost_lane_ends_its_leases_alone_and_gets_no_more() {
+        let (admission, _inputs) = two_lanes(0);
+        let on_small = lease(&mut admission.request().unwrap()).await.unwrap();
+        let on_large = lease(&mut admission.request().unwrap()).await.unwrap();
+        assert_eq!(admission.lose(0), 1);
+        on_small.lost().await;
+        let still = tokio::time::timeout(Duration::ZERO, on_large.lost()).await;
+        assert!(still.is_err());
+        // Late word of a lease that is lost.
+        admission.row_free(0, on_small.key());
+        assert_eq!((admission.used(), admission.total()), (1, 4));
+        let mut held = Vec::new();
+        while let Ok(mut ticket) = admission.request() {
+            held.push(lease(&mut ticket).await.unwrap());
+        }
+        assert_eq!((held.len(), loads(&admission)), (3, vec![0, 4]));
+        assert_eq!(admission.lose(1), 0);
     }
 }

@@ -147,6 +147,8 @@ enum Event {
     Inbound(Option<Inbound>),
     /// The outbox is over.
     Over(CloseReason),
+    /// The pipeline behind the row has failed.
+    Lost,
     /// The token of a `Renew` was judged.
     Renewed(Result<Principal, Refusal>),
 }
@@ -232,6 +234,7 @@ impl<'a> Serving<'a> {
         tokio::select! {
             biased;
             over = &mut self.wire.over => Event::Over(over.unwrap_or(CloseReason::PeerGone)),
+            () = lease.lost() => Event::Lost,
             Ok(()) = self.context.lifecycle.changed() => {
                 Event::Lifecycle(*self.context.lifecycle.borrow_and_update())
             }
@@ -245,6 +248,7 @@ impl<'a> Serving<'a> {
     fn on_event(&mut self, event: Event, session: &Session<Active>) -> Next {
         match event {
             Event::Over(reason) => reason.into(),
+            Event::Lost => CloseReason::EngineFailed.into(),
             Event::Lifecycle(lifecycle) => self.on_lifecycle(lifecycle),
             Event::Due(due) => self.on_due(due),
             Event::Credits => {
@@ -383,6 +387,7 @@ async fn drained(session: &Session<Draining>, wire: &mut Wire, context: &mut Con
         tokio::select! {
             biased;
             over = &mut wire.over => return over.unwrap_or(CloseReason::PeerGone),
+            () = lease.lost() => return CloseReason::EngineFailed,
             () = lease.credits().take(MIN_CHARGE), if !asked => {
                 asked = true;
                 if lease.control(Control::End).is_err() {

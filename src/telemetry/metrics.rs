@@ -73,8 +73,10 @@ area! {
 area! {
     /// One model and its rows. Each series has the label `module`, the name of its table in the configuration.
     Engine {
+        devices: Gauge = "moshi_engine_devices", Unit::Of("devices"),
+            "Processors that compute the model now. One GPU less is a GPU that failed, with its sessions.";
         rows: Gauge = "moshi_engine_configured_rows", Unit::Of("rows"),
-            "Streams the model has state for (`batch_size`).";
+            "Streams the model has state for: `batch_size` on each device that works.";
         used: Gauge = "moshi_engine_used_rows", Unit::Of("rows"),
             "Streams that have a row now.";
         capacity: Gauge = "moshi_engine_capacity_rows", Unit::Of("rows"),
@@ -90,7 +92,7 @@ area! {
         frames: Counter = "moshi_engine_frames_total", Unit::Of("frames"),
             "Frames of 80 ms that the model heard, silence fed to flush included.";
         faults: Family<Counter, EngineFault> = "moshi_engine_faults_total", Unit::Of("faults"),
-            "Failures that ended the engine.";
+            "Failures that ended an engine, and the sessions on its device.";
         lag: Histogram = "moshi_engine_lag_seconds", Unit::Seconds, in LAG,
             "Time from the arrival of a frame's last sample to the end of the step that heard it.";
         first_word: Histogram = "moshi_word_first_seconds", Unit::Seconds, in WORD,

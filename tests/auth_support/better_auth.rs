@@ -1,4 +1,4 @@
-//! A real Better Auth server, and a browser's way with its cookies.
+//! A real Better Auth server with SQLite, and a browser's way with its cookies.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -13,6 +13,8 @@ pub struct BetterAuth {
     pub url: String,
     /// What it calls itself.
     pub base_url: String,
+    /// Its database lies there.
+    _dir: tempfile::TempDir,
 }
 
 impl Drop for BetterAuth {
@@ -28,14 +30,14 @@ impl BetterAuth {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/better-auth");
         static INSTALL: std::sync::Once = std::sync::Once::new();
         INSTALL.call_once(|| {
-            if !dir.join("node_modules/better-auth").exists() {
+            if !dir.join("node_modules/libsql").exists() {
                 let _ = Command::new("npm")
                     .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
                     .current_dir(&dir)
                     .status();
             }
         });
-        if !dir.join("node_modules/better-auth").exists() {
+        if !dir.join("node_modules/libsql").exists() {
             assert!(
                 std::env::var_os("REQUIRE_BETTER_AUTH").is_none(),
                 "cannot install Better Auth with npm"
@@ -43,6 +45,9 @@ impl BetterAuth {
             eprintln!("skipped: needs Node 20 and `npm ci` in tests/better-auth");
             return None;
         }
+        let data = tempfile::tempdir().unwrap();
+        let mut settings = settings.clone();
+        settings["database"] = json!(data.path().join("auth.sqlite"));
         let mut child = Command::new("node")
             .args(["server.mjs", &settings.to_string()])
             .current_dir(&dir)
@@ -62,7 +67,12 @@ impl BetterAuth {
         let base_url = settings["baseURL"]
             .as_str()
             .map_or_else(|| url.clone(), str::to_owned);
-        Some(Self { child, url, base_url })
+        Some(Self {
+            child,
+            url,
+            base_url,
+            _dir: data,
+        })
     }
 }
 

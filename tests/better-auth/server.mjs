@@ -1,11 +1,13 @@
-// A real Better Auth server on loopback. Its settings come as JSON in the first argument; it prints its address.
+// A real Better Auth server on loopback, with SQLite. Its settings come as JSON in the first argument; it prints its address.
 import { createServer } from "node:http";
 import { betterAuth } from "better-auth";
-import { memoryAdapter } from "better-auth/adapters/memory";
 import { createAuthEndpoint, sessionMiddleware } from "better-auth/api";
 import { signJWT } from "better-auth/crypto";
+import { getMigrations } from "better-auth/db/migration";
 import { toNodeHandler } from "better-auth/node";
 import { bearer, jwt } from "better-auth/plugins";
+import { SqliteDialect } from "kysely";
+import Database from "libsql";
 
 const settings = JSON.parse(process.argv[2]);
 const server = createServer();
@@ -35,16 +37,18 @@ const auth = betterAuth({
   secret: settings.secret,
   secrets: settings.secrets,
   trustedOrigins: [baseURL],
-  database: memoryAdapter({ user: [], session: [], account: [], verification: [], jwks: [] }),
+  database: { dialect: new SqliteDialect({ database: new Database(settings.database) }), type: "sqlite", transaction: true },
   emailAndPassword: { enabled: true },
   user: { additionalFields: { bio: { type: "string", required: false } } },
   session: {
     expiresIn: settings.sessionLife,
-    cookieCache: { enabled: true, maxAge: 300, strategy: settings.strategy, version: settings.version },
+    cookieCache: { enabled: true, maxAge: settings.cookieSeconds ?? 300, strategy: settings.strategy, version: settings.version },
   },
   advanced: { cookiePrefix: settings.cookiePrefix },
   plugins: [moshiToken(), bearer(), ...(settings.jwt ? [jwt(settings.jwt)] : [])],
   rateLimit: { enabled: false },
 });
+const { runMigrations } = await getMigrations(auth.options);
+await runMigrations();
 server.on("request", toNodeHandler(auth));
 console.log(address);

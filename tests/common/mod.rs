@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocket};
-use moshi_server::app::{App, LoadedModule, Outcome};
+use moshi_server::app::{App, Outcome};
 use moshi_server::auth::Guard;
 use moshi_server::config::expand::Expander;
 use moshi_server::config::{Config, ModuleConfig};
+use moshi_server::fleet::{LoadedModule, Placed};
+use moshi_server::model::StreamModel;
 use moshi_server::model::scripted::{Scripted, level};
 use moshi_server::net::ModuleInfo;
 use moshi_server::protocol::server::ServerMsg;
@@ -40,10 +42,15 @@ impl Server {
         Self::configured("", keys, rest).await
     }
 
+    /// The same, on several devices: each has a scripted model with its own keys.
+    pub async fn on_devices(keys: &[&str], rest: &str) -> Self {
+        Self::run(scripted("", keys[0], rest), &keys[1..], |_| None).await
+    }
+
     /// The same, for those whom the auth server that shares `secret` signed in.
     pub async fn with_secret(secret: &'static str, rest: &str) -> Self {
         let (config, guard) = (scripted("", "batch_size = 2", rest), secret);
-        Self::run(config, |name| {
+        Self::run(config, &[], |name| {
             (name == "BETTER_AUTH_SECRET").then(|| guard.to_owned())
         })
         .await
@@ -55,15 +62,17 @@ impl Server {
     }
 
     async fn configured(head: &str, keys: &str, rest: &str) -> Self {
-        Self::run(scripted(head, keys, rest), |_| None).await
+        Self::run(scripted(head, keys, rest), &[], |_| None).await
     }
 
-    async fn run(config: Config, env: impl Fn(&str) -> Option<String>) -> Self {
+    async fn run(config: Config, others: &[&str], env: impl Fn(&str) -> Option<String>) -> Self {
         let modules = config.modules.iter().map(|(name, module)| {
             let ModuleConfig::Scripted(module) = module else {
                 panic!("only scripted modules")
             };
-            let (model, text) = Scripted::load(module);
+            let (first, text) = Scripted::load(module);
+            let others = others.iter().map(|keys| other(keys));
+            let models = std::iter::once(first).chain(others).enumerate();
             let info = ModuleInfo {
                 kind: "scripted",
                 files: None,
@@ -72,7 +81,12 @@ impl Server {
                 name: name.clone(),
                 path: module.path.clone(),
                 info,
-                model,
+                models: models
+                    .map(|(i, model)| Placed {
+                        device: format!("test:{i}"),
+                        model,
+                    })
+                    .collect(),
                 text,
             }
         });
@@ -156,6 +170,15 @@ impl Server {
     pub async fn wait_for_used_with(&self, headers: &str, used: usize) {
         eventually(async || self.used_with(headers).await == used).await;
     }
+}
+
+/// The model of another device.
+fn other(keys: &str) -> Box<dyn StreamModel> {
+    let config = scripted("", keys, "");
+    let Some(ModuleConfig::Scripted(module)) = config.modules.values().next() else {
+        panic!("only scripted modules")
+    };
+    Box::new(Scripted::new(module))
 }
 
 fn scripted(head: &str, keys: &str, rest: &str) -> Config {

@@ -7,6 +7,8 @@ time with the inputs of Kyutai's speech-to-text loop (token and codes of the pre
 
 import argparse
 import json
+import sys
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 from moshi.models import loaders
 from moshi.models.lm import LMModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import text
 from audio import FRAME, pcm
@@ -42,12 +44,16 @@ class Case:
     weight_norm: bool
     bins: int = 32
     seed: int = 1
+    # Seconds asked of a delay conditioner; the other sizes of the conditioner are DELAY's.
+    conditioning_delay: float | None = None
 
 
 CASES = [
     Case("tiny-1b", 256, 2, 2, 24, 32, 4, 6, 110, "unigram", torch.bfloat16, 520, 1, 2, False),
     Case("tiny-2.6b", 128, 2, 3, 40, 20, 0, 32, 330, "bpe", torch.float32, 130, 0, 1, True, seed=2),
+    Case("tiny-delay", 64, 2, 1, 24, 8, 0, 32, 110, "unigram", torch.float32, 60, 0, 1, False, seed=3, conditioning_delay=2.5),
 ]
+DELAY = {"dim": 16, "scale_factor": 100.0, "max_period": 10000.0}
 # Streams of the first case that tests run beside one another, starting and stopping at different times.
 STREAMS = [(11, 60), (12, 35), (13, 80), (14, 20)]
 
@@ -136,15 +142,30 @@ def build_lm(case: Case) -> LMModel:
     return lm.eval()
 
 
+def conditioner(case: Case) -> dict[str, torch.Tensor]:
+    """Weights of a delay conditioner. PyPI's `moshi` has none: `condition` below states what Kyutai's Rust crate does."""
+    if case.conditioning_delay is None:
+        return {}
+    return {"output_proj.weight": torch.randn(case.dim, DELAY["dim"]) / 4, "learnt_padding": torch.randn(1, 1, case.dim) / 2}
+
+
+def condition(case: Case, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The vector that a delay adds to every input: cosines, then sines, of the negated and scaled delay, projected."""
+    half = DELAY["dim"] // 2
+    rates = DELAY["max_period"] ** (-torch.arange(half, dtype=torch.float64) / (half - 1))
+    angles = -case.conditioning_delay * DELAY["scale_factor"] * rates
+    return (weights["output_proj.weight"].double() @ torch.cat([angles.cos(), angles.sin()])).float().view(1, 1, -1)
+
+
 @torch.no_grad()
-def hear(case: Case, lm: LMModel, codes: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Kyutai's loop: at step f the model sees the token of step f-1 and the codes of frame f-1."""
+def hear(case: Case, lm: LMModel, codes: torch.Tensor, added: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    """Kyutai's loop: at step f the model sees the token of step f-1 and the codes of frame f-1, and `added` always."""
     token, frame = case.pieces, torch.full((case.codebooks,), case.bins)
     tokens, logits, pauses = [], [], []
     with lm.streaming(1):
         for new in codes:
             sequence = torch.cat([torch.tensor([token]), frame])[None, :, None]
-            hidden, out = lm.forward_text(sequence)
+            hidden, out = lm.forward_text(sequence, added)
             token = int(out[0, 0, 0].argmax())
             tokens.append(token)
             logits.append(out[0, 0, 0])
@@ -155,11 +176,11 @@ def hear(case: Case, lm: LMModel, codes: torch.Tensor) -> dict[str, torch.Tensor
 
 
 @torch.no_grad()
-def record(case: Case, mimi, lm, seed: int, frames: int) -> dict[str, torch.Tensor]:
+def record(case: Case, mimi, lm, seed: int, frames: int, added: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
     mimi.set_num_codebooks(case.codebooks)
     latents = latents_of(mimi, pcm(seed, frames))
     codes = mimi.quantizer.encode(latents.T[None])[0].T
-    return {"latents": latents, "codes": codes.to(torch.int32)} | hear(case, lm, codes.long())
+    return {"latents": latents, "codes": codes.to(torch.int32)} | hear(case, lm, codes.long(), added)
 
 
 def published(state: dict) -> dict:
@@ -188,6 +209,11 @@ def weight_normed(state: dict) -> dict:
 
 def config_toml(case: Case) -> str:
     heads = f"\n[modules.asr.model.extra_heads]\nnum_heads = {case.pause_heads}\ndim = 6\n" if case.pause_heads else ""
+    asked = ""
+    if case.conditioning_delay is not None:
+        asked = f"conditioning_delay = {case.conditioning_delay}\n"
+        heads += "\n[modules.asr.model.conditioners.delay]\ntype = \"ContinuousAttribute\"\n"
+        heads += "".join(f"{name} = {value}\n" for name, value in DELAY.items())
     return f"""static_dir = "./static/"
 log_dir = "./logs"
 instance_name = "{case.name}"
@@ -202,7 +228,7 @@ audio_tokenizer_file = "mimi.safetensors"
 asr_delay_in_tokens = {case.delay}
 batch_size = 4
 conditioning_learnt_padding = true
-temperature = 0.0
+{asked}temperature = 0.0
 
 [modules.asr.model]
 audio_vocab_size = {case.bins + 1}
@@ -240,20 +266,26 @@ def make(case: Case, out: Path) -> None:
     text.train(folder / "tokenizer.model", case.pieces, case.tokenizer)
     mimi, config = build_codec(case)
     lm = build_lm(case)
+    delay = conditioner(case)
+    added = condition(case, delay) if delay else None
 
     state = published({k: v for k, v in mimi.state_dict().items() if not k.startswith(("decoder", "upsample"))})
     state = weight_normed(state) if case.weight_norm else state
     save_file(state, folder / "mimi.safetensors", {"mimi_config": published_config(config)})
     weights = {k: v.to(case.lm_dtype) for k, v in lm.state_dict().items() if not k.startswith("depformer")}
+    weights |= {f"condition_provider.conditioners.delay.{k}": v for k, v in delay.items()}
     save_file(published(weights), folder / "model.safetensors")
     (folder / "config.toml").write_text(config_toml(case))
 
-    full = record(case, mimi, lm, case.seed, case.frames)
+    full = record(case, mimi, lm, case.seed, case.frames, added)
     # Latents and logits of the start (first-frame padding, rings filling) and of the end (rings long wrapped).
     shown = list(range(40)) + list(range(case.frames - 20, case.frames))
     expected = {"tokens": full["tokens"], "codes": full["codes"].to(torch.uint8), "pauses": full["pauses"],
                 "shown": torch.tensor(shown, dtype=torch.int32),
                 "latents": full["latents"][shown].contiguous(), "logits": full["logits"][shown].contiguous()}
+    if delay:
+        padded = hear(case, lm, full["codes"].long(), delay["learnt_padding"])
+        expected |= {"padded.tokens": padded["tokens"], "padded.logits": padded["logits"][shown]}
     if case is CASES[0]:
         for seed, frames in STREAMS:
             expected[f"stream.{seed}"] = record(case, mimi, lm, seed, frames)["tokens"]
@@ -265,10 +297,38 @@ def make(case: Case, out: Path) -> None:
     print(f"{case.name}: {case.frames} frames, {distinct} distinct tokens, {len(full['codes'].unique())} distinct codes")
 
 
+def differences(made: Path, kept: Path) -> list[str]:
+    """What differs between two folders of fixtures. Floats that the CPU computed may differ in their last bits between
+    machines; drawn weights, tokenizers, tokens, codes and texts may not."""
+    found = []
+    for path in sorted(p for p in made.rglob("*") if p.is_file()):
+        other = kept / path.relative_to(made)
+        if path.suffix != ".safetensors":
+            if path.read_bytes() != other.read_bytes():
+                found.append(f"{other}: other bytes")
+            continue
+        ours, theirs = load_file(path), load_file(other)
+        if ours.keys() != theirs.keys():
+            found.append(f"{other}: other tensors")
+        for name in ours.keys() & theirs.keys():
+            a, b = ours[name], theirs[name]
+            computed = name.endswith(("latents", "logits", "pauses")) or name.endswith("embedding_sum")
+            if not (torch.allclose(a, b, rtol=1e-4, atol=1e-4) if computed else torch.equal(a, b)):
+                found.append(f"{other}: {name} differs by up to {(a.float() - b.float()).abs().max():.2e}")
+    return found
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "tests/fixtures")
+    parser.add_argument("--check", action="store_true", help="write nothing; compare what would be written with --out")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.check:
+        with tempfile.TemporaryDirectory() as folder:
+            for case in CASES:
+                make(case, Path(folder))
+            wrong = differences(Path(folder), args.out)
+        sys.exit("\n".join(wrong) if wrong else print(f"{args.out}: reproduced"))
     for case in CASES:
         make(case, args.out)

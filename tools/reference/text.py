@@ -1,5 +1,6 @@
 """Tokenizers for the fixtures, and what the `sentencepiece` library makes of random ids."""
 
+import io
 import random
 from pathlib import Path
 
@@ -24,12 +25,14 @@ def train(path: Path, pieces: int, kind: str) -> None:
     words = " ".join(SENTENCES).split()
     rng = random.Random(5)
     lines = SENTENCES + [" ".join(rng.choices(words, k=9)) for _ in range(400)]
+    # into memory: a model written by the trainer itself would hold the path
+    model = io.BytesIO()
     spm.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), model_prefix=str(path.with_suffix("")), vocab_size=pieces, model_type=kind,
+        sentence_iterator=iter(lines), model_writer=model, vocab_size=pieces, model_type=kind,
         unk_id=0, bos_id=1, eos_id=2, pad_id=3, byte_fallback=kind == "bpe", character_coverage=0.999,
         num_threads=1, minloglevel=2, hard_vocab_limit=True,
     )
-    path.with_suffix(".vocab").unlink()
+    path.write_bytes(model.getvalue())
 
 
 def decoded(path: Path, pieces: int) -> list[dict]:

@@ -11,7 +11,7 @@ mod support;
 mod peer;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use moshi_server::model::device::Device;
@@ -41,9 +41,12 @@ struct Options {
     /// Steps before them, which fill the caches.
     #[arg(long, default_value_t = 64)]
     fill: usize,
-    /// Threads of either side.
+    /// Threads of either side, on the CPU.
     #[arg(long)]
     threads: Option<usize>,
+    /// Where both sides compute: cpu, or cuda:N in a build with the feature cuda (scripts/peer-cuda).
+    #[arg(long, default_value = "cpu")]
+    device: Device,
 }
 
 /// Time of one step by stage.
@@ -61,8 +64,8 @@ fn main() {
     // SAFETY: no thread has been started yet.
     unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     println!(
-        "Medians of {} steps after {} others, {threads} threads; milliseconds, ours / moshi 0.6.4, and how many times faster ours is.\n",
-        options.steps, options.fill
+        "Medians of {} steps after {} others on {}, {threads} threads; milliseconds, ours / moshi 0.6.4, and how many times faster ours is.\n",
+        options.steps, options.fill, options.device
     );
     println!("| shape | weights | active/rows | Mimi encode | LM step | whole step |");
     println!("| --- | --- | --- | --- | --- | --- |");
@@ -82,8 +85,8 @@ fn main() {
 
 fn compare(size: &LmSize, dtype: &str, active: usize, rows: usize, threads: usize, options: &Options) {
     let dir = std::env::temp_dir().join(format!("moshi-bench-{}", size.name));
-    let mut ours = Ours::load(&dir, size, dtype, active, rows, threads);
-    let mut theirs = peer::Peer::load(&dir, size, dtype, active, rows);
+    let mut ours = Ours::load(&dir, size, dtype, active, rows, (threads, options.device));
+    let mut theirs = peer::Peer::load(&dir, size, dtype, (active, rows), options.device);
     let (mut a, mut b) = (Vec::new(), Vec::new());
     let pcm = support::audio(options.fill + options.steps, 1);
     for (i, frame) in pcm.chunks(1920).enumerate() {
@@ -120,9 +123,15 @@ struct Ours {
 }
 
 impl Ours {
-    fn load(dir: &Path, size: &LmSize, dtype: &str, active: usize, rows: usize, threads: usize) -> Self {
+    fn load(
+        dir: &Path,
+        size: &LmSize,
+        dtype: &str,
+        active: usize,
+        rows: usize,
+        (threads, device): (usize, Device),
+    ) -> Self {
         let module = support::checkpoint(dir, size, rows, Some(dtype));
-        let device = Device::Cpu;
         let options = LoadOptions {
             rows,
             threads,
@@ -139,13 +148,14 @@ impl Ours {
     fn step(&mut self, frame: &[f32]) -> Cost {
         let pcm = frame.repeat(self.ids.len());
         let out = &mut self.out;
+        let begun = Instant::now();
         self.loaded
             .model
             .step(&self.ids, &pcm, out)
             .expect("our engine steps");
         Cost {
             codec: out.codec,
-            lm: out.lm,
+            lm: begun.elapsed() - out.codec,
         }
     }
 }

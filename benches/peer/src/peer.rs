@@ -10,17 +10,34 @@ use moshi::{StreamMask, asr, lm, mimi};
 
 use crate::Cost;
 use crate::support::LmSize;
+use moshi_server::model::device::Device as Place;
 
 pub struct Peer {
     mimi: mimi::Mimi,
     state: asr::State,
     mask: StreamMask,
     rows: usize,
+    device: Device,
+}
+
+/// Candle's name for the device.
+fn device(place: Place) -> Device {
+    match place {
+        Place::Cpu => Device::Cpu,
+        #[cfg(feature = "cuda")]
+        Place::Cuda(ordinal) => Device::new_cuda(ordinal).expect("the moshi crate's GPU"),
+    }
 }
 
 impl Peer {
-    pub fn load(dir: &Path, size: &LmSize, dtype: &str, active: usize, rows: usize) -> Self {
-        let device = Device::Cpu;
+    pub fn load(
+        dir: &Path,
+        size: &LmSize,
+        dtype: &str,
+        (active, rows): (usize, usize),
+        place: Place,
+    ) -> Self {
+        let device = device(place);
         let dtype = if dtype == "bf16" { DType::BF16 } else { DType::F32 };
         let open = |name: &str, dtype| {
             // SAFETY: the file is ours and nothing writes it while it is mapped.
@@ -39,27 +56,38 @@ impl Peer {
             state,
             mask,
             rows,
+            device,
         }
     }
 
     /// Every row is given `frame`; the mask says which are active.
     pub fn step(&mut self, frame: &[f32]) -> Cost {
         let pcm =
-            Tensor::from_vec(frame.repeat(self.rows), (self.rows, 1, 1920), &Device::Cpu).expect("a tensor");
+            Tensor::from_vec(frame.repeat(self.rows), (self.rows, 1, 1920), &self.device).expect("a tensor");
+        self.wait();
         let begun = Instant::now();
         let codes = self
             .mimi
             .encode_step(&pcm.into(), &self.mask)
             .expect("the moshi crate encodes");
+        self.wait();
         let codec = begun.elapsed();
         let codes = codes.as_option().expect("a frame in is a frame out");
         self.state
             .step_tokens(codes, None, &self.mask, |_, _, _| ())
             .expect("the moshi crate steps");
+        self.wait();
         Cost {
             codec,
             lm: begun.elapsed() - codec,
         }
+    }
+}
+
+impl Peer {
+    /// What is queued on a GPU is done when this returns.
+    fn wait(&self) {
+        self.device.synchronize().expect("the device");
     }
 }
 

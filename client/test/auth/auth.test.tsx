@@ -162,16 +162,22 @@ describe("signed in", () => {
   test("on one host the cookie is used, and renewed just before", async () => {
     await open({ authUrl: ":3000" });
     asked.length = 0;
-    expect(await auth.credentials({ refresh: false })).toEqual({ via: "cookie" });
+    answers["GET moshi-token"] = { body: { token: "a.b.c" } };
+    const credential = await auth.credentials({ refresh: false });
+    expect(credential).toMatchObject({ via: "cookie", renewal: { seconds: 300 } });
     expect(asked).toMatchObject([{ key: "GET get-session" }]);
     expect(asked[0]?.url.port).toBe("3000");
     expect(asked[0]?.url.searchParams.get("disableCookieCache")).toBe("true");
+    // A running session can be shown no cookie.
+    expect(credential.via === "cookie" && (await credential.renewal?.token())).toBe("a.b.c");
   });
 
-  test("for a server elsewhere a token is minted each time", async () => {
-    answers["GET moshi-token"] = { body: { token: "a.b.c", expires_in: 60 } };
+  test("for a server elsewhere a token is minted each time, and renewed in its own time", async () => {
+    const token = `e30.${btoa(JSON.stringify({ iat: 1000, exp: 1090 })).replaceAll("=", "")}.sig`;
+    answers["GET moshi-token"] = { body: { token, expires_in: 90 } };
     await open({ serverUrl: "https://speech.example" });
-    expect(await auth.credentials({ refresh: false })).toEqual({ via: "token", token: "a.b.c" });
+    expect(await auth.credentials({ refresh: false })).toMatchObject({ via: "token", token, renewal: { seconds: 90 } });
+    answers["GET moshi-token"] = { body: { token: "a.b.c", expires_in: 60 } };
     expect(await auth.getToken()).toBe("a.b.c");
     expect(asked.filter(({ key }) => key === "GET moshi-token").length).toBe(2);
   });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Credential, MoshiError, MoshiStream, pcm16Encoder, type StreamEvent, type StreamOptions } from "../../src/lib/moshi";
-import { FakeServer } from "../support/fake-server";
+import { type FakeConnection, FakeServer } from "../support/fake-server";
 
 let server: FakeServer;
 let open: MoshiStream[] = [];
@@ -134,6 +134,50 @@ describe("a connection", () => {
     connection.socket.send("not json");
     const { error } = await next("failed");
     expect(error).toMatchObject({ kind: "protocol" });
+  });
+});
+
+describe("renewing", () => {
+  const signedIn = (made: { count: number }) => () =>
+    Promise.resolve({
+      via: "token" as const,
+      token: "first",
+      renewal: { seconds: 0.1, token: () => Promise.resolve(`newer ${++made.count}`) },
+    });
+  const renewals = (connection: FakeConnection) => connection.controls.filter((c) => c.type === "Renew");
+
+  test("a live session shows newer tokens as long as the server takes them", async () => {
+    const stream = connect({ credentials: signedIn({ count: 0 }) });
+    const connection = await server.connection();
+    await connection.until(() => renewals(connection).length === 1);
+    connection.send({ type: "Renewed", valid_s: 0.1 });
+    await connection.until(() => renewals(connection).length === 2);
+    expect(renewals(connection)).toEqual([
+      { type: "Renew", token: "newer 1" },
+      { type: "Renew", token: "newer 2" },
+    ]);
+    connection.send({ type: "NotRenewed" });
+    connection.say("still", 0, 0.1);
+    expect((await reader(stream)("word")).text).toBe("still");
+    expect(stream.state).toBe("live");
+  });
+
+  test("nothing is shown before a place is free, and nothing of an old connection on a new one", async () => {
+    server.onConnection = () => undefined;
+    const made = { count: 0 };
+    const stream = connect({ credentials: signedIn(made) });
+    const next = reader(stream);
+    const first = await server.connection();
+    first.send({ type: "Queued", position: 1 });
+    await next("queued");
+    await new Promise((done) => setTimeout(done, 150));
+    expect(made.count).toBe(0);
+    first.socket.terminate();
+    const second = await server.connection();
+    second.ready();
+    await second.until(() => renewals(second).length === 1);
+    expect(renewals(first)).toEqual([]);
+    expect(made.count).toBe(1);
   });
 });
 

@@ -7,7 +7,7 @@ import { WebSocket, WebSocketServer } from "ws";
 export const PATH = "/api/asr-streaming";
 
 export class FakeConnection {
-  readonly controls: { type: string; id?: number }[] = [];
+  readonly controls: { type: string; id?: number; token?: string }[] = [];
   readonly frames: Uint8Array[] = [];
   /** Bytes of Ogg pages, from the frames that are MessagePack. */
   readonly ogg: Uint8Array[] = [];
@@ -26,7 +26,7 @@ export class FakeConnection {
         this.frames.push(bytes);
         if (opus) this.ogg.push((decode(bytes) as { data: Uint8Array }).data);
       } else {
-        const message = JSON.parse(new TextDecoder().decode(bytes)) as { type: string; id?: number };
+        const message = JSON.parse(new TextDecoder().decode(bytes)) as { type: string; id?: number; token?: string };
         this.controls.push(message);
         if (message.type === "Marker" && this.echoMarkers) this.send(message);
       }

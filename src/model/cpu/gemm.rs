@@ -5,7 +5,7 @@
 //! Every output is one eight-lane sum over the columns in ascending order, whatever else is computed beside it:
 //! a stream's result does not depend on the streams it is batched with.
 
-use super::lanes::Lanes;
+use super::lanes::Products;
 use super::matrix::{Data, Matrix, Q8_BLOCK};
 use super::pool::Pool;
 use super::{Isa, SyncPtr};
@@ -113,7 +113,7 @@ pub(crate) fn gemm(
         y_layout: y.layout,
         add: y.write == Write::Add,
     };
-    let isa = Isa::detect();
+    let isa = Isa::for_rows_of(w.stride);
     let task = |i: usize| {
         let (row, out) = (i / out_tasks * block, i % out_tasks * out_chunk);
         let area = Area {
@@ -150,8 +150,8 @@ pub(crate) struct Area {
     out_end: usize,
 }
 
-/// Reads eight weights of a row as f32.
-trait Weights<L: Lanes>: Copy {
+/// Reads `WIDTH` weights of a row as f32.
+trait Weights<L: Products>: Copy {
     unsafe fn load(self, at: usize) -> L::V;
 }
 
@@ -164,29 +164,29 @@ struct F16(*const u16);
 #[derive(Clone, Copy)]
 struct Q8(*const i8, *const f32);
 
-// SAFETY (four impls): `at + 8` lies within the matrix, by the loop bounds of `tile`.
-impl<L: Lanes> Weights<L> for F32 {
+// SAFETY (four impls): `at + WIDTH` lies within the matrix, by the loop bounds of `tile`.
+impl<L: Products> Weights<L> for F32 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above.
         unsafe { L::load(self.0.add(at)) }
     }
 }
-impl<L: Lanes> Weights<L> for Bf16 {
+impl<L: Products> Weights<L> for Bf16 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above.
         unsafe { L::load_bf16(self.0.add(at)) }
     }
 }
-impl<L: Lanes> Weights<L> for F16 {
+impl<L: Products> Weights<L> for F16 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above.
         unsafe { L::load_f16(self.0.add(at)) }
     }
 }
-impl<L: Lanes> Weights<L> for Q8 {
+impl<L: Products> Weights<L> for Q8 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above; one scale a block.
@@ -199,7 +199,7 @@ impl<L: Lanes> Weights<L> for Q8 {
 /// # Safety
 /// `L` is available; `area` lies within the ranges `gemm` checked; no other thread writes the same outputs.
 #[inline(always)]
-pub(crate) unsafe fn run<L: Lanes>(call: &Call<'_>, area: Area) {
+pub(crate) unsafe fn run<L: Products>(call: &Call<'_>, area: Area) {
     // SAFETY: handed on.
     unsafe {
         match &call.w.data {
@@ -211,23 +211,22 @@ pub(crate) unsafe fn run<L: Lanes>(call: &Call<'_>, area: Area) {
     }
 }
 
-// Weight rows × activation rows in registers: twelve sums, three weights and an input fill the sixteen of AVX2. With
-// few activation rows more weight rows keep the multiply-add units busy.
+// Weight rows × activation rows in registers. With few activation rows more weight rows keep the multiply-add units busy.
 #[inline(always)]
-unsafe fn outs<L: Lanes, W: Weights<L>>(w: W, call: &Call<'_>, area: Area) {
+unsafe fn outs<L: Products, W: Weights<L>>(w: W, call: &Call<'_>, area: Area) {
     // SAFETY: handed on.
     unsafe {
-        match area.row_end - area.row {
-            0 => {}
-            1 => rows::<L, W, 8>(w, call, area),
-            2 => rows::<L, W, 6>(w, call, area),
-            _ => rows::<L, W, 3>(w, call, area),
+        let rows = area.row_end - area.row;
+        match L::TILE[rows.clamp(1, 3) - 1] {
+            8 => rows_by::<L, W, 8>(w, call, area),
+            6 => rows_by::<L, W, 6>(w, call, area),
+            _ => rows_by::<L, W, 3>(w, call, area),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn rows<L: Lanes, W: Weights<L>, const R: usize>(w: W, call: &Call<'_>, area: Area) {
+unsafe fn rows_by<L: Products, W: Weights<L>, const R: usize>(w: W, call: &Call<'_>, area: Area) {
     let mut out = area.out;
     while out < area.out_end {
         let whole = out + R <= area.out_end;
@@ -237,9 +236,9 @@ unsafe fn rows<L: Lanes, W: Weights<L>, const R: usize>(w: W, call: &Call<'_>, a
             // SAFETY: `out + R` and `row + B` stay within the area.
             unsafe {
                 match (whole, left) {
-                    (true, 4) if R <= 3 => tile::<L, W, R, 4>(w, call, out, row),
-                    (true, 3) if R <= 3 => tile::<L, W, R, 3>(w, call, out, row),
-                    (true, 2) if R <= 6 => tile::<L, W, R, 2>(w, call, out, row),
+                    (true, 4) if R <= L::TILE[2] => tile::<L, W, R, 4>(w, call, out, row),
+                    (true, 3) if R <= L::TILE[2] => tile::<L, W, R, 3>(w, call, out, row),
+                    (true, 2) if R <= L::TILE[1] => tile::<L, W, R, 2>(w, call, out, row),
                     (true, 1) => tile::<L, W, R, 1>(w, call, out, row),
                     _ => {
                         for o in out..(out + R).min(area.out_end) {
@@ -257,7 +256,7 @@ unsafe fn rows<L: Lanes, W: Weights<L>, const R: usize>(w: W, call: &Call<'_>, a
 }
 
 #[inline(always)]
-unsafe fn tile<L: Lanes, W: Weights<L>, const R: usize, const B: usize>(
+unsafe fn tile<L: Products, W: Weights<L>, const R: usize, const B: usize>(
     w: W,
     call: &Call<'_>,
     out: usize,
@@ -281,7 +280,7 @@ unsafe fn tile<L: Lanes, W: Weights<L>, const R: usize, const B: usize>(
                     sums[b] = L::mul_add(*weight, v, sums[b]);
                 }
             }
-            k += 8;
+            k += L::WIDTH;
         }
         for b in 0..B {
             let y = call.y.0.add(call.y_layout.at(row + b) + out);
@@ -295,111 +294,4 @@ unsafe fn tile<L: Lanes, W: Weights<L>, const R: usize, const B: usize>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::matrix::WeightFormat;
-    use super::*;
-
-    fn values(n: usize, seed: u32) -> Vec<f32> {
-        let mut s = seed;
-        let mut next = || {
-            s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (s >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        (0..n).map(|_| next()).collect()
-    }
-
-    fn product(threads: usize, w: &Matrix, rows: usize, x: &[f32]) -> Vec<f32> {
-        let mut pool = Pool::new(threads).unwrap();
-        let mut y = vec![0.0; rows * w.rows];
-        let input = Input {
-            data: x,
-            layout: Layout::dense(w.padded_cols()),
-        };
-        let output = Output {
-            data: &mut y,
-            layout: Layout::dense(w.rows),
-            write: Write::Set,
-        };
-        gemm(&mut pool, w, rows, input, None, output);
-        y
-    }
-
-    #[test]
-    fn agrees_with_the_definition_for_every_shape_of_tile() {
-        for (outs, cols) in [(1, 8), (5, 24), (8, 40), (13, 64), (49, 96)] {
-            for rows in [1, 2, 3, 4, 5, 7, 9] {
-                let w = Matrix::new(outs, cols, &values(outs * cols, 1), WeightFormat::F32);
-                let x = values(rows * cols, 2);
-                let y = product(2, &w, rows, &x);
-                for (i, got) in y.iter().enumerate() {
-                    let mut want = 0.0f64;
-                    let mut row = vec![0.0; cols];
-                    w.add_row_to(i % outs, &mut row);
-                    for (a, b) in row.iter().zip(&x[i / outs * cols..]) {
-                        want += f64::from(a * b);
-                    }
-                    assert!(
-                        (f64::from(*got) - want).abs() < 1e-4,
-                        "{outs}x{cols}, {rows} rows: {got} for {want}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_row_is_bit_equal_alone_and_among_others_on_any_number_of_threads() {
-        for format in [
-            WeightFormat::F32,
-            WeightFormat::Bf16,
-            WeightFormat::F16,
-            WeightFormat::Q8,
-        ] {
-            let w = Matrix::new(301, 288, &values(301 * 288, 3), format);
-            let x = values(11 * 288, 4);
-            let together = product(2, &w, 11, &x);
-            for row in 0..11 {
-                let alone = product(1, &w, 1, &x[row * 288..][..288]);
-                assert_eq!(alone, together[row * 301..][..301], "{format:?}, row {row}");
-            }
-        }
-    }
-
-    #[test]
-    fn overlapping_windows_are_a_convolution() {
-        let (channels, kernel, stride, steps) = (8, 4, 2, 3);
-        let w = Matrix::new(
-            5,
-            kernel * channels,
-            &values(5 * kernel * channels, 5),
-            WeightFormat::F32,
-        );
-        let x = values(((steps - 1) * stride + kernel) * channels, 6);
-        let mut y = vec![1.0; steps * 5];
-        let layout = Layout {
-            base: 0,
-            per: steps,
-            outer: 0,
-            inner: stride * channels,
-        };
-        let output = Output {
-            data: &mut y,
-            layout: Layout::dense(5),
-            write: Write::Add,
-        };
-        gemm(
-            &mut Pool::new(1).unwrap(),
-            &w,
-            steps,
-            Input { data: &x, layout },
-            Some(&[0.5; 5]),
-            output,
-        );
-        for t in 0..steps {
-            let alone = product(1, &w, 1, &x[t * stride * channels..][..kernel * channels]);
-            for o in 0..5 {
-                assert_eq!(y[t * 5 + o], 1.0 + (alone[o] + 0.5));
-            }
-        }
-    }
-}
+mod tests;

@@ -31,6 +31,9 @@ impl SyncPtr {
 /// The instruction set kernels run with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isa {
+    /// For matrix products; the rest runs as with `Avx2`.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     Portable,
@@ -46,10 +49,20 @@ impl Isa {
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c")
             {
-                return Self::Avx2;
+                let wide = is_x86_feature_detected!("avx512f");
+                return if wide { Self::Avx512 } else { Self::Avx2 };
             }
             Self::Portable
         })
+    }
+
+    /// The best for products with rows of `stride` weights, which must be whole vectors.
+    pub(crate) fn for_rows_of(stride: usize) -> Self {
+        match Self::detect() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 if !stride.is_multiple_of(16) => Self::Avx2,
+            isa => isa,
+        }
     }
 
     /// # Safety
@@ -59,11 +72,20 @@ impl Isa {
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
+                Self::Avx512 => gemm_avx512(call, area),
+                #[cfg(target_arch = "x86_64")]
                 Self::Avx2 => avx2::gemm(call, area),
                 Self::Portable => gemm::run::<Portable>(call, area),
             }
         }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+unsafe fn gemm_avx512(call: &gemm::Call<'_>, area: gemm::Area) {
+    // SAFETY: the features are enabled here; the rest is the caller's promise.
+    unsafe { gemm::run::<lanes::Avx512>(call, area) }
 }
 
 macro_rules! kernels {
@@ -93,7 +115,7 @@ macro_rules! kernels {
                 match Isa::detect() {
                     // SAFETY: detected.
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => unsafe { avx2::$name($($arg),*) },
+                    Isa::Avx512 | Isa::Avx2 => unsafe { avx2::$name($($arg),*) },
                     // SAFETY: plain Rust.
                     Isa::Portable => unsafe { ops::$name::<Portable>($($arg),*) },
                 }

@@ -1,8 +1,7 @@
 //! A GPU behind [`Backend`]: memory, launches, products and graphs by the CUDA driver and cuBLAS.
 //!
-//! Neither library is linked. [`presence`] looks for them when a GPU is asked for, so that one program also starts where
-//! there are none; nothing else here may be called before it said yes, for cudarc panics then. All work goes through one
-//! stream, in order.
+//! Nothing here may be called before [`super::presence`] said yes, for cudarc panics where a library is missing. All work
+//! goes through one stream, in order.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, c_int, c_void};
@@ -32,31 +31,11 @@ fn blas_failed(what: &str) -> impl Fn(blas::CublasError) -> GpuError {
     move |e| GpuError(format!("{what}: {e:?}"))
 }
 
-/// Whether this machine can compute on GPU `ordinal`; otherwise the reason why not.
-pub(in crate::model) fn presence(ordinal: usize) -> Result<(), String> {
-    // SAFETY: these open libraries that are CUDA's, or none.
-    let (driver, cublas) = unsafe { (sys::is_culib_present(), blas_sys::is_culib_present()) };
-    if !driver {
-        return Err("no NVIDIA driver on this machine (libcuda.so.1)".to_owned());
-    }
-    if !cublas {
-        return Err(
-            "no cuBLAS on this machine (libcublas.so.13); is its folder in LD_LIBRARY_PATH?".to_owned(),
-        );
-    }
-    cu::init().map_err(|e| format!("the NVIDIA driver does not start: {e:?}"))?;
-    let count = cu::device::get_count().map_err(|e| format!("{e:?}"))?;
-    if ordinal >= usize::try_from(count).unwrap_or(0) {
-        return Err(format!("there is no GPU {ordinal}; this machine has {count}"));
-    }
-    Ok(())
-}
-
 /// One GPU, its memory, kernels and graphs.
 pub(super) struct Driver {
     device: sys::CUdevice,
     context: sys::CUcontext,
-    stream: sys::CUstream,
+    pub(super) stream: sys::CUstream,
     blas: blas_sys::cublasHandle_t,
     modules: Vec<sys::CUmodule>,
     /// By `Kernel as usize`.
@@ -87,7 +66,7 @@ fn event() -> Result<sys::CUevent, GpuError> {
 }
 
 impl Driver {
-    /// Opens GPU `ordinal` and loads the kernels. [`presence`] has said that it is there.
+    /// Opens GPU `ordinal` and loads the kernels. `presence` has said that it is there.
     pub(super) fn open(ordinal: usize) -> Result<Self, GpuError> {
         let device = cu::device::get(ordinal as c_int).map_err(failed("the device"))?;
         // SAFETY: the device exists. The flag makes the engine's thread sleep while the device works.
@@ -232,6 +211,7 @@ impl Backend for Driver {
     }
 
     fn free_bytes(&self) -> Option<u64> {
+        self.bind().ok()?;
         cu::mem_get_info().ok().map(|(free, _)| free as u64)
     }
 

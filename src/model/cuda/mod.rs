@@ -21,7 +21,12 @@ mod driver;
 #[cfg(feature = "cuda")]
 mod load;
 #[cfg(feature = "cuda")]
-pub(super) use {driver::presence, load::load};
+mod presence;
+#[cfg(feature = "cuda")]
+pub(super) use {
+    load::load,
+    presence::{count, presence},
+};
 
 #[cfg(test)]
 mod emulator;

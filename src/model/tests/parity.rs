@@ -16,7 +16,7 @@ const TOLERANCE: f32 = 1e-4;
 /// With weights rounded to bf16 beyond what the checkpoint holds (8 bits of mantissa).
 const BF16_TOLERANCE: f32 = 3e-2;
 
-const CASES: [(&str, u32); 2] = [("tiny-1b", 1), ("tiny-2.6b", 2)];
+const CASES: [(&str, u32); 3] = [("tiny-1b", 1), ("tiny-2.6b", 2), ("tiny-delay", 3)];
 
 fn frames_of(f: &Fixture) -> usize {
     f.ints("tokens").len()
@@ -97,6 +97,17 @@ fn logits_tokens_and_pauses_are_the_references() {
             );
         }
     }
+}
+
+#[test]
+fn without_a_delay_the_learnt_padding_is_the_condition() {
+    let mut f = Fixture::open("tiny-delay");
+    f.module.conditioning_delay = None;
+    let (tokens, logits, _) = hear(&f, None);
+    assert_eq!(tokens, f.ints("padded.tokens"));
+    assert_ne!(tokens, f.ints("tokens"), "the delay asked for changes nothing");
+    let error = relative_error(&logits, &f.floats("padded.logits"));
+    assert!(error < TOLERANCE, "logits differ by {error:e}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
 use super::fixture::Fixture;
-use crate::model::device::Device;
+use crate::model::device::{Device, Devices};
 use crate::model::{LoadOptions, load};
 
 struct Tampered {
@@ -216,4 +216,16 @@ fn a_gpu_this_build_cannot_use() {
         &"tpu".parse::<Device>().unwrap_err().to_string(),
         &["tpu", "auto"],
     );
+    let message = "cuda:all".parse::<Devices>().unwrap_err().to_string();
+    contains(&message, &["cuda:all", "--features cuda"]);
+}
+
+#[test]
+fn lists_of_devices_that_make_no_sense() {
+    let message = |list: &str| list.parse::<Devices>().unwrap_err().to_string();
+    contains(&message("cuda:0,cpu"), &["cuda:0,cpu", "only GPUs"]);
+    contains(&message("cuda:1,"), &["only GPUs"]);
+    contains(&message("cuda:1, cuda:0, cuda:1"), &["cuda:1", "twice"]);
+    contains(&message("cuda,cuda:0"), &["cuda:0", "twice"]);
+    assert_eq!("cpu".parse::<Devices>().unwrap().list(), [Device::Cpu]);
 }

@@ -71,6 +71,11 @@ export class Connection {
     this.#control({ type: "EndOfStream" });
   }
 
+  /** Shows the server a newer token. Only after `Ready`. */
+  renew(token: string): void {
+    if (!this.#over && !this.#ending) this.#control({ type: "Renew", token });
+  }
+
   /** Closes at once, without waiting for words. */
   close(): void {
     this.#ending = true;

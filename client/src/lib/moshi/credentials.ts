@@ -3,11 +3,19 @@ import { failureFromStatus, MoshiError } from "./failure";
 
 export type Credential =
   /** The session cookie, which the browser attaches by itself on the same host. */
-  | { via: "cookie" }
+  | { via: "cookie"; renewal?: Renewal }
   /** A short-lived JWT minted by the auth server. Travels in `Sec-WebSocket-Protocol`, never in the URL. */
-  | { via: "token"; token: string }
+  | { via: "token"; token: string; renewal?: Renewal }
   /** An API key. Exchanged for a single-use ticket, so that the key itself is in no URL either. */
   | { via: "key"; key: string };
+
+/** How a session outlives the credential it began with. A server that doesn't end sessions with it takes this too. */
+export interface Renewal {
+  /** What the credential is good for, from now. */
+  seconds: number;
+  /** A newer token of the same person; `null` when nobody is signed in. Rejects when the auth server gives no answer. */
+  token: () => Promise<string | null>;
+}
 
 /** Asked right before every connection. `refresh`: the last credential was refused, get a new one. */
 export type CredentialProvider = (request: { refresh: boolean }) => Promise<Credential>;

@@ -23,9 +23,17 @@ export type ServerMessage =
   | { type: "Draining"; deadline_s: number }
   | { type: "Flushed" }
   | { type: "EndOfStream" }
+  /** The newer token was taken: the session may go on for `valid_s` seconds. */
+  | { type: "Renewed"; valid_s: number }
+  /** It was refused: the session ends when it would have. */
+  | { type: "NotRenewed" }
   | { type: "Error"; message: string };
 
-export type ControlMessage = { type: "Marker"; id: number } | { type: "Flush" } | { type: "EndOfStream" };
+export type ControlMessage =
+  | { type: "Marker"; id: number }
+  | { type: "Flush" }
+  | { type: "Renew"; token: string }
+  | { type: "EndOfStream" };
 
 type Shape = Record<string, "number" | "string" | "numbers">;
 
@@ -39,6 +47,8 @@ const SHAPES: { [T in ServerMessage["type"]]: Shape } = {
   Draining: { deadline_s: "number" },
   Flushed: {},
   EndOfStream: {},
+  Renewed: { valid_s: "number" },
+  NotRenewed: {},
   Error: { message: "string" },
 };
 

@@ -19,6 +19,7 @@ import type { EncoderFactory } from "./encoder";
 import { EventQueue, type StreamEvent, type StreamState } from "./events";
 import { MoshiError } from "./failure";
 import { SAMPLE_RATE, type ServerMessage } from "./messages";
+import { Renewer } from "./renewal";
 
 const FRAME_SECONDS = 0.08;
 const MAX_EVENTS = 10_000;
@@ -46,6 +47,7 @@ export class MoshiStream implements AsyncIterable<StreamEvent> {
   );
   #state: StreamState = "connecting";
   #connection: Connection | null = null;
+  #renewer: Renewer | null = null;
   /** Stream position of the current connection's first sample. */
   #origin = 0;
   #steps = 0;
@@ -112,6 +114,8 @@ export class MoshiStream implements AsyncIterable<StreamEvent> {
           onClosed: (error, opened) => void this.#onClosed(error, opened, credential),
         },
       );
+      const renewal = credential.via === "key" ? undefined : credential.renewal;
+      this.#renewer = renewal ? new Renewer(renewal, (token) => this.#connection?.renew(token)) : null;
     } catch (error) {
       if (this.#over) return;
       this.#onFailure(error instanceof MoshiError ? error : new MoshiError("protocol", String(error)));
@@ -143,7 +147,10 @@ export class MoshiStream implements AsyncIterable<StreamEvent> {
         // A server that stops ends the stream too, and then closes: that is a reconnect, and not our end.
         if (this.#state === "finishing") this.#end(null);
         return;
+      case "Renewed":
+        return this.#renewer?.renewed(message.valid_s);
       case "Flushed":
+      case "NotRenewed":
       case "Error":
         return;
     }
@@ -165,6 +172,7 @@ export class MoshiStream implements AsyncIterable<StreamEvent> {
     this.#steps = 0;
     this.#everLive = true;
     this.#setState("live");
+    this.#renewer?.start();
     for (const pcm of this.#backlog.held()) this.#connection?.send(pcm);
   }
 
@@ -178,6 +186,7 @@ export class MoshiStream implements AsyncIterable<StreamEvent> {
 
   async #onClosed(error: MoshiError | null, opened: boolean, credential: Credential): Promise<void> {
     this.#connection = null;
+    this.#renewer?.stop();
     if (this.#over) return;
     if (error === null || this.#state === "finishing") return this.#end(error);
     if (!opened) error = await diagnose(this.#options.url, credential);
@@ -207,6 +216,7 @@ export class MoshiStream implements AsyncIterable<StreamEvent> {
     this.#state = "closed";
     if (this.#retry !== null) clearTimeout(this.#retry);
     if (this.#deadline !== null) clearTimeout(this.#deadline);
+    this.#renewer?.stop();
     this.#connection?.close();
     const closed: StreamEvent = { type: "state", state: "closed" };
     this.#events.end(error ? [{ type: "failed", error }, closed] : [closed]);

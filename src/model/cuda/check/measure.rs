@@ -3,26 +3,29 @@
 use std::cell::Cell;
 use std::time::Instant;
 
+use anyhow::Context as _;
+
 use super::{Check, Report, Size};
 use crate::config::module::{AsrModule, ExtraHeads, LmConfig, TransformerConfig};
 use crate::model::cuda::backend::Real;
 use crate::model::cuda::driver::Driver;
 use crate::model::cuda::engine::{Engine, Setup};
+use crate::model::cuda::presence::presence;
 use crate::model::cuda::source::Source;
 use crate::model::error::LoadError;
 use crate::model::mimi::config::MimiConfig;
-use crate::model::{StepOutput, StreamModel};
+use crate::model::{ModelError, StepOutput, StreamModel};
 use crate::pipeline::ids::RowId;
 
-const ROWS: [usize; 6] = [64, 128, 256, 400, 800, 1200];
+pub(super) const ROWS: [usize; 6] = [64, 128, 256, 400, 800, 1200];
 const WARM_STEPS: usize = 10;
 const STEPS: usize = 100;
 
-struct Model {
-    name: &'static str,
-    heads: usize,
+pub(super) struct Model {
+    pub(super) name: &'static str,
+    pub(super) heads: usize,
     layers: usize,
-    context: usize,
+    pub(super) context: usize,
     text: usize,
     pause_heads: usize,
     /// Weights that a step reads, all weights, and GFLOP of a row's step.
@@ -31,7 +34,7 @@ struct Model {
     gflop: f64,
 }
 
-const MODELS: [Model; 2] = [
+pub(super) const MODELS: [Model; 2] = [
     Model {
         name: "stt-1b",
         heads: 16,
@@ -56,7 +59,7 @@ const MODELS: [Model; 2] = [
     },
 ];
 
-const DIM: usize = 2048;
+pub(super) const DIM: usize = 2048;
 
 impl Model {
     fn module(&self, rows: usize) -> AsrModule {
@@ -137,26 +140,85 @@ impl Model {
     }
 }
 
+/// A model of a published shape on GPU 0, with random weights, ready to be stepped at any of its sizes with full rings.
+pub struct Stand {
+    model: &'static Model,
+    engine: Engine<Driver>,
+    sizes: Vec<usize>,
+    ids: Vec<RowId>,
+    pcm: Vec<f32>,
+    out: StepOutput,
+}
+
+impl Stand {
+    /// The models there are.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        MODELS.iter().map(|model| model.name)
+    }
+
+    /// Loads the model called `name` with as many rows as the device has room for, and captures a graph for each size.
+    ///
+    /// # Errors
+    /// There is no such model or no GPU, the GPU has no room for the smallest size, or it failed.
+    pub fn open(name: &str) -> anyhow::Result<Self> {
+        presence(0).map_err(anyhow::Error::msg)?;
+        let model = MODELS.iter().find(|model| model.name == name);
+        let model = model.with_context(|| format!("no model {name}"))?;
+        let (mut engine, most) = model.open()?;
+        let sizes: Vec<usize> = ROWS.into_iter().filter(|rows| *rows <= most).collect();
+        engine.set_buckets(sizes.clone());
+        engine.warm_up()?;
+        engine.fill_rings()?;
+        Ok(Self {
+            model,
+            engine,
+            sizes,
+            ids: Vec::new(),
+            pcm: Vec::new(),
+            out: StepOutput::default(),
+        })
+    }
+
+    /// Numbers of rows that fit, in growing order.
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    /// Makes the steps that follow ones of `rows` rows at full context.
+    pub fn take(&mut self, rows: usize) {
+        self.ids = (0..rows).map(|row| RowId(row as u16)).collect();
+        for row in &self.ids {
+            self.engine.age(*row, 2 * self.model.context as u64);
+        }
+        let wave = |i: usize| ((i * i % 7919) as f32 / 7919.0 - 0.5) * 0.3;
+        self.pcm = (0..rows * 1920).map(wave).collect();
+    }
+
+    /// One step, to its end.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn step(&mut self) -> Result<(), ModelError> {
+        self.engine.step(&self.ids, &self.pcm, &mut self.out)
+    }
+}
+
 /// Measures both models at every size that fits, all rows at full context.
 pub(super) fn sizes(report: &mut Report) -> anyhow::Result<()> {
-    for model in &MODELS {
-        let (mut engine, most) = match model.open() {
-            Ok(opened) => opened,
+    for name in Stand::names() {
+        let mut stand = match Stand::open(name) {
+            Ok(stand) => stand,
             Err(e) => {
                 report.checks.push(Check {
-                    name: format!("{}: measured", model.name),
+                    name: format!("{name}: measured"),
                     passed: false,
                     detail: e.to_string(),
                 });
                 continue;
             }
         };
-        let fitting: Vec<usize> = ROWS.into_iter().filter(|rows| *rows <= most).collect();
-        engine.set_buckets(fitting.clone());
-        engine.warm_up()?;
-        engine.fill_rings()?;
-        for rows in fitting {
-            let size = measure(&mut engine, model, rows)?;
+        for rows in stand.sizes().to_vec() {
+            let size = measure(&mut stand, rows)?;
             // At once, too: the run may be cut off.
             eprintln!("{}", serde_json::to_string(&size)?);
             report.sizes.push(size);
@@ -165,39 +227,34 @@ pub(super) fn sizes(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(engine: &mut Engine<Driver>, model: &Model, rows: usize) -> anyhow::Result<Size> {
-    let ids: Vec<RowId> = (0..rows).map(|row| RowId(row as u16)).collect();
-    ids.iter()
-        .for_each(|row| engine.age(*row, 2 * model.context as u64));
-    let wave = |i: usize| ((i * i % 7919) as f32 / 7919.0 - 0.5) * 0.3;
-    let pcm: Vec<f32> = (0..rows * 1920).map(wave).collect();
-    let mut out = StepOutput::default();
+fn measure(stand: &mut Stand, rows: usize) -> anyhow::Result<Size> {
+    stand.take(rows);
     let (mut times, mut codec) = (Vec::new(), Vec::new());
     for i in 0..WARM_STEPS + STEPS {
         let start = Instant::now();
-        engine.step(&ids, &pcm, &mut out)?;
+        stand.step()?;
         if i >= WARM_STEPS {
             times.push(start.elapsed().as_secs_f64() * 1e3);
-            codec.push(out.codec.as_secs_f64() * 1e3);
+            codec.push(stand.out.codec.as_secs_f64() * 1e3);
         }
     }
-    engine.backend().profile(true);
+    stand.engine.backend().profile(true);
     let (start, n) = (Instant::now(), 5);
     for _ in 0..n {
-        engine.step(&ids, &pcm, &mut out)?;
+        stand.step()?;
     }
     let eager = start.elapsed().as_secs_f64() * 1e3 / f64::from(n);
-    let stages = engine.backend().profile(false);
+    let stages = stand.engine.backend().profile(false);
     times.sort_by(f64::total_cmp);
     codec.sort_by(f64::total_cmp);
     Ok(Size {
-        model: model.name,
+        model: stand.model.name,
         rows,
         p50: times[STEPS / 2],
         p99: times[STEPS * 99 / 100],
         codec: codec[STEPS / 2],
         eager,
-        ideal: model.ideal_ms(rows),
+        ideal: stand.model.ideal_ms(rows),
         stages: stages
             .into_iter()
             .map(|(stage, s)| (format!("{stage:?}"), s * 1e3 / f64::from(n)))

@@ -1,14 +1,21 @@
 //! Checks and measurements on a GPU, for `gpu-check`.
 
+#[cfg(feature = "flash-attn")]
+mod flash;
 mod measure;
 mod parity;
+
+#[cfg(feature = "flash-attn")]
+pub use flash::compare;
+pub use measure::Stand;
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::driver::{Driver, presence};
+use super::driver::Driver;
+use super::presence::presence;
 
 /// One thing that must hold.
 #[derive(Debug, Serialize)]
@@ -35,12 +42,23 @@ pub struct Size {
     pub stages: Vec<(String, f64)>,
 }
 
+/// One layer's attention by our kernel and by FlashAttention's, in milliseconds.
+#[derive(Debug, Serialize)]
+pub struct Attention {
+    pub model: &'static str,
+    pub rows: usize,
+    pub ours_ms: f64,
+    pub flash_ms: f64,
+}
+
 /// All of it.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub gpu: String,
     pub checks: Vec<Check>,
     pub sizes: Vec<Size>,
+    /// Empty where FlashAttention's was not measured.
+    pub attention: Vec<Attention>,
 }
 
 impl Report {
@@ -49,16 +67,25 @@ impl Report {
     }
 }
 
+/// Name of GPU 0, with our kernels loaded onto it.
+///
+/// # Errors
+/// There is no GPU, or it does not take the kernels.
+pub fn probe() -> anyhow::Result<String> {
+    presence(0).map_err(anyhow::Error::msg)?;
+    Ok(Driver::open(0)?.name())
+}
+
 /// Runs all checks on GPU 0 and, unless `quick`, the measurements.
 ///
 /// # Errors
 /// There is no GPU, `fixtures` lacks files, or the device failed.
 pub fn run(fixtures: &Path, quick: bool) -> anyhow::Result<Report> {
-    presence(0).map_err(anyhow::Error::msg)?;
     let mut report = Report {
-        gpu: Driver::open(0)?.name(),
+        gpu: probe()?,
         checks: Vec::new(),
         sizes: Vec::new(),
+        attention: Vec::new(),
     };
     for (name, seed) in [("tiny-1b", 1), ("tiny-2.6b", 2)] {
         parity::checks(
@@ -105,6 +132,16 @@ pub fn table(report: &Report) -> String {
         for (stage, ms) in &s.stages {
             let _ = writeln!(out, "          {stage:<18} {ms:>7.2}");
         }
+    }
+    if !report.attention.is_empty() {
+        out.push_str("attention  rows   ours  FlashAttention, ms a layer\n");
+    }
+    for a in &report.attention {
+        let _ = writeln!(
+            out,
+            "{:<9} {:>5} {:>6.3} {:>6.3}",
+            a.model, a.rows, a.ours_ms, a.flash_ms
+        );
     }
     out
 }

@@ -87,7 +87,8 @@ fn audio(seed: u32, frames: usize) -> Vec<f32> {
     (0..frames * FRAME).map(sample).collect()
 }
 
-fn far(got: &[f32], want: &[f32]) -> f32 {
+/// Largest difference, as a share of the largest of `want`.
+pub(super) fn far(got: &[f32], want: &[f32]) -> f32 {
     let scale = want.iter().fold(f32::MIN_POSITIVE, |m, x| m.max(x.abs()));
     let apart = |m: f32, (a, b): (&f32, &f32)| {
         if a.is_nan() {

@@ -1,0 +1,81 @@
+//! A model step on the CPU allocates nothing once its streams are under way: codec, attention, caches, sampling.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use moshi_server::config::module::AsrModule;
+use moshi_server::model::device::Device;
+use moshi_server::model::{LoadOptions, StepOutput, load};
+use moshi_server::pipeline::ids::RowId;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: everything is left to the system's allocator; counting touches no memory of its own.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The fixture's rings hold 24 frames: all of them wrap before the count starts.
+const WARM_UP: usize = 40;
+const STEADY: usize = 60;
+
+fn module() -> AsrModule {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-1b");
+    let text = std::fs::read_to_string(dir.join("config.toml")).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let mut module: AsrModule = table["modules"]["asr"].clone().try_into().unwrap();
+    for file in [
+        &mut module.lm_model_file,
+        &mut module.text_tokenizer_file,
+        &mut module.audio_tokenizer_file,
+    ] {
+        *file = dir.join(&*file).to_string_lossy().into_owned();
+    }
+    module
+}
+
+#[test]
+fn a_steady_step_allocates_nothing() {
+    for (dtype, temperature) in [(None, 0.0), (Some("bf16"), 0.6), (Some("q8_0"), 0.0)] {
+        let mut module = module();
+        module.dtype_override = dtype.map(str::to_owned);
+        module.temperature = temperature;
+        let options = LoadOptions {
+            rows: 4,
+            threads: 2,
+            device: Device::Cpu,
+        };
+        let mut model = load(&module, options).unwrap().model;
+        // all rows, then only some of them: the batch changes its size while the count runs
+        let batches = [vec![0, 1, 2, 3], vec![0, 3], vec![2]]
+            .map(|ids| ids.into_iter().map(RowId).collect::<Vec<RowId>>());
+        let audio: Vec<f32> = (0..4 * 1920).map(|i| 0.3 * (i as f32 / 9.0).sin()).collect();
+        let mut out = StepOutput::default();
+        (0..4).for_each(|i| model.reset_row(RowId(i), u64::from(i)));
+        let mut before = 0;
+        for step in 0..WARM_UP + STEADY {
+            if step == WARM_UP {
+                before = ALLOCATIONS.load(Ordering::Relaxed);
+            }
+            let rows = &batches[step % 3];
+            model.step(rows, &audio[..rows.len() * 1920], &mut out).unwrap();
+        }
+        let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        assert_eq!(made, 0, "in {STEADY} steps with weights of {dtype:?}");
+    }
+}
