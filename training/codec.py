@@ -16,7 +16,7 @@ class Shape:
 
     dimension: int = DIM
     n_filters: int = 20
-    ratios: tuple[int, ...] = (8, 6, 5, 4)
+    ratios: tuple[int, ...] = (4, 15, 4, 4)
     kernel_size: int = 7
     last_kernel_size: int = 3
     codebooks: int = 8

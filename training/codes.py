@@ -1,4 +1,4 @@
-"""The quantizer: fits it to the encoder's latents and encodes the packs.
+"""The quantizer: fits it to the encoder's latents and encodes the packs that have their audio.
 
     python -m training.codes --cache CACHE [--device cuda]
 """
@@ -102,7 +102,7 @@ def main() -> None:
     a = p.parse_args()
     torch.set_num_threads(1 if a.device == "cpu" else 8)
     target = a.cache / "run" / "quantizer.pt"
-    packs = sorted((a.cache / "packs").glob("*.json"))
+    packs = sorted(p for p in (a.cache / "packs").glob("*.json") if p.with_suffix(".audio.npy").exists())
     if a.fit or not target.exists():
         state = torch.load(a.cache / "run" / "codec.pt", weights_only=True, map_location=a.device)
         encoder = Encoder(Shape()).to(a.device)

@@ -1,6 +1,9 @@
 """Training sequences: utterances joined with gaps, through rooms, channels, noise and levels.
 
-    python -m training.compose --cache CACHE --packs 20      # each pack: 256 sequences of 10.24 s
+    python -m training.compose --cache CACHE --packs 300 --sounding 44      # each pack: 256 sequences of 10.24 s
+
+Sequences are seen a few times each, no more: a model learns them by heart long before it has learnt the words.
+So there are many packs, most of them features alone; the first ones keep their audio, for the codec.
 """
 
 import argparse
@@ -14,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from scipy import fft
 
 from .corpus import SAMPLE_RATE, Utterance, load_shard, to_24k
 from .features import FRAME, log_mel
@@ -66,21 +70,23 @@ def noise(r: random.Random, g: np.random.Generator, n: int, babble: np.ndarray) 
         out = sum(np.roll(babble, r.randrange(n))[::-1][:n] for _ in range(5))
     else:
         slope = r.uniform(-1.2, 0.2)
-        spectrum = np.fft.rfft(g.standard_normal(n).astype(np.float32))
-        f = np.maximum(np.arange(len(spectrum)) * SAMPLE_RATE / n, 40.0)
-        out = np.fft.irfft(spectrum * (f / 1000) ** slope, n)
+        spectrum = fft.rfft(g.standard_normal(n, np.float32))
+        f = np.maximum(np.arange(len(spectrum), dtype=np.float32) * (SAMPLE_RATE / n), 40.0)
+        out = fft.irfft(spectrum * (f / 1000) ** np.float32(slope), n)
     if r.random() < 0.15:
-        t = np.arange(n) / SAMPLE_RATE
-        hum = sum(np.sin(2 * np.pi * r.choice([50, 60]) * k * t) / k for k in (1, 2, 3, 5))
-        out = out / (out.std() + 1e-9) + hum * r.uniform(0.1, 1)
+        base, t = r.choice([50, 60]), np.arange(n, dtype=np.float32) / SAMPLE_RATE
+        hum = sum(np.sin(np.float32(2 * np.pi * base * k) * t) / k for k in (1, 2, 3, 5))
+        out = out / (out.std() + 1e-9) + hum * np.float32(r.uniform(0.1, 1))
     if r.random() < 0.3:
-        out = out * (1 + 0.8 * np.sin(2 * np.pi * r.uniform(0.1, 2) * np.arange(n) / SAMPLE_RATE))
+        swell = np.float32(2 * np.pi * r.uniform(0.1, 2) / SAMPLE_RATE)
+        out = out * (1 + np.float32(0.8) * np.sin(swell * np.arange(n, dtype=np.float32)))
     return (out / (out.std() + 1e-9)).astype(np.float32)
 
 
 def channel_gain(r: random.Random, g: np.random.Generator, bins: int) -> np.ndarray:
     """A random smooth equaliser, and often a telephone or cheap microphone band."""
-    hz = np.arange(bins) * SAMPLE_RATE / 2 / (bins - 1)
+    # drawn at few frequencies, as it is smooth
+    hz = np.concatenate([[1.0], np.geomspace(20, SAMPLE_RATE / 2, 500)])
     octaves = np.log2(np.maximum(hz, 50) / 50)
     knots = np.linspace(0, 8, 9)
     db = np.interp(octaves, knots, g.normal(0, r.choice([0, 3, 5]), 9)) + r.uniform(-2, 2) * (octaves - 4)
@@ -93,7 +99,8 @@ def channel_gain(r: random.Random, g: np.random.Generator, bins: int) -> np.ndar
         low, high = 20, 12_000
     edge = r.uniform(30, 120)
     db = db - edge * np.maximum(0, np.log2(np.maximum(hz, 1) / high)) - edge / 3 * np.maximum(0, np.log2(low / np.maximum(hz, 1)))
-    return 10 ** (np.maximum(db, -70) / 20)
+    gain = 10 ** (np.maximum(db, -70) / 20)
+    return np.interp(np.arange(bins) * (SAMPLE_RATE / 2 / (bins - 1)), hz, gain).astype(np.float32)
 
 
 def mu_law(x: np.ndarray) -> np.ndarray:
@@ -162,19 +169,19 @@ class Composer:
             audio, words = self.clean()
         if self.light and r.random() < 0.6:
             return audio / (np.abs(audio).max() + 1e-6) * 10 ** (-r.triangular(0, 20, 6) / 20), words
-        spectrum = np.fft.rfft(audio, 2 * LENGTH // 2 + 2 * FRAME * 8)
+        spectrum = fft.rfft(audio, 2 * LENGTH // 2 + 2 * FRAME * 8)
         n = 2 * (len(spectrum) - 1)
         if r.random() < 0.4:
-            spectrum *= np.fft.rfft(self.rooms.draw(r, g), n)
+            spectrum *= fft.rfft(self.rooms.draw(r, g).astype(np.float32), n)
         gain = channel_gain(r, g, len(spectrum))
         if r.random() < 0.75:
             loud = np.sqrt((audio**2).mean()) * 1.5 + 0.01
-            hiss = noise(r, g, n, np.resize(audio, n) + 1e-4 * g.standard_normal(n))
-            sound = np.fft.rfft(hiss) * (loud * 10 ** (-r.triangular(3, 40, 24) / 20))
+            hiss = noise(r, g, n, np.resize(audio, n) + np.float32(1e-4) * g.standard_normal(n, np.float32))
+            sound = fft.rfft(hiss) * np.float32(loud * 10 ** (-r.triangular(3, 40, 24) / 20))
             spectrum = spectrum * gain + sound * (gain if r.random() < 0.6 else 1)
         else:
             spectrum = spectrum * gain
-        audio = np.fft.irfft(spectrum, n)[:LENGTH].astype(np.float32)
+        audio = fft.irfft(spectrum, n)[:LENGTH].astype(np.float32)
         peak = np.abs(audio).max() + 1e-6
         if not words:
             audio = audio / peak * 10 ** (r.uniform(-60, -3) / 20)
@@ -200,27 +207,30 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--packs", type=int, required=True)
-    p.add_argument("--first", type=int, default=0)
+    p.add_argument("--sounding", type=int, default=10**6, help="this many packs keep their audio")
     a = p.parse_args()
     torch.set_num_threads(1)
     folder = a.cache / "packs"
     folder.mkdir(parents=True, exist_ok=True)
-    began = time.time()
-    for pack in range(a.first, a.packs):
+    began, made = time.time(), 0
+    corpus = load_corpus(a.cache, "train")
+    for pack in range(a.packs):
         stem = folder / f"{pack:04d}"
         if stem.with_suffix(".json").exists():
             continue
-        composer = Composer(load_corpus(a.cache, "train"), str(1000 + pack), pack < LIGHT_PACKS)
+        composer = Composer(corpus, str(1000 + pack), pack < LIGHT_PACKS)
         sequences = [composer.sequence() for _ in range(PER_PACK)]
         audio = np.stack([s for s, _ in sequences])
         mel = torch.cat([log_mel(torch.from_numpy(x)) for x in np.array_split(audio, 16)])
-        np.save(stem.with_suffix(".audio.npy"), np.round(audio * 32767).astype(np.int16))
+        if pack < a.sounding:
+            np.save(stem.with_suffix(".audio.npy"), np.round(audio * 32767).astype(np.int16))
         np.save(stem.with_suffix(".mel.npy"), mel.to(torch.float16).numpy())
         # the labels come last: a pack without them is unfinished
         part = stem.with_suffix(".part")
         part.write_text(json.dumps([words for _, words in sequences]))
         os.replace(part, stem.with_suffix(".json"))
-        took = (time.time() - began) / (pack - a.first + 1)
+        made += 1
+        took = (time.time() - began) / made
         print(f"pack {pack + 1}/{a.packs}, ETA {took * (a.packs - pack - 1):.0f} s", flush=True)
 
 

@@ -25,8 +25,9 @@ class Excerpts:
 
     def refresh(self) -> int:
         for path in sorted(self.folder.glob("*.json")):
-            if path not in self.data:
-                self.data[path] = np.load(path.with_suffix(".audio.npy"), mmap_mode="r")
+            audio = path.with_suffix(".audio.npy")
+            if path not in self.data and audio.exists():
+                self.data[path] = np.load(audio, mmap_mode="r")
         return len(self.data)
 
     def batch(self, size: int) -> torch.Tensor:
@@ -64,7 +65,7 @@ def main() -> None:
     budget, began, saved, sums = a.minutes * 60, time.time() - spent, time.time(), []
     while spent < budget:
         spent = time.time() - began
-        optimizer.set_rate(step, min(1.0, 1.4 * max(0.0, 1 - spent / budget)))
+        optimizer.set_rate(step, 0.6 * max(0.0, 1 - spent / budget))
         audio = excerpts.batch(a.batch).to(a.device)
         target = log_mel(audio)
         # the first two frames start from nothing, as a stream does, but carry little of the gradient

@@ -11,10 +11,12 @@ import copy
 import json
 import time
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from . import codes, labels, streams
 from .compose import LIGHT_PACKS
@@ -28,29 +30,42 @@ TEXT_WEIGHT = 2.5
 
 
 class Packs:
-    """Draws batches from the packs on disk, taking in new packs as they appear."""
+    """Draws batches from the packs on disk, taking in new packs as they appear.
 
-    def __init__(self, cache: Path, codes: bool, seed: int):
-        self.folder, self.kind = cache / "packs", "codes" if codes else "mel"
-        self.rng, self.data, self.seen = np.random.default_rng(seed), [], set()
+    With `decode`, which turns codes into features, half of every batch comes from the packs that have codes. The other
+    half is of all packs' own features: the few packs with codes would soon be known by heart.
+    """
+
+    def __init__(self, cache: Path, decode: Callable[[Tensor], Tensor] | None, seed: int):
+        self.folder, self.decode, self.rng = cache / "packs", decode, np.random.default_rng(seed)
+        self.plain, self.coded = {}, {}
 
     def refresh(self) -> int:
+        """Takes in what is new; returns how many packs there are of the kind that is waited for."""
         for path in sorted(self.folder.glob("*.json")):
-            inputs = path.with_suffix(f".{self.kind}.npy")
-            if path in self.seen or not inputs.exists():
-                continue
-            made = [labels.make([tuple(w) for w in words], 128) for words in json.loads(path.read_text())]
-            arrays = [np.stack([getattr(m, k) for m in made]).astype(np.int16) for k in ("text", "dense", "pause")]
-            self.data.append((np.load(inputs), *arrays))
-            self.seen.add(path)
-        return len(self.data)
+            if path not in self.plain:
+                made = [labels.make([tuple(w) for w in words], 128) for words in json.loads(path.read_text())]
+                arrays = [np.stack([getattr(m, k) for m in made]).astype(np.int16) for k in ("text", "dense", "pause")]
+                self.plain[path] = (np.load(path.with_suffix(".mel.npy")), *arrays)
+            codes = path.with_suffix(".codes.npy")
+            if self.decode and path not in self.coded and codes.exists():
+                self.coded[path] = (np.load(codes), *self.plain[path][1:])
+        return len(self.coded if self.decode else self.plain)
 
-    def batch(self, size: int, done: float) -> list[torch.Tensor]:
-        """[inputs, text, dense, pause], each with `size` rows of 128 frames; mostly of light packs while `done` is small."""
-        packs = self.data[:LIGHT_PACKS] if self.rng.random() < 0.8 - 4 * done else self.data
+    def _draw(self, packs: list, size: int) -> list[Tensor]:
         picks = [(packs[p], i) for p, i in zip(self.rng.integers(len(packs), size=size), self.rng.integers(256, size=size))]
-        out = [torch.from_numpy(np.stack([pack[k][i] for pack, i in picks])) for k in range(4)]
-        return [out[0].float() if self.kind == "mel" else out[0].long()] + [x.long() for x in out[1:]]
+        return [torch.from_numpy(np.stack([pack[k][i] for pack, i in picks])) for k in range(4)]
+
+    def batch(self, size: int, done: float) -> list[Tensor]:
+        """[features, text, dense, pause], each with `size` rows of 128 frames; mostly of light packs while `done` is small."""
+        plain, half = list(self.plain.values()), size // 2 if self.decode else 0
+        out = self._draw(plain[:LIGHT_PACKS] if self.rng.random() < 0.8 - 4 * done else plain, size - half)
+        out[0] = out[0].float()
+        if half:
+            coded = self._draw(list(self.coded.values()), half)
+            coded[0] = self.decode(coded[0].long())
+            out = [torch.cat(pair) for pair in zip(out, coded)]
+        return out[:1] + [x.long() for x in out[1:]]
 
 
 def fed_back(text: torch.Tensor, card: int) -> torch.Tensor:
@@ -65,7 +80,7 @@ def fed_back(text: torch.Tensor, card: int) -> torch.Tensor:
     return torch.where((lost > 0.93) & word(), torch.randint_like(fed, labels.FIRST_PIECE, card), fed)
 
 
-def forward_loss(model: SpeechLm, batch: list[torch.Tensor], strength: float) -> tuple[torch.Tensor, dict]:
+def forward_loss(model: SpeechLm, batch: list[Tensor], strength: float) -> tuple[torch.Tensor, dict]:
     features, text, dense, pause = batch
     features = disturb(features.cpu(), strength).to(features.device)
     with torch.autocast(features.device.type, torch.bfloat16):
@@ -145,13 +160,14 @@ def main() -> None:
     elif a.start:
         model.load_state_dict(torch.load(a.start, weights_only=True, map_location=a.device)["model"])
         average = Average(model)
-    packs = Packs(a.cache, a.codes, step + 1)
+    if a.codes:
+        encoded, decode = codes.encoder_of(a.cache, a.device), codes.decoder_of(a.cache)
+        features_of = lambda audio: decode(encoded(audio).cpu()).to(a.device)
+    else:
+        decode, features_of = None, lambda audio: log_mel(audio.to(a.device))
+    packs = Packs(a.cache, decode, step + 1)
     while not packs.refresh():
         time.sleep(5)
-    if a.codes:
-        encode, decode = codes.encoder_of(a.cache, a.device), codes.decoder_of(a.cache, a.device)
-    else:
-        encode, decode = lambda audio: log_mel(audio.to(a.device)), lambda features: features
     dev = {n: s[:16] for n, s in streams.sets(a.cache, 32).items()}
     budget, began, sums = a.minutes * 60, time.time() - spent, []
     last = saved = time.time()
@@ -162,7 +178,7 @@ def main() -> None:
         # easy at first: light packs and light disturbance, all of it from 30 % on; codes continue where features ended
         done = 1.0 if a.codes else done
         batch = [x.to(a.device) for x in packs.batch(a.batch, done)]
-        loss, parts = forward_loss(model, [decode(batch[0]), *batch[1:]], min(1.0, 0.3 + done * 2.3))
+        loss, parts = forward_loss(model, batch, min(1.0, 0.3 + done * 2.3))
         loss.backward()
         optimizer.step()
         average.add(model)
@@ -176,7 +192,7 @@ def main() -> None:
             packs.refresh()
         if time.time() - last > a.every or spent >= budget:
             last = time.time()
-            scores = evaluate(average.model, dev, lambda audio: average.model.embed_features(decode(encode(audio))))
+            scores = evaluate(average.model, dev, lambda audio: average.model.embed_features(features_of(audio)))
             print("\n".join(s.line(n) for n, s in scores.items()), flush=True)
             history.append({"step": step, "seconds": round(spent), "wer": {n: s.wer for n, s in scores.items() if s.words}})
         if time.time() - saved > 60 or spent >= budget:
