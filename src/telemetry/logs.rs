@@ -45,13 +45,20 @@ pub enum LogError {
         dir: String,
         source: tracing_appender::rolling::InitError,
     },
+    #[cfg(feature = "otel")]
+    #[error("spans cannot be exported ({0}); check the variables OTEL_EXPORTER_OTLP_*, or unset them")]
+    Collector(#[from] opentelemetry_otlp::ExporterBuildError),
     #[error("logging was set up before in this process")]
     Twice(#[from] TryInitError),
 }
 
 /// Writes what is still in memory when it is dropped. Keep it until the process ends.
 #[must_use]
-pub struct LogGuard(#[expect(dead_code, reason = "held for its Drop")] Vec<WorkerGuard>);
+pub struct LogGuard {
+    #[cfg(feature = "otel")]
+    _spans: Option<super::otel::Exporter>,
+    _lines: Vec<WorkerGuard>,
+}
 
 /// Sets up logging for the process. Lines pass through a bounded queue; when a disk or a terminal is too slow for it, lines
 /// are lost rather than audio.
@@ -85,12 +92,18 @@ pub fn init(options: &LogOptions<'_>) -> Result<LogGuard, LogError> {
         guards.push(guard);
         layer(options.format, io::IsTerminal::is_terminal(&io::stdout()), writer)
     });
-    tracing_subscriber::registry()
-        .with(stdout)
-        .with(files)
-        .with(filter)
-        .try_init()?;
-    Ok(LogGuard(guards))
+    let registry = tracing_subscriber::registry().with(stdout).with(files);
+    #[cfg(feature = "otel")]
+    let (registry, spans) = {
+        let (layer, guard) = super::otel::layer()?.unzip();
+        (registry.with(layer), guard)
+    };
+    registry.with(filter).try_init()?;
+    Ok(LogGuard {
+        #[cfg(feature = "otel")]
+        _spans: spans,
+        _lines: guards,
+    })
 }
 
 fn layer<S, W>(format: LogFormat, ansi: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>

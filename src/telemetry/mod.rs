@@ -13,6 +13,8 @@ pub mod labels;
 pub mod legacy;
 pub mod logs;
 pub mod metrics;
+#[cfg(feature = "otel")]
+mod otel;
 mod process;
 pub mod record;
 pub mod upkeep;
