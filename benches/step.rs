@@ -1,7 +1,7 @@
 //! What one model step costs: codec and language model together, by active rows.
 //!
 //! `cargo bench --bench step` runs the scaled-down shape; `-- stt-1b` and `-- stt-2.6b` add the true ones (random weights
-//! of 2 and 5 GB). With `full` every ring is filled before the clock starts: a stream's cost once it is old.
+//! of 2 and 5 GB). With `MOSHI_BENCH_FULL=1` every ring is filled before the clock starts: a stream's cost once it is old.
 
 mod support;
 
@@ -15,7 +15,7 @@ use moshi_server::pipeline::ids::RowId;
 fn step(c: &mut Criterion) {
     let wanted: Vec<String> = std::env::args().collect();
     let big = |name: &str| wanted.iter().any(|a| a == name);
-    let full = big("full");
+    let full = std::env::var_os("MOSHI_BENCH_FULL").is_some();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let bandwidth = support::read_bandwidth(threads);
     println!(
