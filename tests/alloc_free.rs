@@ -1,37 +1,17 @@
 //! No thread of the pipeline allocates in a steady tick.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use counting::allocations;
 use moshi_server::config::ScriptedModule;
 use moshi_server::model::scripted::Scripted;
 use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
 use moshi_server::protocol::client::Sound;
 use moshi_server::telemetry::Meters;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: everything is left to the system's allocator; counting touches no memory of its own.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 static FRAME: [u8; 4 * 1920] = [0; 4 * 1920];
 
@@ -48,7 +28,7 @@ fn decoding_stepping_and_telling_allocate_nothing() {
         row_s: 0.0,
         fail_after_steps: None,
         hang_after_steps: None,
-        panic_in: None,
+        panic_after_steps: None,
     };
     let (model, text) = Scripted::load(&module);
     let options = PipelineOptions {
@@ -75,7 +55,7 @@ fn decoding_stepping_and_telling_allocate_nothing() {
     let mut before = 0;
     for frame in 0..WARM_UP + STEADY {
         if frame == WARM_UP {
-            before = ALLOCATIONS.load(Ordering::Relaxed);
+            before = allocations();
         }
         for (lease, credits, rx) in &mut sessions {
             let start = Instant::now();
@@ -90,9 +70,5 @@ fn decoding_stepping_and_telling_allocate_nothing() {
             while rx.try_recv().is_some() {}
         }
     }
-    assert_eq!(
-        ALLOCATIONS.load(Ordering::Relaxed) - before,
-        0,
-        "in {STEADY} frames of 4 streams"
-    );
+    assert_eq!(allocations() - before, 0, "in {STEADY} frames of 4 streams");
 }

@@ -1,34 +1,14 @@
 //! A model step on the CPU allocates nothing once its streams are under way: codec, attention, caches, sampling.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod counting;
 
+use std::path::Path;
+
+use counting::allocations;
 use moshi_server::config::module::AsrModule;
 use moshi_server::model::device::Device;
 use moshi_server::model::{LoadOptions, StepOutput, load};
 use moshi_server::pipeline::ids::RowId;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: everything is left to the system's allocator; counting touches no memory of its own.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The fixture's rings hold 24 frames: all of them wrap before the count starts.
 const WARM_UP: usize = 40;
@@ -70,12 +50,12 @@ fn a_steady_step_allocates_nothing() {
         let mut before = 0;
         for step in 0..WARM_UP + STEADY {
             if step == WARM_UP {
-                before = ALLOCATIONS.load(Ordering::Relaxed);
+                before = allocations();
             }
             let rows = &batches[step % 3];
             model.step(rows, &audio[..rows.len() * 1920], &mut out).unwrap();
         }
-        let made = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let made = allocations() - before;
         assert_eq!(made, 0, "in {STEADY} steps with weights of {dtype:?}");
     }
 }

@@ -52,7 +52,7 @@ fn pipeline(
         row_s: 0.0,
         fail_after_steps: None,
         hang_after_steps,
-        panic_in: None,
+        panic_after_steps: None,
     };
     let (model, text): (Box<dyn StreamModel>, _) = Scripted::load(&module);
     let (mut rows, wiring) = wire(1, options());

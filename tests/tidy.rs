@@ -89,7 +89,7 @@ fn layers_know_only_what_is_below_them() {
 fn files_are_short() {
     for (name, text) in files() {
         assert!(
-            text.lines().count() <= 450,
+            text.lines().count() <= 400,
             "{name} has {} lines",
             text.lines().count()
         );

@@ -70,17 +70,8 @@ pub struct ScriptedModule {
     pub fail_after_steps: Option<u64>,
     /// The step after this many never ends.
     pub hang_after_steps: Option<u64>,
-    /// The thread that panics once there is audio for it.
-    pub panic_in: Option<Stage>,
-}
-
-/// A thread of the pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    Decode,
-    Engine,
-    Words,
+    /// The step after this many panics.
+    pub panic_after_steps: Option<u64>,
 }
 
 fn one() -> usize {

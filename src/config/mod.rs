@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::auth::AuthConfig;
 use crate::config::expand::Expander;
-pub use crate::config::kinds::{ModuleConfig, ScriptedModule, Stage};
+pub use crate::config::kinds::{ModuleConfig, ScriptedModule};
 pub use crate::config::limits::Limits;
 pub use crate::config::report::{ConfigErrors, Mistake, Warning};
 use crate::config::section::Document;

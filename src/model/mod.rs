@@ -23,7 +23,6 @@ use std::time::Duration;
 
 pub use stt::{LoadOptions, Loaded, delay_frames, load};
 
-use crate::config::Stage;
 use crate::pipeline::ids::RowId;
 
 /// What the pipeline must know of a model.
@@ -67,10 +66,6 @@ pub trait StreamModel: Send {
     fn reset_row(&mut self, row: RowId, seed: u64);
     /// Advances each of `rows` (distinct) by one frame. `pcm` is `rows.len() × frame_samples`, row after row, in [-1, 1].
     fn step(&mut self, rows: &[RowId], pcm: &[f32], out: &mut StepOutput) -> Result<(), ModelError>;
-    /// The thread of the pipeline that is to panic, to see what comes of it. Only a script asks for that.
-    fn panics_in(&self) -> Option<Stage> {
-        None
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ModelError, ModelSpec, StepOutput, StreamModel};
-use crate::config::{ScriptedModule, Stage};
+use crate::config::ScriptedModule;
 use crate::pipeline::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use crate::pipeline::ids::RowId;
 use crate::pipeline::words::assembler::Detokenize;
@@ -104,7 +104,7 @@ pub struct Scripted {
     row_time: Duration,
     fail_after: Option<u64>,
     hang_after: Option<u64>,
-    panic_in: Option<Stage>,
+    panic_after: Option<u64>,
 }
 
 impl Scripted {
@@ -126,7 +126,7 @@ impl Scripted {
             row_time: Duration::from_secs_f64(module.row_s),
             fail_after: module.fail_after_steps,
             hang_after: module.hang_after_steps,
-            panic_in: module.panic_in,
+            panic_after: module.panic_after_steps,
         }
     }
 
@@ -140,10 +140,6 @@ impl Scripted {
 impl StreamModel for Scripted {
     fn spec(&self) -> &ModelSpec {
         &self.spec
-    }
-
-    fn panics_in(&self) -> Option<Stage> {
-        self.panic_in
     }
 
     fn reset_row(&mut self, row: RowId, _seed: u64) {
@@ -160,7 +156,10 @@ impl StreamModel for Scripted {
         while self.hang_after.is_some_and(|n| self.steps >= n) {
             std::thread::park();
         }
-        assert!(self.panic_in != Some(Stage::Engine), "the script says so");
+        assert!(
+            self.panic_after.is_none_or(|n| self.steps < n),
+            "the script says so"
+        );
         self.steps += 1;
         let takes = self.step_time + self.row_time * rows.len() as u32;
         if !takes.is_zero() {
@@ -203,7 +202,7 @@ mod tests {
             row_s: 0.0,
             fail_after_steps: None,
             hang_after_steps: None,
-            panic_in: None,
+            panic_after_steps: None,
         })
     }
 

@@ -31,7 +31,6 @@ use self::links::Bounds;
 use self::rows::Rows;
 use self::words::assembler::Detokenize;
 use self::words::{RowFree, Words};
-use crate::config::Stage;
 use crate::model::StreamModel;
 use crate::telemetry::Meters;
 use crate::telemetry::metrics::Engine as EngineMeters;
@@ -117,7 +116,6 @@ impl Wiring {
             ingress,
         } = self;
         Engine::check(model.spec())?;
-        let panics = model.panics_in();
         let heart = Arc::new(Heart::default());
         let (pcm_tx, pcm_rx) = links::pcm(bounds);
         let (step_tx, step_rx, first) = links::steps(bounds.rows, model.spec().vad_heads);
@@ -128,9 +126,7 @@ impl Wiring {
             let pool = links::frame_pool(16 * bounds.rows.div_ceil(shards));
             let stage = Decode::new(bounds.rows, shards, pool, pcm_tx.clone(), meters.audio.clone());
             threads.push(spawn(name, &format!("decode-{i}"), ends, move || {
-                stage
-                    .run(&input, panics == Some(Stage::Decode))
-                    .map_err(|e| e.to_string())
+                stage.run(&input).map_err(|e| e.to_string())
             })?);
         }
         drop(pcm_tx);
@@ -153,7 +149,7 @@ impl Wiring {
             engine.run().map_err(|e| e.to_string())
         })?);
         threads.push(spawn(name, "words", ends, move || {
-            words.run(&step_rx, panics == Some(Stage::Words));
+            words.run(&step_rx);
             Ok(())
         })?);
         Ok(Pipeline { threads, heart })
@@ -181,4 +177,37 @@ fn spawn(
             failure,
         });
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_of_a_thread_is_told_a_panic_too() {
+        let (ends, mut told) = links::ends(3);
+        let start = |stage, work: fn() -> Result<(), String>| spawn("asr", stage, &ends, work).unwrap();
+        let threads = [
+            start("decode-0", || Ok(())),
+            start("engine", || Err("no more memory".to_owned())),
+            start("words", || panic!("a defect")),
+        ];
+        for thread in threads {
+            assert!(thread.thread().name().unwrap().starts_with("asr-"));
+            thread.join().unwrap();
+        }
+        let mut heard = std::iter::from_fn(|| told.try_recv().ok())
+            .map(|end| (end.pipeline, end.stage, end.failure))
+            .collect::<Vec<_>>();
+        heard.sort();
+        let end = |stage: &str, failure: Option<&str>| {
+            ("asr".to_owned(), stage.to_owned(), failure.map(str::to_owned))
+        };
+        let expected = [
+            end("decode-0", None),
+            end("engine", Some("no more memory")),
+            end("words", Some("it panicked")),
+        ];
+        assert_eq!(heard, expected);
+    }
 }

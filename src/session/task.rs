@@ -12,7 +12,7 @@ use super::limits::{Deadlines, Due};
 use super::outgoing::Outgoing;
 use super::renewal::{Renewal, valid_for};
 use super::state::{Active, Closed, DrainWhy, Draining, Queued, Session, Summary};
-use super::wire::{Aside, Farewell, Inbound, Wire};
+use super::wire::{Farewell, Inbound, Wire};
 use crate::auth::{Guard, Principal, Refusal};
 use crate::config::Limits;
 use crate::pipeline::credits::MIN_CHARGE;
@@ -85,10 +85,10 @@ async fn wait_for_row(
                     context.meters.admission.wait.record(asked.elapsed().as_secs_f64());
                     return Ok((session, lease));
                 }
-                Turn::Position(position) => say(wire, ServerMsg::Queued { position }),
+                Turn::Position(position) => wire.say(ServerMsg::Queued { position }),
                 Turn::Over => break CloseReason::GoingAway,
             },
-            _ = &mut wire.gone => return Err((session, last_word(wire))),
+            _ = &mut wire.gone => return Err((session, wire.last_word())),
             over = &mut wire.over => break over.unwrap_or(CloseReason::PeerGone),
             () = &mut deadline => {
                 context.meters.admission.refused.of(Refused::QueueTimeout).increment(1);
@@ -97,22 +97,6 @@ async fn wait_for_row(
         }
     };
     Err((session, reason.into()))
-}
-
-// Why nothing more comes from the client: behind what it sent before it is what its reader said at the end.
-fn last_word(wire: &mut Wire) -> Farewell {
-    loop {
-        match wire.inbox.try_recv() {
-            Ok(Inbound::Message(_)) => {}
-            Ok(Inbound::Ended(farewell)) => return farewell,
-            Err(_) => return CloseReason::PeerGone.into(),
-        }
-    }
-}
-
-// Only clients who know the message get it: the writer sees to that. One too slow to take it does without.
-fn say(wire: &Wire, message: ServerMsg) {
-    let _ = wire.aside.try_send(Aside::Message(message));
 }
 
 async fn stopped(lifecycle: &mut watch::Receiver<Lifecycle>) -> CloseReason {
@@ -306,7 +290,7 @@ impl<'a> Serving<'a> {
             }
             Err(_) => ServerMsg::NotRenewed,
         };
-        say(self.wire, answer);
+        self.wire.say(answer);
         Next::Go
     }
 
@@ -345,12 +329,9 @@ impl<'a> Serving<'a> {
             Lifecycle::Stopped => CloseReason::Restart.into(),
             Lifecycle::Draining { until } => {
                 let left = until.into_std().saturating_duration_since(Instant::now());
-                say(
-                    self.wire,
-                    ServerMsg::Draining {
-                        deadline_s: left.as_secs_f64(),
-                    },
-                );
+                self.wire.say(ServerMsg::Draining {
+                    deadline_s: left.as_secs_f64(),
+                });
                 self.deadlines.set(
                     Due::Drain,
                     Instant::now(),

@@ -95,6 +95,24 @@ pub struct Wire {
     pub seen: Arc<LastSeen>,
 }
 
+impl Wire {
+    /// Why nothing more comes from the client: behind what it sent before it is what its reader said at the end.
+    pub fn last_word(&mut self) -> Farewell {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(Inbound::Message(_)) => {}
+                Ok(Inbound::Ended(farewell)) => return farewell,
+                Err(_) => return CloseReason::PeerGone.into(),
+            }
+        }
+    }
+
+    /// Only clients who know the message get it: the writer sees to that. One too slow to take it does without.
+    pub fn say(&self, message: ServerMsg) {
+        let _ = self.aside.try_send(Aside::Message(message));
+    }
+}
+
 /// The connection's ends of the same.
 pub struct Reading {
     pub inbox: mpsc::Sender<Inbound>,

@@ -48,7 +48,8 @@ impl Worker {
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        let (ready, addresses) = std::sync::mpsc::channel();
+        // One reader a pipe; the address is said once.
+        let (ready, addresses) = std::sync::mpsc::sync_channel(2);
         let outputs: [Box<dyn Read + Send>; 2] = [
             Box::new(child.stdout.take().unwrap()),
             Box::new(child.stderr.take().unwrap()),
