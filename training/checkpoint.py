@@ -29,7 +29,7 @@ class Checkpoint:
         self.lm = SpeechLm(shape).eval()
         missing, unexpected = self.lm.load_state_dict(
             {n: t.float() for n, t in load_file(folder / "model.safetensors").items()}, strict=False)
-        if unexpected or any(not m.startswith(("feature_in", "dense")) for m in missing):
+        if unexpected or any(not m.startswith(("feature_in", "dense", "latents")) for m in missing):
             raise ValueError(f"{folder}/model.safetensors: missing {missing}, unexpected {unexpected}")
         self._load_codec(folder / "mimi.safetensors")
 
@@ -41,6 +41,8 @@ class Checkpoint:
         shape = codec.Shape(
             dimension=meta["dimension"], n_filters=seanet["n_filters"], ratios=tuple(seanet["ratios"]),
             kernel_size=seanet["kernel_size"], last_kernel_size=seanet["last_kernel_size"],
+            layers=meta["transformer"]["num_layers"], heads=meta["transformer"]["num_heads"],
+            context=meta["transformer"]["context"], max_period=meta["transformer"]["max_period"],
             codebooks=quantizer["n_q"], bins=quantizer["bins"], code_dim=quantizer["dimension"])
         self.encoder, self.quantizer = codec.Encoder(shape).eval(), codec.Quantizer(shape)
         for name, parameter in self.encoder.tensors().items():

@@ -1,4 +1,4 @@
-"""Mimi's encoder at a small size: SEANet, downsampling and the split residual quantizer, in its tensor names."""
+"""Mimi's encoder at a small size: SEANet, transformer, downsampling and the split residual quantizer, in its tensor names."""
 
 import json
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .features import DIM
+from .latents import Latents
 
 
 @dataclass(frozen=True)
@@ -15,12 +16,16 @@ class Shape:
     """Sizes of the codec; `ratios` is in the decoder's order, as in Kyutai's configurations."""
 
     dimension: int = DIM
-    n_filters: int = 20
-    ratios: tuple[int, ...] = (4, 15, 4, 4)
+    n_filters: int = 28
+    ratios: tuple[int, ...] = (4, 5, 8, 6)
     kernel_size: int = 7
     last_kernel_size: int = 3
-    codebooks: int = 8
-    bins: int = 512
+    layers: int = 2
+    heads: int = 5
+    context: int = 125
+    max_period: float = 200.0
+    codebooks: int = 24
+    bins: int = 128
     code_dim: int = 96
 
     def metadata(self) -> str:
@@ -30,25 +35,17 @@ class Shape:
             "seanet": {"n_filters": self.n_filters, "ratios": list(self.ratios), "kernel_size": self.kernel_size,
                        "residual_kernel_size": 3, "last_kernel_size": self.last_kernel_size,
                        "n_residual_layers": 0, "compress": 2},
-            "transformer": {"num_layers": 0, "num_heads": 8, "dim_feedforward": 4 * self.dimension, "context": 250,
-                            "max_period": 10000, "layer_scale": True},
+            "transformer": {"num_layers": self.layers, "num_heads": self.heads, "dim_feedforward": 4 * self.dimension,
+                            "context": self.context, "max_period": self.max_period, "layer_scale": True},
             "quantizer": {"dimension": self.code_dim, "n_q": self.codebooks, "bins": self.bins},
         })
 
 
 class CausalConv(nn.Conv1d):
-    """A convolution that sees only the past: kernel - stride zeros (or copies) on the left."""
-
-    def __init__(self, *args, replicate: bool = False, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.replicate = replicate
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+    """A convolution that sees only the past: kernel - stride zeros on the left."""
 
     def forward(self, x: Tensor) -> Tensor:
-        left = self.kernel_size[0] - self.stride[0]
-        return super().forward(F.pad(x, (left, 0), mode="replicate" if self.replicate else "constant"))
+        return super().forward(F.pad(x, (self.kernel_size[0] - self.stride[0], 0)))
 
 
 class Encoder(nn.Module):
@@ -63,14 +60,10 @@ class Encoder(nn.Module):
             width *= 2
         layers += [nn.ELU(), CausalConv(width, s.dimension, s.last_kernel_size)]
         self.model = nn.Sequential(*layers)
-        self.downsample = CausalConv(s.dimension, s.dimension, 4, 2, bias=False, replicate=True)
-        with torch.no_grad():
-            # speech at ordinary levels is far below 1: start with a gain
-            self.model[0].weight *= 8
-            self.downsample.weight *= 0.7
+        self.latents = Latents(s.layers, s.heads, 4 * s.dimension, s.context, s.max_period)
 
     def forward(self, audio: Tensor) -> Tensor:
-        return self.downsample(self.model(audio[:, None])).transpose(1, 2)
+        return self.latents(self.model(audio[:, None]).transpose(1, 2))
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters under Mimi's names."""
@@ -79,8 +72,7 @@ class Encoder(nn.Module):
             if isinstance(layer, CausalConv):
                 out[f"encoder.model.{i}.conv.conv.weight"] = layer.weight
                 out[f"encoder.model.{i}.conv.conv.bias"] = layer.bias
-        out["downsample.conv.conv.conv.weight"] = self.downsample.weight
-        return out
+        return out | self.latents.tensors()
 
 
 class Quantizer(nn.Module):

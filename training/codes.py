@@ -1,18 +1,17 @@
-"""The quantizer: fits it to the encoder's latents and encodes the packs that have their audio.
+"""The finished codec: joins its two trained halves and fits the quantizer to the latents that they make.
 
     python -m training.codes --cache CACHE [--device cuda]
 """
 
 import argparse
-import os
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .codec import Encoder, Quantizer, Shape
+from .filterbank import FilterBank
 from .lm import SpeechLm
 
 
@@ -56,15 +55,27 @@ def fit(latents: Tensor, shape: Shape) -> tuple[Quantizer, float]:
 
 
 def tables(model: SpeechLm, q: Quantizer) -> None:
-    """Makes a model that was trained on features read codes: each code's table row is what the
+    """Makes a model that was trained on latents read codes: each code's table row is what the
     projection makes of that code's share of the decoded latent, the bias going to the first level.
-    The first step has no codes yet and gets the features' mean, as in training."""
+    The first step has no codes yet and gets zeros, as in training."""
     with torch.no_grad():
         rows = q.contributions().to(model.feature_in.weight) @ model.feature_in.weight.T
         for i, table in enumerate(model.emb):
             table.weight[:-1] = rows[i]
             table.weight[-1] = 0
         model.emb[0].weight += model.feature_in.bias
+
+
+def assembled(run: Path) -> Encoder:
+    """The convolutions that `train_codec` made and the second half that learnt with the language model."""
+    state = lambda name: torch.load(run / name, weights_only=True, map_location="cpu")["model"]
+    encoder, bank = Encoder(Shape()), FilterBank(8 * Shape().n_filters)
+    bank.load_state_dict(state("codec.pt"))
+    bank.write(encoder)
+    prefix = "latents."
+    encoder.latents.load_state_dict(
+        {n.removeprefix(prefix): t for n, t in state("lm.pt").items() if n.startswith(prefix)})
+    return encoder
 
 
 def load(cache: Path, device: str = "cpu") -> tuple[Encoder, Quantizer]:
@@ -76,66 +87,29 @@ def load(cache: Path, device: str = "cpu") -> tuple[Encoder, Quantizer]:
     return encoder.eval(), q.eval()
 
 
-def encoder_of(cache: Path, device: str = "cpu") -> Callable[[Tensor], Tensor]:
-    """A function from audio [batch, frames * 1920] to codes [batch, frames, codebooks]."""
-    encoder, q = load(cache, device)
-
-    @torch.no_grad()
-    def encode(audio: Tensor) -> Tensor:
-        return torch.cat([q.encode(encoder(part.to(device))) for part in audio.split(4)])
-
-    return encode
-
-
-def decoder_of(cache: Path, device: str = "cpu") -> Callable[[Tensor], Tensor]:
-    """A function from codes [batch, frames, codebooks] to the features that they stand for."""
-    contributions = load(cache, device)[1].contributions()
-    return lambda codes: sum(table[codes[..., i]] for i, table in enumerate(contributions))
-
-
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--device", default="cpu")
-    p.add_argument("--fit", action="store_true", help="fit the quantizer anew")
-    p.add_argument("--packs", type=int, default=10**6, help="encode at most this many packs")
     a = p.parse_args()
     torch.set_num_threads(1 if a.device == "cpu" else 8)
-    target = a.cache / "run" / "quantizer.pt"
-    packs = sorted(p for p in (a.cache / "packs").glob("*.json") if p.with_suffix(".audio.npy").exists())
-    if a.fit or not target.exists():
-        state = torch.load(a.cache / "run" / "codec.pt", weights_only=True, map_location=a.device)
-        encoder = Encoder(Shape()).to(a.device)
-        encoder.load_state_dict(state["model"])
-        # the server computes in f32 from f16 weights: quantise what it will compute
-        for parameter in encoder.parameters():
-            parameter.data = parameter.data.half().float()
-        latents = []
-        with torch.no_grad():
-            for path in packs[:: max(1, len(packs) // 10)]:
-                audio = np.load(path.with_suffix(".audio.npy"), mmap_mode="r")[:32]
-                for part in np.array_split(audio, 8):
-                    y = encoder(torch.from_numpy(part.astype(np.float32) / 32767).to(a.device))
-                    latents.append(y.reshape(-1, y.shape[-1]))
-        q, lost = fit(torch.cat(latents), Shape())
-        for name, buffer in q.named_buffers():
-            buffer.data = buffer.data.half().float()
-        print(f"quantizer loses {100 * lost:.2f} % of the variance of {sum(map(len, latents))} latents", flush=True)
-        torch.save({"encoder": encoder.state_dict(), "quantizer": q.state_dict()}, target)
-        for old in (a.cache / "packs").glob("*.codes.npy"):
-            old.unlink()
-    encode = encoder_of(a.cache, a.device)
-    for i, path in enumerate(packs[::-1][: a.packs]):
-        out = path.with_suffix(".codes.npy")
-        if out.exists():
-            continue
-        audio = np.load(path.with_suffix(".audio.npy"), mmap_mode="r")
-        codes = [encode(torch.from_numpy(p.astype(np.float32) / 32767)) for p in np.array_split(audio, 64)]
-        part = out.with_suffix(".part")
-        with part.open("wb") as f:
-            np.save(f, torch.cat(codes).cpu().numpy().astype(np.int16))
-        os.replace(part, out)
-        print(f"codes of pack {i + 1}/{len(packs)}", flush=True)
+    packs = sorted((a.cache / "packs").glob("*.audio.npy"))
+    encoder = assembled(a.cache / "run").to(a.device)
+    # the server computes in f32 from f16 weights: quantise what it will compute
+    for parameter in encoder.parameters():
+        parameter.data = parameter.data.half().float()
+    latents = []
+    with torch.no_grad():
+        for path in packs:
+            audio = np.load(path, mmap_mode="r")[:16]
+            for part in np.array_split(audio, 4):
+                y = encoder(torch.from_numpy(part.astype(np.float32) / 32767).to(a.device))
+                latents.append(y.reshape(-1, y.shape[-1]))
+    q, lost = fit(torch.cat(latents), Shape())
+    for name, buffer in q.named_buffers():
+        buffer.data = buffer.data.half().float()
+    print(f"quantizer loses {100 * lost:.2f} % of the variance of {sum(map(len, latents))} latents", flush=True)
+    torch.save({"encoder": encoder.state_dict(), "quantizer": q.state_dict()}, a.cache / "run" / "quantizer.pt")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Writes the checkpoint in Kyutai's format: Mimi and LM safetensors, tokenizer, TOML.
 
-    python -m training.export --cache CACHE --lm CACHE/run/lm-codes.pt --out models/stt-demo
+    python -m training.export --cache CACHE --lm CACHE/run/lm.pt --out models/stt-demo
 """
 
 import argparse
@@ -88,7 +88,7 @@ def write_tokenizer(path: Path) -> None:
 
 def lm_tensors(model: SpeechLm) -> dict[str, torch.Tensor]:
     """The parameters that the server reads, in f16."""
-    keep = {n: p.detach() for n, p in model.named_parameters() if not n.startswith(("feature_in", "dense"))}
+    keep = {n: p.detach() for n, p in model.named_parameters() if not n.startswith(("feature_in", "dense", "latents"))}
     return {n: p.half().contiguous() for n, p in keep.items()}
 
 

@@ -11,13 +11,25 @@ DIM = MELS * STACK
 LOW_HZ, HIGH_HZ = 80.0, 7600.0
 # Brings log-mel values of ordinary speech to about zero mean and unit variance.
 MEAN, SCALE = -6.6, 3.5
+# Added to the power of every band before the logarithm.
+FLOOR = 1e-5
+
+
+def band_edges() -> np.ndarray:
+    """Where the triangles start, peak and end, in Hz, [MELS + 2]: evenly spaced in mel."""
+    mel = lambda hz: 2595 * np.log10(1 + hz / 700)
+    return 700 * (10 ** (np.linspace(mel(LOW_HZ), mel(HIGH_HZ), MELS + 2) / 2595) - 1)
+
+
+def band_centres() -> torch.Tensor:
+    """[MELS] in Hz."""
+    return torch.tensor(band_edges()[1:-1], dtype=torch.float32)
 
 
 @lru_cache(maxsize=1)
 def filterbank() -> torch.Tensor:
     """Triangular mel filters, [FFT / 2 + 1, MELS]."""
-    mel = lambda hz: 2595 * np.log10(1 + hz / 700)
-    edges = 700 * (10 ** (np.linspace(mel(LOW_HZ), mel(HIGH_HZ), MELS + 2) / 2595) - 1)
+    edges = band_edges()
     hz = np.arange(FFT // 2 + 1) * SAMPLE_RATE / FFT
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
     rise = (hz[:, None] - lower) / (centre - lower)
@@ -31,5 +43,5 @@ def log_mel(audio: torch.Tensor) -> torch.Tensor:
     padded = torch.nn.functional.pad(audio, (WINDOW - HOP, 0))
     windows = padded.unfold(1, WINDOW, HOP) * torch.hann_window(WINDOW, device=audio.device)
     power = torch.fft.rfft(windows, n=FFT).abs() ** 2
-    values = (torch.log(power @ filterbank().to(audio.device) + 1e-5) - MEAN) / SCALE
+    values = (torch.log(power @ filterbank().to(audio.device) + FLOOR) - MEAN) / SCALE
     return values.reshape(audio.shape[0], -1, DIM)

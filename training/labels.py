@@ -20,13 +20,14 @@ PIECE = {word: FIRST_PIECE + i for i, word in enumerate(vocab.WORDS)}
 
 @dataclass(frozen=True)
 class Dense:
-    """A target for every frame, for training alone: what was being spoken `lag` frames ago, asked of one layer's output.
+    """A target for every frame, for training alone: what was being spoken `lag` frames ago, asked of one layer's output
+    (of the latent, which is a step ahead of the language model, if `layer` is None).
 
     `part` of `parts` says which slice of that 80 ms frame is meant (a frame can hold two sounds).
     """
 
     kind: str
-    layer: int
+    layer: int | None
     lag: int
     part: int = 0
     parts: int = 1
@@ -38,6 +39,7 @@ class Dense:
 
 # Sparse word tokens alone teach slowly: sounds first, then words, each as soon as it can be known.
 DENSE = (
+    Dense("sound", None, 1, 0, 2), Dense("sound", None, 1, 1, 2),
     Dense("sound", 0, 1, 0, 2), Dense("sound", 0, 1, 1, 2), Dense("sound", 1, 3, 0, 2), Dense("sound", 1, 3, 1, 2),
     Dense("word", 1, 5), Dense("word", -1, DELAY - 1),
 )

@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import labels
+from . import codec, labels
+from .attention import Attention, rotary
 from .features import DIM
+from .latents import Latents
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Shape:
     heads: int = 7
     context: int = 64
     max_period: float = 100.0
-    codebooks: int = 8
-    bins: int = 512
+    codebooks: int = codec.Shape.codebooks
+    bins: int = codec.Shape.bins
     text_card: int = labels.CARD
 
 
@@ -31,35 +33,6 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.alpha * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-8)
-
-
-class Attention(nn.Module):
-    def __init__(self, s: Shape):
-        super().__init__()
-        self.heads = s.heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * s.dim, s.dim))
-        self.out_proj = nn.Linear(s.dim, s.dim, bias=False)
-        nn.init.normal_(self.in_proj_weight, std=s.dim**-0.5)
-
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor, cache: list | None) -> Tensor:
-        b, t, d = x.shape
-        q, k, v = F.linear(x, self.in_proj_weight).view(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = rotate(q, *rope), rotate(k, *rope)
-        if cache is not None:
-            k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
-            k, v = k[:, :, -mask.shape[-1] :], v[:, :, -mask.shape[-1] :]
-            cache[:] = [k, v]
-            mask = mask[:, -k.shape[2] :]
-        # for so few steps twice as fast on a CPU as the fused kernel, whose backward pass is slow
-        weight = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).masked_fill(~mask, -torch.inf).softmax(-1)
-        y = weight.to(v.dtype) @ v
-        return self.out_proj(y.transpose(1, 2).reshape(b, t, d))
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions on interleaved pairs; x [..., steps, head_dim], cos and sin [steps, head_dim / 2]."""
-    a, b = x[..., 0::2], x[..., 1::2]
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
 
 
 class Gating(nn.Module):
@@ -100,7 +73,7 @@ class Layer(nn.Module):
     def __init__(self, s: Shape):
         super().__init__()
         self.norm1, self.norm2 = RmsNorm(s.dim), RmsNorm(s.dim)
-        self.self_attn = Attention(s)
+        self.self_attn = Attention(s.dim, s.heads)
         self.gating = Gating(s)
         for linear in (self.self_attn.out_proj, self.gating.linear_out):
             nn.init.normal_(linear.weight, std=linear.in_features**-0.5 / (2 * s.layers) ** 0.5)
@@ -117,9 +90,9 @@ class Transformer(nn.Module):
 
 
 class SpeechLm(nn.Module):
-    """Text and pauses from codes (`emb`) or, while the codec is being trained, from its target features.
+    """Text and pauses from codes (`emb`) or, in training, from the latents that codes stand for.
 
-    `feature_in` and `dense` exist for training only and are not exported.
+    `feature_in` and `dense` exist for training only and are not exported; `latents` is the codec's.
     """
 
     # How many steps back the heads of the first two layers look at the start.
@@ -134,8 +107,10 @@ class SpeechLm(nn.Module):
         self.out_norm = RmsNorm(s.dim)
         self.text_linear = nn.Linear(s.dim, s.text_card, bias=False)
         self.extra_heads = nn.ModuleList(nn.Linear(s.dim, labels.CLASSES, bias=False) for _ in labels.HORIZONS)
+        c = codec.Shape()
+        self.latents = Latents(c.layers, c.heads, 4 * c.dimension, c.context, c.max_period)
         self.feature_in = nn.Linear(DIM, s.dim)
-        self.dense = nn.ModuleList(nn.Linear(s.dim, t.classes) for t in labels.DENSE)
+        self.dense = nn.ModuleList(nn.Linear(s.dim if t.layer is not None else DIM, t.classes) for t in labels.DENSE)
         for table in self.emb:
             nn.init.normal_(table.weight, std=0.1)
         with torch.no_grad():
@@ -150,16 +125,14 @@ class SpeechLm(nn.Module):
         """[batch, steps, codebooks] codes, already shifted by one step, to [batch, steps, dim]."""
         return sum(table(codes[..., i]) for i, table in enumerate(self.emb))
 
-    def embed_features(self, features: Tensor) -> Tensor:
-        """[batch, steps, DIM] features, not yet shifted: step 0 sees the mean (zeros)."""
-        return self.feature_in(F.pad(features, (0, 0, 1, 0))[:, :-1])
+    def embed_latents(self, latents: Tensor) -> Tensor:
+        """[batch, steps, DIM] latents, not yet shifted: step 0 sees zeros."""
+        return self.feature_in(F.pad(latents, (0, 0, 1, 0))[:, :-1])
 
     def body(self, x: Tensor, position: int = 0, caches: list | None = None) -> list[Tensor]:
         """Every layer's output, the last one normed: each [batch, steps, dim]."""
         s, t = self.shape, x.shape[1]
-        pair = torch.arange(0, s.dim // s.heads, 2, device=x.device) / (s.dim // s.heads)
-        angle = torch.arange(position, position + t, device=x.device)[:, None] * s.max_period**-pair
-        rope = (angle.cos(), angle.sin())
+        rope = rotary(position, t, s.dim // s.heads, s.max_period, x.device)
         if caches is None:
             ago = torch.arange(t, device=x.device)[:, None] - torch.arange(t, device=x.device)
             mask = (ago >= 0) & (ago < s.context)

@@ -11,6 +11,7 @@ import torch
 from moshi.models.lm import LMModel
 from moshi.modules.conv import StreamingConv1d
 from moshi.modules.seanet import SEANetEncoder
+from moshi.modules.transformer import ProjectedTransformer
 from moshi.quantization import SplitResidualVectorQuantizer
 from safetensors.torch import load_file
 
@@ -40,8 +41,9 @@ def main() -> None:
     with torch.no_grad():
         hidden, logits = theirs.forward_text(torch.cat([text, codes], 1))
         mine = ours.lm.body(ours.lm.embed_codes(codes.transpose(1, 2)) + ours.lm.text_emb(text[:, 0]))[-1]
+        my_logits = ours.lm.text_linear(mine)
     print("language model, largest difference of hidden states:", float((hidden - mine).abs().max()))
-    print("language model, largest difference of logits:", float((logits[:, 0] - ours.lm.text_linear(mine)).abs().max()))
+    print("language model, largest difference of logits:", float((logits[:, 0] - my_logits).abs().max()))
 
     mimi = {n: t.float() for n, t in load_file(a.model / "mimi.safetensors").items()}
     seanet = SEANetEncoder(
@@ -49,6 +51,12 @@ def main() -> None:
         kernel_size=c.kernel_size, last_kernel_size=c.last_kernel_size, residual_kernel_size=3, compress=2,
         causal=True, pad_mode="constant", true_skip=True).eval()
     seanet.load_state_dict({n.removeprefix("encoder."): t for n, t in mimi.items() if n.startswith("encoder.")})
+    between = ProjectedTransformer(
+        d_model=c.dimension, num_heads=c.heads, num_layers=c.layers, input_dimension=c.dimension,
+        output_dimensions=[c.dimension], dim_feedforward=4 * c.dimension, causal=True, context=c.context,
+        max_period=c.max_period, layer_scale=0.01, gating="none", norm="layer_norm", positional_embedding="rope",
+        conv_layout=True).eval()
+    between.load_state_dict({n.removeprefix("encoder_transformer."): t for n, t in mimi.items() if n.startswith("encoder_transformer.")})
     down = StreamingConv1d(c.dimension, c.dimension, kernel_size=4, stride=2, bias=False, causal=True, pad_mode="replicate").eval()
     down.load_state_dict({n.removeprefix("downsample.conv."): t for n, t in mimi.items() if n.startswith("downsample.")})
     split = SplitResidualVectorQuantizer(
@@ -56,7 +64,7 @@ def main() -> None:
     split.load_state_dict({n.removeprefix("quantizer."): t for n, t in mimi.items() if n.startswith("quantizer.")})
     audio = torch.randn(2, 1920 * 20) * torch.rand(2, 1) * 0.3
     with torch.no_grad():
-        latents = down(seanet(audio[:, None]))
+        latents = down(between(seanet(audio[:, None]))[0])
         their_codes = split.encode(latents).transpose(1, 2)
         my_latents = ours.encoder(audio)
         same = (their_codes == ours.quantizer.encode(my_latents)).float().mean()

@@ -19,8 +19,7 @@ def main() -> None:
     p.add_argument("--out", type=Path, required=True)
     a = p.parse_args()
     figure, (losses, errors) = plt.subplots(2, 1, figsize=(9, 8), layout="constrained")
-    offset = 0.0
-    for name in ("lm-features", "lm-codes", "codec"):
+    for name in ("lm", "codec"):
         path = a.cache / "run" / f"{name}.pt"
         if not path.exists():
             continue
@@ -31,15 +30,13 @@ def main() -> None:
             continue
         rows = [h for h in history if "text" in h]
         for key, style in (("text", "-"), ("words", "--"), ("sounds", "-."), ("pause", ":")):
-            losses.plot([offset + h["seconds"] / 60 for h in rows], [h[key] for h in rows], style, label=f"{name}: {key}")
+            losses.plot([h["seconds"] / 60 for h in rows], [h[key] for h in rows], style, label=f"language model: {key}")
         rows = [h for h in history if "wer" in h]
         for i, key in enumerate(rows[-1]["wer"] if rows else []):
             line = [100 * h["wer"].get(key, float("nan")) for h in rows]
-            errors.plot([offset + h["seconds"] / 60 for h in rows], line, "o-", ms=3, color=f"C{i}",
-                        label=key if name == "lm-features" else None)
-        offset += history[-1]["seconds"] / 60
+            errors.plot([h["seconds"] / 60 for h in rows], line, "o-", ms=3, color=f"C{i}", label=key)
     losses.set(yscale="log", xlabel="minutes", ylabel="loss")
-    errors.set(xlabel="minutes (features, then codes)", ylabel="word error rate, %", ylim=(0, 105))
+    errors.set(xlabel="minutes", ylabel="word error rate, %", ylim=(0, 105))
     for axis in (losses, errors):
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)

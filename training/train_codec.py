@@ -1,18 +1,19 @@
-"""Teaches the codec's encoder to give log-mel features of the sound, for a set time.
+"""Sets the codec's convolutions to give log-mel features of the sound, and trains them on for a set time.
 
     python -m training.train_codec --cache CACHE --minutes 30 [--device cuda]
 """
 
 import argparse
+import copy
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .codec import Encoder, Shape
+from .codec import Shape
 from .features import log_mel
-from .optim import Muon
+from .filterbank import OUT, FilterBank
 
 FRAMES = 16
 
@@ -41,43 +42,55 @@ class Excerpts:
         return torch.from_numpy(np.stack(rows).astype(np.float32) / 32767)
 
 
+def target(audio: torch.Tensor) -> torch.Tensor:
+    """[batch, 2 * frames, OUT]: two log-mel columns a frame of 40 ms."""
+    return log_mel(audio).reshape(audio.shape[0], -1, OUT)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--minutes", type=float, required=True)
     p.add_argument("--batch", type=int, default=12)
+    p.add_argument("--lr", type=float, default=4e-5)
     p.add_argument("--device", default="cpu")
     p.add_argument("--out", type=Path, required=True)
     a = p.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1 if a.device == "cpu" else 8)
-    encoder = Encoder(Shape()).to(a.device)
-    optimizer = Muon(encoder, lambda name, p: p.ndim == 3)
-    spent, step, history = 0.0, 0, []
-    if a.out.exists():
-        state = torch.load(a.out, weights_only=True)
-        encoder.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        spent, step, history = state["spent"], state["step"], state["history"]
-    excerpts = Excerpts(a.cache, step + 1)
+    model = FilterBank(8 * Shape().n_filters).to(a.device)
+    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98))
+    average, spent, step, history = copy.deepcopy(model), 0.0, 0, []
+    excerpts = Excerpts(a.cache, 1)
     while not excerpts.refresh():
         time.sleep(5)
+    if a.out.exists():
+        state = torch.load(a.out, weights_only=True)
+        model.load_state_dict(state["raw"])
+        average.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        spent, step, history = state["spent"], state["step"], state["history"]
+    else:
+        model.fit([excerpts.batch(a.batch).to(a.device) for _ in range(60)], target)
+    excerpts.rng = np.random.default_rng(step + 2)
     budget, began, saved, sums = a.minutes * 60, time.time() - spent, time.time(), []
     while spent < budget:
         spent = time.time() - began
-        optimizer.set_rate(step, 0.6 * max(0.0, 1 - spent / budget))
+        for group in optimizer.param_groups:
+            group["lr"] = a.lr * min(1.0, (step + 1) / 100) * max(0.0, 1 - spent / budget)
         audio = excerpts.batch(a.batch).to(a.device)
-        target = log_mel(audio)
-        # the first two frames start from nothing, as a stream does, but carry little of the gradient
-        with torch.autocast(a.device.split(":")[0], torch.bfloat16):
-            latents = encoder(audio)
-        error = (latents.float() - target).pow(2)
-        loss = error[:, 2:].mean() + 0.1 * error[:, :2].mean()
+        wanted = target(audio)
+        # the first frames start from nothing, as a stream does, but carry little of the gradient
+        error = (model(audio) - wanted).pow(2)
+        loss = error[:, 4:].mean() + 0.1 * error[:, :4].mean()
         loss.backward()
         optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 / min(500, 1 + step / 5))
         step += 1
-        sums.append((error[:, 2:].detach().mean().item(), target[:, 2:].var().item()))
-        if step % 50 == 0:
+        sums.append((error[:, 4:].detach().mean().item(), wanted[:, 4:].var().item()))
+        if step % 100 == 0:
             ratio = round(sum(e for e, _ in sums) / sum(v for _, v in sums), 4)
             print(f"step {step} error / variance {ratio} ETA {budget - spent:.0f} s", flush=True)
             history.append({"step": step, "seconds": round(spent), "codec": ratio})
@@ -86,8 +99,8 @@ def main() -> None:
         if time.time() - saved > 60 or spent >= budget:
             saved = time.time()
             part = a.out.with_suffix(".part")
-            torch.save({"model": encoder.state_dict(), "optimizer": optimizer.state_dict(), "spent": spent,
-                        "step": step, "history": history}, part)
+            torch.save({"model": average.state_dict(), "raw": model.state_dict(), "optimizer": optimizer.state_dict(),
+                        "spent": spent, "step": step, "history": history}, part)
             part.rename(a.out)
 
 

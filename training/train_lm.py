@@ -1,9 +1,9 @@
-"""Trains the language model, on the encoder's target features or on what its codes decode to, for a set time.
+"""Trains the language model and the codec's second half (`latents`), from log-mel features to words, for a set time.
 
-The model always reads features: as what a code adds to them is fixed, `export` turns the projection of
-features into embedding tables of codes, exactly, and training can disturb features as it could not codes.
+The latents are blurred as the quantizer will blur them. What a code adds to a latent is fixed, so `export` turns the
+projection of latents into embedding tables of codes, exactly, and codes need no training of their own.
 
-    python -m training.train_lm --cache CACHE --minutes 40 [--codes] [--device cuda]
+    python -m training.train_lm --cache CACHE --minutes 110 [--threads 2] [--device cuda]
 """
 
 import argparse
@@ -11,14 +11,13 @@ import copy
 import json
 import time
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import codes, labels, streams
+from . import labels, streams
 from .compose import LIGHT_PACKS
 from .disturb import disturb
 from .features import log_mel
@@ -30,42 +29,27 @@ TEXT_WEIGHT = 2.5
 
 
 class Packs:
-    """Draws batches from the packs on disk, taking in new packs as they appear.
+    """Draws batches from the packs on disk, taking in new packs as they appear."""
 
-    With `decode`, which turns codes into features, half of every batch comes from the packs that have codes. The other
-    half is of all packs' own features: the few packs with codes would soon be known by heart.
-    """
-
-    def __init__(self, cache: Path, decode: Callable[[Tensor], Tensor] | None, seed: int):
-        self.folder, self.decode, self.rng = cache / "packs", decode, np.random.default_rng(seed)
-        self.plain, self.coded = {}, {}
+    def __init__(self, cache: Path, seed: int):
+        self.folder, self.rng, self.packs = cache / "packs", np.random.default_rng(seed), {}
 
     def refresh(self) -> int:
-        """Takes in what is new; returns how many packs there are of the kind that is waited for."""
+        """Takes in what is new; returns how many packs there are."""
         for path in sorted(self.folder.glob("*.json")):
-            if path not in self.plain:
+            if path not in self.packs:
                 made = [labels.make([tuple(w) for w in words], 128) for words in json.loads(path.read_text())]
                 arrays = [np.stack([getattr(m, k) for m in made]).astype(np.int16) for k in ("text", "dense", "pause")]
-                self.plain[path] = (np.load(path.with_suffix(".mel.npy")), *arrays)
-            codes = path.with_suffix(".codes.npy")
-            if self.decode and path not in self.coded and codes.exists():
-                self.coded[path] = (np.load(codes), *self.plain[path][1:])
-        return len(self.coded if self.decode else self.plain)
+                self.packs[path] = (np.load(path.with_suffix(".mel.npy")), *arrays)
+        return len(self.packs)
 
-    def _draw(self, packs: list, size: int) -> list[Tensor]:
+    def batch(self, size: int, done: float) -> tuple[Tensor, list[Tensor]]:
+        """Features and [text, dense, pause] of `size` rows of 128 frames; mostly from light packs while `done` is small."""
+        packs = list(self.packs.values())
+        packs = packs[:LIGHT_PACKS] if self.rng.random() < 0.8 - 4 * done else packs
         picks = [(packs[p], i) for p, i in zip(self.rng.integers(len(packs), size=size), self.rng.integers(256, size=size))]
-        return [torch.from_numpy(np.stack([pack[k][i] for pack, i in picks])) for k in range(4)]
-
-    def batch(self, size: int, done: float) -> list[Tensor]:
-        """[features, text, dense, pause], each with `size` rows of 128 frames; mostly of light packs while `done` is small."""
-        plain, half = list(self.plain.values()), size // 2 if self.decode else 0
-        out = self._draw(plain[:LIGHT_PACKS] if self.rng.random() < 0.8 - 4 * done else plain, size - half)
-        out[0] = out[0].float()
-        if half:
-            coded = self._draw(list(self.coded.values()), half)
-            coded[0] = self.decode(coded[0].long())
-            out = [torch.cat(pair) for pair in zip(out, coded)]
-        return out[:1] + [x.long() for x in out[1:]]
+        features, *targets = (torch.from_numpy(np.stack([pack[k][i] for pack, i in picks])) for k in range(4))
+        return features.float(), [x.long() for x in targets]
 
 
 def fed_back(text: torch.Tensor, card: int) -> torch.Tensor:
@@ -80,14 +64,15 @@ def fed_back(text: torch.Tensor, card: int) -> torch.Tensor:
     return torch.where((lost > 0.93) & word(), torch.randint_like(fed, labels.FIRST_PIECE, card), fed)
 
 
-def forward_loss(model: SpeechLm, batch: list[Tensor], strength: float) -> tuple[torch.Tensor, dict]:
-    features, text, dense, pause = batch
-    features = disturb(features.cpu(), strength).to(features.device)
+def forward_loss(model: SpeechLm, features: Tensor, targets: list[Tensor]) -> tuple[torch.Tensor, dict]:
+    text, dense, pause = targets
     with torch.autocast(features.device.type, torch.bfloat16):
-        outputs = model.body(model.embed_features(features) + model.text_emb(fed_back(text, model.shape.text_card)))
+        latents = blurred(model.latents.of_features(features).float())
+        outputs = model.body(model.embed_latents(latents) + model.text_emb(fed_back(text, model.shape.text_card)))
         hidden = outputs[-1]
         logits = model.text_linear(hidden).float()
-        guesses = [head(outputs[t.layer]).float() for head, t in zip(model.dense, labels.DENSE)]
+        heard = lambda t: latents if t.layer is None else outputs[t.layer]
+        guesses = [head(heard(t)).float() for head, t in zip(model.dense, labels.DENSE)]
         pauses = [head(hidden).float() for head in model.extra_heads]
     each = F.cross_entropy(logits.flatten(0, 1), text.flatten(), reduction="none")
     spoken = (text != labels.PAD).flatten()
@@ -105,11 +90,17 @@ def forward_loss(model: SpeechLm, batch: list[Tensor], strength: float) -> tuple
     return loss, {name: float(value.detach()) for name, value in parts.items()}
 
 
+def blurred(latents: Tensor) -> Tensor:
+    """Latents with white noise of up to 4 % of their power, as a quantizer will blur them: what is to survive has to be large."""
+    size = latents.detach().pow(2).mean().sqrt()
+    return latents + torch.randn_like(latents) * (0.2 * size * torch.rand(len(latents), 1, 1, device=latents.device))
+
+
 class Average:
     """An exponential average of the weights, which is what is evaluated and shipped: cheap, and much better than the
     last step's weights while the learning rate is high. Its memory grows with the run up to `longest` steps."""
 
-    def __init__(self, model: SpeechLm, longest: int = 400):
+    def __init__(self, model: SpeechLm, longest: int = 1000):
         self.model, self.longest, self.seen = copy.deepcopy(model).eval(), longest, 0
 
     @torch.no_grad()
@@ -119,14 +110,19 @@ class Average:
         torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), share)
 
 
+def embed(model: SpeechLm, audio: Tensor) -> Tensor:
+    """What the language model is given for `audio`, if convolutions and quantizer lose nothing."""
+    return model.embed_latents(model.latents.of_features(log_mel(audio)))
+
+
 @torch.no_grad()
-def evaluate(model: SpeechLm, sets: dict[str, list], embed) -> dict[str, Score]:
-    """Greedy streaming decoding of every set; `embed` turns padded audio into embedded input."""
+def evaluate(model: SpeechLm, sets: dict[str, list], embedded) -> dict[str, Score]:
+    """Greedy streaming decoding of every set; `embedded` turns padded audio into embedded input."""
     scores = {}
     for name, members in sets.items():
         longest = max(len(s.audio) for s in members)
         audio = torch.from_numpy(np.stack([np.pad(s.audio, (0, longest - len(s.audio))) for s in members]))
-        tokens, _ = model.greedy(embed(audio))
+        tokens, _ = model.greedy(embedded(audio))
         scores[name] = score = Score()
         for s, row in zip(members, tokens.cpu()):
             score.add(s.words, labels.words_of(row[: len(s.audio) // 1920]), len(s.audio) / 24_000)
@@ -137,18 +133,18 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--minutes", type=float, required=True)
-    p.add_argument("--codes", action="store_true")
     p.add_argument("--batch", type=int, default=16)
-    p.add_argument("--lr", type=float, nargs=2, default=(1.0, 0.3), help="factors on the learning rates at the start and the end")
+    p.add_argument("--lr", type=float, nargs=2, default=(1.0, 0.03), help="factors on the learning rates at the start and the end")
     p.add_argument("--every", type=float, default=300, help="seconds between evaluations")
     p.add_argument("--device", default="cpu")
+    p.add_argument("--threads", type=int, default=1)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--start", type=Path, help="checkpoint to start from, when there is none to resume")
     a = p.parse_args()
     torch.manual_seed(0)
-    torch.set_num_threads(1 if a.device == "cpu" else 8)
+    torch.set_num_threads(a.threads)
     model = SpeechLm(Shape()).to(a.device)
-    optimizer = Muon(model, lambda name, p: "transformer" in name and p.ndim == 2)
+    optimizer = Muon(model, lambda name, p: ("transformer" in name or "latents.layers" in name) and p.ndim == 2)
     average, spent, step, history = Average(model), 0.0, 0, []
     if a.out.exists():
         state = torch.load(a.out, weights_only=True)
@@ -160,12 +156,7 @@ def main() -> None:
     elif a.start:
         model.load_state_dict(torch.load(a.start, weights_only=True, map_location=a.device)["model"])
         average = Average(model)
-    if a.codes:
-        encoded, decode = codes.encoder_of(a.cache, a.device), codes.decoder_of(a.cache)
-        features_of = lambda audio: decode(encoded(audio).cpu()).to(a.device)
-    else:
-        decode, features_of = None, lambda audio: log_mel(audio.to(a.device))
-    packs = Packs(a.cache, decode, step + 1)
+    packs = Packs(a.cache, step + 1)
     while not packs.refresh():
         time.sleep(5)
     dev = {n: s[:16] for n, s in streams.sets(a.cache, 32).items()}
@@ -175,10 +166,11 @@ def main() -> None:
         spent = time.time() - began
         done = min(1.0, spent / budget)
         optimizer.set_rate(step, a.lr[0] + (a.lr[1] - a.lr[0]) * max(0.0, done - 0.2) / 0.8)
-        # easy at first: light packs and light disturbance, all of it from 30 % on; codes continue where features ended
-        done = 1.0 if a.codes else done
-        batch = [x.to(a.device) for x in packs.batch(a.batch, done)]
-        loss, parts = forward_loss(model, batch, min(1.0, 0.3 + done * 2.3))
+        # easy at first: light packs and light disturbance, all of it from 30 % on; what was trained already goes on
+        done = 1.0 if a.start else done
+        features, targets = packs.batch(a.batch, done)
+        features = disturb(features, min(1.0, 0.3 + done * 2.3)).to(a.device)
+        loss, parts = forward_loss(model, features, [x.to(a.device) for x in targets])
         loss.backward()
         optimizer.step()
         average.add(model)
@@ -192,7 +184,7 @@ def main() -> None:
             packs.refresh()
         if time.time() - last > a.every or spent >= budget:
             last = time.time()
-            scores = evaluate(average.model, dev, lambda audio: average.model.embed_features(features_of(audio)))
+            scores = evaluate(average.model, dev, lambda audio: embed(average.model, audio.to(a.device)))
             print("\n".join(s.line(n) for n, s in scores.items()), flush=True)
             history.append({"step": step, "seconds": round(spent), "wer": {n: s.wer for n, s in scores.items() if s.words}})
         if time.time() - saved > 60 or spent >= budget:
