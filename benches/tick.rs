@@ -27,7 +27,7 @@ fn sessions(rows: usize) -> Vec<(RowLease, OutboxRx)> {
         row_s: 0.0,
         fail_after_steps: None,
         hang_after_steps: None,
-        panic_in: None,
+        panic_after_steps: None,
     };
     let (model, text) = Scripted::load(&module);
     let options = PipelineOptions {
