@@ -165,6 +165,14 @@ fn check_asr(name: &str, asr: &AsrModule, document: &mut Document<'_>) {
             format!("`{dtype}` is not one of {}", DTYPES.join(", ")),
         );
     }
+    if let Some(dtype) = asr.kv_cache_dtype.as_deref()
+        && dtype != "fp8"
+    {
+        wrong(
+            "kv_cache_dtype",
+            format!("`{dtype}` is not `fp8`; leave it out to hold keys and values as the weights are held"),
+        );
+    }
     let model = &asr.model;
     if !(1..=MAX_CODEBOOKS).contains(&model.audio_codebooks) {
         wrong(

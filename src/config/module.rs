@@ -23,6 +23,9 @@ pub struct AsrModule {
     pub conditioning_learnt_padding: bool,
     /// `f32`, `bf16`, `f16` or our addition `q8_0`: how the language model's weights are held.
     pub dtype_override: Option<String>,
+    /// Our addition: `fp8` halves what a stream takes on a GPU. Without it keys and values are held as the weights are
+    /// (on a CPU always as f32).
+    pub kv_cache_dtype: Option<String>,
     pub log_frequency_s: Option<f64>,
     pub model: LmConfig,
 }

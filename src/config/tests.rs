@@ -157,6 +157,17 @@ fn two_modules_cannot_share_a_path() {
 }
 
 #[test]
+fn formats_are_known_by_name() {
+    let with = |line: &str| {
+        bundled::EN_FR.replacen("asr_delay_in_tokens", &format!("{line}\nasr_delay_in_tokens"), 1)
+    };
+    assert!(parse(&with("kv_cache_dtype = \"fp8\"\ndtype_override = \"bf16\"")).is_ok());
+    let wrong = mistakes(&with("kv_cache_dtype = \"int4\"\ndtype_override = \"int4\""));
+    let keys: Vec<&str> = wrong.iter().filter_map(|m| m.split(' ').nth(1)).collect();
+    assert_eq!(keys, ["modules.asr.kv_cache_dtype", "modules.asr.dtype_override"]);
+}
+
+#[test]
 fn a_file_without_modules_is_refused() {
     assert_eq!(mistakes("instance_name = \"x\"\n"), ["0 "]);
 }

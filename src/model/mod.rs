@@ -49,7 +49,7 @@ pub struct StepOutput {
     pub tokens: Vec<u32>,
     /// `rows × vad_heads` probabilities that there is no speech for the next 0.5, 1, 2, 3 s.
     pub pauses: Vec<f32>,
-    /// Time spent in the codec and in the language model.
+    /// Time spent in the codec, and what the language model took after that. On a GPU they run side by side.
     pub codec: Duration,
     pub lm: Duration,
 }

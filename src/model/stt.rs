@@ -71,6 +71,11 @@ fn on_cpu(
         .as_deref()
         .map(str::parse::<WeightFormat>)
         .transpose()?;
+    if let Some(name) = &module.kv_cache_dtype {
+        return Err(LoadError::Config(format!(
+            "kv_cache_dtype `{name}` is for GPUs: on a CPU keys and values are f32, so leave it out"
+        )));
+    }
     let need = memory::Need::of(lm, codec, module, config, format);
     need.check(options.rows)?;
     let books = module.model.audio_codebooks;

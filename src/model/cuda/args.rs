@@ -2,7 +2,7 @@
 //!
 //! Pointers come first, then words of four bytes, so that both compilers lay them out alike; the tests compare sizes.
 
-use super::backend::{Ptr, Real};
+use super::backend::{Cache, Ptr, Real};
 
 /// An argument that a kernel takes by value.
 ///
@@ -37,20 +37,21 @@ args! {
         bins: u32, width: u32, books: u32, book: u32,
     }
     EmbedArgs {
-        slots: Ptr, text: Ptr, audio: Ptr, condition: Ptr, tokens: Ptr, previous: Ptr, codes: Ptr, x: Ptr,
+        slots: Ptr, text: Ptr, audio: Ptr, condition: Ptr, tokens: Ptr, previous: Ptr, x: Ptr,
         d: u32, books: u32, audio_vocabulary: u32, initial_token: u32, initial_code: u32, unused: u32,
     }
+    HearArgs { slots: Ptr, codes: Ptr, previous: Ptr, books: u32, unused: u32 }
     ChooseArgs {
         slots: Ptr, logits: Ptr, tokens: Ptr, chosen: Ptr, pauses: Ptr, temperature: f64,
         vocabulary: u32, stride: u32, heads: u32, classes: u32,
     }
     TurnArgs { slots: Ptr, frequencies: Ptr, turns: Ptr, tokens: u32, pairs: u32 }
     AppendArgs {
-        slots: Ptr, turns: Ptr, qkv: Ptr, keys: Ptr, values: Ptr,
+        slots: Ptr, turns: Ptr, qkv: Ptr, keys: Ptr, values: Ptr, key_factors: Ptr, value_factors: Ptr,
         tokens: u32, heads: u32, head_dim: u32, context: u32,
     }
     AttendArgs {
-        slots: Ptr, qkv: Ptr, keys: Ptr, values: Ptr, out: Ptr, partial: Ptr,
+        slots: Ptr, qkv: Ptr, keys: Ptr, values: Ptr, key_factors: Ptr, value_factors: Ptr, out: Ptr, partial: Ptr,
         tokens: u32, heads: u32, context: u32, splits: u32, scale: f32, unused: u32,
     }
     CombineArgs {
@@ -114,10 +115,12 @@ kernels! {
     Nearest "nearest" "tokens" 256 NearestArgs;
     EmbedF32 "embed_f32" "tokens" 256 EmbedArgs;
     EmbedBf16 "embed_bf16" "tokens" 256 EmbedArgs;
+    Hear "hear" "tokens" 256 HearArgs;
     Choose "choose" "tokens" 256 ChooseArgs;
     Turn "turn" "attention" 256 TurnArgs;
     AppendF32 "append_f32" "attention" 256 AppendArgs;
     AppendBf16 "append_bf16" "attention" 256 AppendArgs;
+    AppendFp8 "append_fp8" "attention" 256 AppendArgs;
     Attend8F32 "attend8_f32" "attention" 128 AttendArgs;
     Attend16F32 "attend16_f32" "attention" 128 AttendArgs;
     Attend32F32 "attend32_f32" "attention" 128 AttendArgs;
@@ -128,6 +131,11 @@ kernels! {
     Attend32Bf16 "attend32_bf16" "attention" 128 AttendArgs;
     Attend64Bf16 "attend64_bf16" "attention" 128 AttendArgs;
     Attend128Bf16 "attend128_bf16" "attention" 128 AttendArgs;
+    Attend8Fp8 "attend8_fp8" "attention" 128 AttendArgs;
+    Attend16Fp8 "attend16_fp8" "attention" 128 AttendArgs;
+    Attend32Fp8 "attend32_fp8" "attention" 128 AttendArgs;
+    Attend64Fp8 "attend64_fp8" "attention" 128 AttendArgs;
+    Attend128Fp8 "attend128_fp8" "attention" 128 AttendArgs;
     CombineF32 "combine_f32" "attention" 128 CombineArgs;
     CombineBf16 "combine_bf16" "attention" 128 CombineArgs;
 }
@@ -141,19 +149,33 @@ impl Kernel {
         }
     }
 
-    /// Attention over heads of `head_dim`, where there is a kernel for it.
-    pub(crate) fn attend(real: Real, head_dim: usize) -> Option<Self> {
-        Some(match (head_dim, real) {
-            (8, Real::F32) => Self::Attend8F32,
-            (16, Real::F32) => Self::Attend16F32,
-            (32, Real::F32) => Self::Attend32F32,
-            (64, Real::F32) => Self::Attend64F32,
-            (128, Real::F32) => Self::Attend128F32,
-            (8, Real::Bf16) => Self::Attend8Bf16,
-            (16, Real::Bf16) => Self::Attend16Bf16,
-            (32, Real::Bf16) => Self::Attend32Bf16,
-            (64, Real::Bf16) => Self::Attend64Bf16,
-            (128, Real::Bf16) => Self::Attend128Bf16,
+    /// What writes rings of `cache`.
+    pub(crate) fn append(cache: Cache) -> Self {
+        match cache {
+            Cache::Plain(Real::F32) => Self::AppendF32,
+            Cache::Plain(Real::Bf16) => Self::AppendBf16,
+            Cache::Fp8 => Self::AppendFp8,
+        }
+    }
+
+    /// Attention over rings of `cache` with heads of `head_dim`, where there is a kernel for it.
+    pub(crate) fn attend(cache: Cache, head_dim: usize) -> Option<Self> {
+        Some(match (head_dim, cache) {
+            (8, Cache::Plain(Real::F32)) => Self::Attend8F32,
+            (16, Cache::Plain(Real::F32)) => Self::Attend16F32,
+            (32, Cache::Plain(Real::F32)) => Self::Attend32F32,
+            (64, Cache::Plain(Real::F32)) => Self::Attend64F32,
+            (128, Cache::Plain(Real::F32)) => Self::Attend128F32,
+            (8, Cache::Plain(Real::Bf16)) => Self::Attend8Bf16,
+            (16, Cache::Plain(Real::Bf16)) => Self::Attend16Bf16,
+            (32, Cache::Plain(Real::Bf16)) => Self::Attend32Bf16,
+            (64, Cache::Plain(Real::Bf16)) => Self::Attend64Bf16,
+            (128, Cache::Plain(Real::Bf16)) => Self::Attend128Bf16,
+            (8, Cache::Fp8) => Self::Attend8Fp8,
+            (16, Cache::Fp8) => Self::Attend16Fp8,
+            (32, Cache::Fp8) => Self::Attend32Fp8,
+            (64, Cache::Fp8) => Self::Attend64Fp8,
+            (128, Cache::Fp8) => Self::Attend128Fp8,
             _ => return None,
         })
     }

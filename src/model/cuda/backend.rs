@@ -24,7 +24,7 @@ impl Ptr {
     }
 }
 
-/// Number format of weights, of what is multiplied with them, and of keys and values. Sums are always f32.
+/// Number format of weights and of what is multiplied with them. Sums are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Real {
     F32,
@@ -36,6 +36,25 @@ impl Real {
         match self {
             Self::F32 => 4,
             Self::Bf16 => 2,
+        }
+    }
+}
+
+/// Number format of keys and values in the rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cache {
+    /// That of the weights.
+    Plain(Real),
+    /// Eight bits, with an f32 factor for each head's key and value. Beside weights in bf16 only.
+    Fp8,
+}
+
+impl Cache {
+    /// Bytes of one key or value of a head.
+    pub(crate) fn bytes(self, head_dim: usize) -> usize {
+        match self {
+            Self::Plain(real) => head_dim * real.bytes(),
+            Self::Fp8 => head_dim + size_of::<f32>(),
         }
     }
 }
@@ -97,7 +116,7 @@ impl Pinned {
     }
 }
 
-/// A device, or what stands for one. Work is queued and done in order; errors are kept and told by [`Backend::finish`].
+/// A device, or what stands for one. Work is queued and done in order, but for [`Backend::run`]; errors are kept and told by [`Backend::finish`].
 pub(crate) trait Backend: Send + Sized {
     /// Zeroed memory, aligned to 256 bytes, for as long as the backend lives.
     fn alloc(&mut self, bytes: usize) -> Result<Ptr, GpuError>;
@@ -119,10 +138,11 @@ pub(crate) trait Backend: Send + Sized {
 
     /// Makes [`Backend::run`] of this part and bucket cheap. `issue` queues the part; it is run, too.
     fn prepare(&mut self, part: Part, bucket: usize, issue: &dyn Fn(&mut Self)) -> Result<(), GpuError>;
-    /// Queues a part: as one graph where there is one, else launch by launch.
-    fn run(&mut self, part: Part, bucket: usize, issue: &dyn Fn(&mut Self));
+    /// Queues both parts, as one graph each where there is one, else launch by launch. Neither may need what the other
+    /// writes: they run side by side, or in either order. What is queued afterwards follows both.
+    fn run(&mut self, bucket: usize, codec: &dyn Fn(&mut Self), lm: &dyn Fn(&mut Self));
     /// Waits until all that was queued is done.
     fn finish(&mut self) -> Result<(), GpuError>;
-    /// Device time of a part in the last finished step, where it is known.
+    /// Device time from the beginning of the last finished [`Backend::run`] to the end of a part, where it is known.
     fn took(&self, part: Part) -> Option<Duration>;
 }

@@ -1,19 +1,20 @@
 //! A GPU behind [`Backend`]: memory, launches, products and graphs by the CUDA driver and cuBLAS.
 //!
-//! Nothing here may be called before [`super::presence`] said yes, for cudarc panics where a library is missing. All work
-//! goes through one stream, in order.
+//! Nothing here may be called before [`super::presence`] said yes, for cudarc panics where a library is missing. Work goes
+//! through one stream, in order, but for the codec, which has a stream of its own beside the language model's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, c_int, c_void};
 use std::time::Duration;
 
-use cudarc::cublas::{result as blas, sys as blas_sys};
 use cudarc::driver::{result as cu, sys};
 
 use super::args::{Args, Kernel};
-use super::backend::{Backend, GpuError, Part, Pinned, Product, Ptr, Real, Stage};
+use super::backend::{Backend, GpuError, Part, Pinned, Product, Ptr, Stage};
+use super::lane::{Lane, event};
+use super::profile::Profile;
 
-/// What cuBLAS may use for its own; given once, for it must not allocate while a graph is captured.
+/// What cuBLAS may use for its own on a stream; given once, for it must not allocate while a graph is captured.
 const WORKSPACE: usize = 64 << 20;
 
 const MODULES: [(&str, &str); 4] = [
@@ -23,11 +24,7 @@ const MODULES: [(&str, &str); 4] = [
     ("tokens", include_str!("kernels/ptx/tokens.ptx")),
 ];
 
-fn failed(what: &str) -> impl Fn(cu::DriverError) -> GpuError {
-    move |e| GpuError(format!("{what}: {e:?}"))
-}
-
-fn blas_failed(what: &str) -> impl Fn(blas::CublasError) -> GpuError {
+pub(super) fn failed(what: &str) -> impl Fn(cu::DriverError) -> GpuError {
     move |e| GpuError(format!("{what}: {e:?}"))
 }
 
@@ -35,15 +32,20 @@ fn blas_failed(what: &str) -> impl Fn(blas::CublasError) -> GpuError {
 pub(super) struct Driver {
     device: sys::CUdevice,
     context: sys::CUcontext,
-    pub(super) stream: sys::CUstream,
-    blas: blas_sys::cublasHandle_t,
+    main: Lane,
+    /// The codec's in [`Backend::run`].
+    side: Lane,
+    /// Where work is queued now.
+    lane: Lane,
+    /// Whether `run` uses the side lane.
+    abreast: bool,
     modules: Vec<sys::CUmodule>,
     /// By `Kernel as usize`.
     functions: Vec<sys::CUfunction>,
     graphs: HashMap<(Part, usize), sys::CUgraphExec>,
     memory: Vec<sys::CUdeviceptr>,
     pinned: Vec<*mut c_void>,
-    /// Before the codec, before the language model, after it.
+    /// Before both parts, after the codec, after the language model.
     events: [sys::CUevent; 3],
     error: Option<GpuError>,
     profile: Option<Profile>,
@@ -52,18 +54,6 @@ pub(super) struct Driver {
 // SAFETY: handles of the driver, which may be used from any thread in which the context is current; `bind` makes it so,
 // and `&mut self` makes it one thread at a time.
 unsafe impl Send for Driver {}
-
-/// Time by stage, taken launch by launch.
-#[derive(Default)]
-struct Profile {
-    events: Vec<sys::CUevent>,
-    marks: Vec<Stage>,
-    seconds: BTreeMap<Stage, f64>,
-}
-
-fn event() -> Result<sys::CUevent, GpuError> {
-    cu::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).map_err(failed("an event"))
-}
 
 impl Driver {
     /// Opens GPU `ordinal` and loads the kernels. `presence` has said that it is there.
@@ -78,7 +68,6 @@ impl Driver {
         let context = unsafe { cu::primary_ctx::retain(device) }.map_err(failed("a context"))?;
         // SAFETY: just made.
         unsafe { cu::ctx::set_current(context) }.map_err(failed("a context"))?;
-        let stream = cu::stream::create(cu::stream::StreamKind::NonBlocking).map_err(failed("a stream"))?;
         let mut modules = HashMap::new();
         for (file, ptx) in MODULES {
             let ptx = CString::new(ptx).map_err(|_| GpuError(format!("{file}.ptx holds a zero byte")))?;
@@ -93,12 +82,14 @@ impl Driver {
             let function = unsafe { cu::module::get_function(modules[kernel.file()], name) };
             functions.push(function.map_err(failed(kernel.name()))?);
         }
-        let blas = blas::create_handle().map_err(blas_failed("cuBLAS"))?;
+        let (main, side) = (Lane::new()?, Lane::new()?);
         let mut driver = Self {
             device,
             context,
-            stream,
-            blas,
+            main,
+            side,
+            lane: main,
+            abreast: true,
             modules: modules.into_values().collect(),
             functions,
             graphs: HashMap::new(),
@@ -108,13 +99,9 @@ impl Driver {
             error: None,
             profile: None,
         };
-        let workspace = driver.alloc(WORKSPACE)?;
-        // SAFETY: handle and stream live; the workspace as long as the handle. The stream must be set first.
-        unsafe {
-            blas::set_stream(driver.blas, driver.stream.cast()).map_err(blas_failed("cuBLAS's stream"))?;
-            blas_sys::cublasSetWorkspace_v2(driver.blas, workspace.0 as *mut c_void, WORKSPACE)
-                .result()
-                .map_err(blas_failed("cuBLAS's workspace"))?;
+        for lane in [main, side] {
+            let workspace = driver.alloc(WORKSPACE)?;
+            lane.lend(workspace, WORKSPACE)?;
         }
         Ok(driver)
     }
@@ -124,17 +111,29 @@ impl Driver {
         cu::device::get_name(self.device).unwrap_or_else(|_| "unknown".to_owned())
     }
 
-    /// Takes times by stage from now on, launch by launch instead of by graphs; or stops and returns seconds by stage.
+    /// The stream of everything but the codec.
+    #[cfg(feature = "flash-attn")]
+    pub(super) fn stream(&self) -> sys::CUstream {
+        self.main.stream
+    }
+
+    /// Whether codec and language model run side by side from now on, or one after the other.
+    pub(super) fn set_abreast(&mut self, on: bool) {
+        self.abreast = on;
+    }
+
+    /// Takes times by stage from now on, one part after the other and launch by launch instead of by graphs; or stops and
+    /// returns seconds by stage.
     pub(super) fn profile(&mut self, on: bool) -> BTreeMap<Stage, f64> {
         let profile = std::mem::replace(&mut self.profile, on.then(Profile::default));
-        let Some(profile) = profile else {
-            return BTreeMap::new();
-        };
-        for event in profile.events {
-            // SAFETY: made by `mark`, used nowhere else.
-            let _ = unsafe { cu::event::destroy(event) };
-        }
-        profile.seconds
+        profile.map(Profile::seconds).unwrap_or_default()
+    }
+
+    // Waits for this lane, which in a step follows the other.
+    fn wait(&mut self) -> Result<(), GpuError> {
+        let waited = self.lane.wait();
+        self.keep(waited);
+        self.error.take().map_or(Ok(()), Err)
     }
 
     // Makes the context current: the engine's thread is not the one that loaded the model.
@@ -152,18 +151,29 @@ impl Driver {
     }
 
     fn record(&mut self, event: sys::CUevent) {
-        // SAFETY: event and stream live.
-        let result = unsafe { cu::event::record(event, self.stream) };
-        self.keep(result.map_err(failed("an event")));
+        let result = self.lane.record(event);
+        self.keep(result);
+    }
+
+    // Queues one part on this lane.
+    fn queue(&mut self, part: Part, bucket: usize, issue: &dyn Fn(&mut Self)) {
+        match self.graphs.get(&(part, bucket)) {
+            Some(graph) if self.profile.is_none() => {
+                // SAFETY: graph and stream live.
+                let result = unsafe { cu::graph::launch(*graph, self.lane.stream) };
+                self.keep(result.map_err(failed("a graph")));
+            }
+            _ => issue(self),
+        }
     }
 
     fn capture(&mut self, issue: &dyn Fn(&mut Self)) -> Result<sys::CUgraphExec, GpuError> {
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream lives; what `issue` queues is captured until the end below, whatever it meets.
-        unsafe { cu::stream::begin_capture(self.stream, mode) }.map_err(failed("capture"))?;
+        unsafe { cu::stream::begin_capture(self.lane.stream, mode) }.map_err(failed("capture"))?;
         issue(self);
         // SAFETY: begun above.
-        let graph = unsafe { cu::stream::end_capture(self.stream) };
+        let graph = unsafe { cu::stream::end_capture(self.lane.stream) };
         if let Some(e) = self.error.take() {
             return Err(e);
         }
@@ -173,27 +183,9 @@ impl Driver {
             let ready = cu::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
             let _ = cu::graph::destroy(graph);
             let ready = ready.map_err(failed("a graph"))?;
-            cu::graph::upload(ready, self.stream).map_err(failed("a graph"))?;
+            cu::graph::upload(ready, self.lane.stream).map_err(failed("a graph"))?;
             Ok(ready)
         }
-    }
-
-    // Adds the times between the marks of a finished step.
-    fn settle(&mut self) -> Result<(), GpuError> {
-        let Some(profile) = &mut self.profile else {
-            return Ok(());
-        };
-        for (stage, ends) in profile
-            .marks
-            .iter()
-            .zip(profile.events[..profile.marks.len()].windows(2))
-        {
-            // SAFETY: both were recorded and the stream is done.
-            let ms = unsafe { cu::event::elapsed(ends[0], ends[1]) }.map_err(failed("a time"))?;
-            *profile.seconds.entry(*stage).or_default() += f64::from(ms) / 1e3;
-        }
-        profile.marks.clear();
-        Ok(())
     }
 }
 
@@ -205,7 +197,7 @@ impl Backend for Driver {
         unsafe {
             let at = cu::malloc_sync(bytes.max(1)).map_err(failed(&what))?;
             self.memory.push(at);
-            cu::memset_d8_async(at, 0, bytes, self.stream).map_err(failed(&what))?;
+            cu::memset_d8_async(at, 0, bytes, self.lane.stream).map_err(failed(&what))?;
             Ok(Ptr(at))
         }
     }
@@ -232,14 +224,14 @@ impl Backend for Driver {
     fn write(&mut self, to: Ptr, bytes: &[u8]) -> Result<(), GpuError> {
         self.finish()?;
         // SAFETY: within an allocation, by the caller; nothing is queued.
-        unsafe { cu::memcpy_htod_async(to.0, bytes, self.stream) }.map_err(failed("upload"))?;
+        unsafe { cu::memcpy_htod_async(to.0, bytes, self.lane.stream) }.map_err(failed("upload"))?;
         self.finish()
     }
 
     fn read(&mut self, from: Ptr, bytes: &mut [u8]) -> Result<(), GpuError> {
         self.finish()?;
         // SAFETY: within an allocation, by the caller; nothing is queued.
-        unsafe { cu::memcpy_dtoh_async(bytes, from.0, self.stream) }.map_err(failed("download"))?;
+        unsafe { cu::memcpy_dtoh_async(bytes, from.0, self.lane.stream) }.map_err(failed("download"))?;
         self.finish()
     }
 
@@ -250,13 +242,13 @@ impl Backend for Driver {
         // SAFETY: within the buffer, which nobody changes before `finish`.
         let bytes = unsafe { std::slice::from_raw_parts(from.at.add(at), len) };
         // SAFETY: the place is as large as the buffer's part.
-        let result = unsafe { cu::memcpy_htod_async(to.0, bytes, self.stream) };
+        let result = unsafe { cu::memcpy_htod_async(to.0, bytes, self.lane.stream) };
         self.keep(result.map_err(failed("upload")));
     }
 
     fn fetch(&mut self, to: &mut Pinned, from: Ptr) {
         // SAFETY: the place is as large as the buffer, which nobody reads before `finish`.
-        let result = unsafe { cu::memcpy_dtoh_async(to.bytes(), from.0, self.stream) };
+        let result = unsafe { cu::memcpy_dtoh_async(to.bytes(), from.0, self.lane.stream) };
         self.keep(result.map_err(failed("download")));
     }
 
@@ -266,70 +258,34 @@ impl Backend for Driver {
         let block = (kernel.threads() as u32, 1, 1);
         let mut params = [(&raw const args).cast_mut().cast::<c_void>()];
         // SAFETY: the kernel's only parameter is the struct `A`, copied by the call.
-        let result = unsafe { cu::launch_kernel(function, grid, block, 0, self.stream, &mut params) };
+        let result = unsafe { cu::launch_kernel(function, grid, block, 0, self.lane.stream, &mut params) };
         self.keep(result.map_err(failed(kernel.name())));
     }
 
-    fn product(&mut self, p: Product) {
-        let real = |real| match real {
-            Real::F32 => blas_sys::cudaDataType::CUDA_R_32F,
-            Real::Bf16 => blas_sys::cudaDataType::CUDA_R_16BF,
-        };
-        let compute = if p.w.real == Real::F32 && !p.exact {
-            blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32
-        } else {
-            blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F
-        };
-        let (m, n, k) = (p.m as c_int, p.w.n as c_int, p.w.k as c_int);
-        let (one, beta) = (1.0f32, if p.add { 1.0f32 } else { 0.0 });
-        // cuBLAS counts columns first: in its eyes this is yᵀ (n × m) = w (k × n, transposed) · xᵀ (k × m).
-        // SAFETY: addresses and sizes are the engine's, which the tests run; alpha and beta are read by the call.
-        let result = unsafe {
-            blas::gemm_ex(
-                self.blas,
-                blas_sys::cublasOperation_t::CUBLAS_OP_T,
-                blas_sys::cublasOperation_t::CUBLAS_OP_N,
-                n,
-                m,
-                k,
-                (&raw const one).cast(),
-                p.w.at.0 as *const c_void,
-                real(p.w.real),
-                k,
-                p.x.0 as *const c_void,
-                real(p.w.real),
-                k,
-                (&raw const beta).cast(),
-                p.y.0 as *mut c_void,
-                blas_sys::cudaDataType::CUDA_R_32F,
-                n,
-                compute,
-                blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
-            )
-        };
-        self.keep(result.map_err(blas_failed("a product")));
+    fn product(&mut self, product: Product) {
+        let result = self.lane.product(product);
+        self.keep(result);
     }
 
     fn mark(&mut self, stage: Stage) {
-        let Some(profile) = &mut self.profile else { return };
-        let at = profile.marks.len();
-        if profile.events.len() == at {
-            match event() {
-                Ok(event) => profile.events.push(event),
-                Err(e) => return self.keep(Err(e)),
-            }
-        }
-        profile.marks.push(stage);
-        let event = profile.events[at];
-        self.record(event);
+        let lane = self.lane;
+        let result = self
+            .profile
+            .as_mut()
+            .map_or(Ok(()), |profile| profile.mark(stage, lane));
+        self.keep(result);
     }
 
     fn prepare(&mut self, part: Part, bucket: usize, issue: &dyn Fn(&mut Self)) -> Result<(), GpuError> {
-        self.bind()?;
+        self.finish()?;
+        if part == Part::Codec {
+            self.lane = self.side;
+        }
         // Launch by launch first: libraries load and choose their kernels now, which a capture would not allow.
         issue(self);
-        self.finish()?;
-        match self.capture(issue) {
+        let captured = self.wait().and_then(|()| self.capture(issue));
+        self.lane = self.main;
+        match captured {
             Ok(graph) => {
                 if let Some(old) = self.graphs.insert((part, bucket), graph) {
                     // SAFETY: replaced, and not running: the stream was just waited for.
@@ -341,42 +297,35 @@ impl Backend for Driver {
         self.finish()
     }
 
-    fn run(&mut self, part: Part, bucket: usize, issue: &dyn Fn(&mut Self)) {
-        let [begin, between, end] = self.events;
-        self.record(if part == Part::Codec { begin } else { between });
-        match self.graphs.get(&(part, bucket)) {
-            Some(graph) if self.profile.is_none() => {
-                // SAFETY: graph and stream live.
-                let result = unsafe { cu::graph::launch(*graph, self.stream) };
-                self.keep(result.map_err(failed("a graph")));
-            }
-            _ => issue(self),
+    fn run(&mut self, bucket: usize, codec: &dyn Fn(&mut Self), lm: &dyn Fn(&mut Self)) {
+        let [begin, coded, done] = self.events;
+        self.record(begin);
+        if self.abreast && self.profile.is_none() {
+            self.lane = self.side;
+            let result = self.lane.follow(begin);
+            self.keep(result);
         }
-        if part == Part::Lm {
-            self.mark(Stage::Head);
-            self.record(end);
-        }
+        self.queue(Part::Codec, bucket, codec);
+        self.record(coded);
+        self.lane = self.main;
+        self.queue(Part::Lm, bucket, lm);
+        self.mark(Stage::Head);
+        self.record(done);
+        let result = self.lane.follow(coded);
+        self.keep(result);
     }
 
     fn finish(&mut self) -> Result<(), GpuError> {
         self.bind()?;
-        // SAFETY: the stream lives.
-        let waited = unsafe { cu::stream::synchronize(self.stream) };
-        self.keep(waited.map_err(failed("the device")));
-        match self.error.take() {
-            Some(e) => Err(e),
-            None => self.settle(),
-        }
+        self.wait()?;
+        self.profile.as_mut().map_or(Ok(()), Profile::settle)
     }
 
     fn took(&self, part: Part) -> Option<Duration> {
-        let [begin, between, end] = self.events;
-        let (from, to) = match part {
-            Part::Codec => (begin, between),
-            Part::Lm => (between, end),
-        };
+        let [begin, coded, done] = self.events;
+        let end = if part == Part::Codec { coded } else { done };
         // SAFETY: the events live; where one was never recorded the driver says so.
-        let ms = unsafe { cu::event::elapsed(from, to) }.ok()?;
+        let ms = unsafe { cu::event::elapsed(begin, end) }.ok()?;
         Some(Duration::from_secs_f64(f64::from(ms.max(0.0)) / 1e3))
     }
 }
@@ -386,14 +335,12 @@ impl Drop for Driver {
         let _ = self.bind();
         // SAFETY: everything was made by this driver and is used by nobody any more. Errors cannot be helped here.
         unsafe {
-            let _ = cu::stream::synchronize(self.stream);
+            [self.main, self.side].iter().for_each(Lane::close);
             self.graphs.values().for_each(|g| _ = cu::graph::exec_destroy(*g));
             self.events.iter().for_each(|e| _ = cu::event::destroy(*e));
-            let _ = blas::destroy_handle(self.blas);
             self.memory.iter().for_each(|at| _ = cu::free_sync(*at));
             self.pinned.iter().for_each(|at| _ = cu::free_host(*at));
             self.modules.iter().for_each(|m| _ = cu::module::unload(*m));
-            let _ = cu::stream::destroy(self.stream);
             let _ = cu::primary_ctx::release(self.device);
         }
     }

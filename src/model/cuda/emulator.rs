@@ -90,7 +90,7 @@ struct Block {
 
 /// One emulated device.
 pub(super) struct Emulator {
-    /// Run blocks and threads from the last to the first.
+    /// Run blocks and threads from the last to the first, and the language model before the codec.
     pub(super) backwards: bool,
     /// Bytes that [`Backend::alloc`] may give in all, if limited.
     pub(super) limit: Option<u64>,
@@ -275,8 +275,10 @@ impl Backend for Emulator {
         self.finish()
     }
 
-    fn run(&mut self, _: Part, _: usize, issue: &dyn Fn(&mut Self)) {
-        issue(self);
+    fn run(&mut self, _: usize, codec: &dyn Fn(&mut Self), lm: &dyn Fn(&mut Self)) {
+        let [first, second] = if self.backwards { [lm, codec] } else { [codec, lm] };
+        first(self);
+        second(self);
     }
 
     fn finish(&mut self) -> Result<(), GpuError> {

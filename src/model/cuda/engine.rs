@@ -1,14 +1,16 @@
-//! The step on the device: one upload (audio and which rows), two graphs (codec, language model), one download.
+//! The step on the device: one upload (audio and which rows), two graphs (codec, language model), one download. The
+//! language model hears the codes of the frame before, so the graphs need nothing of each other and run side by side.
 //!
 //! Everything that a row remembers lies on the device but for how many frames it has had, which the host knows anyway
 //! and sends with each step. A row that has had none is fresh whatever its memory holds, so resetting one is a matter of
 //! the host alone, and a recycled row equals a new one by construction.
 
 use super::args::{Slot, VACANT};
-use super::backend::{Backend, GpuError, Part, Pinned, Ptr, Real};
+use super::backend::{Backend, Cache, GpuError, Part, Pinned, Ptr, Real};
 use super::lm::{self, Lm};
 use super::mimi::{self, Mimi};
 use super::source::{Loader, Source};
+use super::transformer::Held;
 use crate::config::module::AsrModule;
 use crate::model::error::LoadError;
 use crate::model::mimi::config::MimiConfig;
@@ -31,6 +33,8 @@ pub(super) struct Setup {
     pub(super) rows: usize,
     /// Format of the language model; the codec is always held as f32.
     pub(super) real: Real,
+    /// Format of the language model's keys and values.
+    pub(super) cache: Cache,
 }
 
 impl Setup {
@@ -95,7 +99,7 @@ impl Plan {
         let slot = size_of::<Slot>() + config.frame_samples() * 4 + m.audio_codebooks * 4 + answer;
         let mimi = mimi::scratch_bytes(config, setup.rows).div_ceil(setup.rows);
         Self {
-            row: (lm::row_bytes(module, setup.real) + mimi::row_bytes(config)) as u64,
+            row: (lm::row_bytes(module, setup.cache) + mimi::row_bytes(config)) as u64,
             slot: (lm::slot_bytes(module, setup.real) + mimi + slot) as u64,
             weights,
         }
@@ -129,7 +133,7 @@ impl<B: Backend> Engine<B> {
         config: &MimiConfig,
         (setup, weights): (Setup, u64),
     ) -> Result<Self, LoadError> {
-        let Setup { rows, real } = setup;
+        let Setup { rows, real, cache } = setup;
         let books = module.model.audio_codebooks;
         if books == 0
             || books > config.quantizer.n_q
@@ -148,9 +152,16 @@ impl<B: Backend> Engine<B> {
             backend: &mut backend,
             source: codec,
         };
-        let mimi = Mimi::load(&mut loader, config, books, (rows, setup.exact()))?;
+        let exact = setup.exact();
+        let mimi = Mimi::load(&mut loader, config, books, (rows, exact))?;
         loader.source = lm;
-        let lm = Lm::load(&mut loader, module, (rows, real, setup.exact()))?;
+        let held = Held {
+            rows,
+            real,
+            cache,
+            exact,
+        };
+        let lm = Lm::load(&mut loader, module, held)?;
         let answer = backend.alloc(rows * 4 * (1 + heads))?;
         let places = Places {
             slots: backend.alloc(rows * size_of::<Slot>())?,
@@ -252,8 +263,10 @@ impl<B: Backend> Engine<B> {
             download,
             ..
         } = self;
-        backend.run(Part::Codec, bucket, &|b| codec(b, mimi, *places, bucket));
-        backend.run(Part::Lm, bucket, &|b| language(b, lm, *places, bucket));
+        backend.run(bucket, &|b| codec(b, mimi, *places, bucket), &|b| {
+            language(b, lm, *places, bucket)
+        });
+        lm.hear(backend, (places.slots, bucket), places.codes);
         backend.fetch(download, places.chosen);
         backend.finish()?;
         rows.iter().for_each(|row| self.rows[row.index()].frames += 1);
@@ -344,7 +357,7 @@ fn codec<B: Backend>(b: &mut B, mimi: &Mimi, p: Places, n: usize) {
 }
 
 fn language<B: Backend>(b: &mut B, lm: &Lm, p: Places, n: usize) {
-    lm.launch(b, (p.slots, n), p.codes, (p.chosen, p.pauses));
+    lm.launch(b, (p.slots, n), (p.chosen, p.pauses));
 }
 
 impl<B: Backend> StreamModel for Engine<B> {
@@ -375,7 +388,12 @@ impl<B: Backend> StreamModel for Engine<B> {
             .map_err(|e| ModelError(e.to_string()))?;
         let all = start.elapsed();
         out.codec = self.backend.took(Part::Codec).unwrap_or_default().min(all);
-        out.lm = all - out.codec;
+        out.lm = self
+            .backend
+            .took(Part::Lm)
+            .unwrap_or(all)
+            .min(all)
+            .saturating_sub(out.codec);
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! The language model on the device: codes and the last token of each row in, token and pauses out.
 
-use super::args::{ChooseArgs, EmbedArgs, Kernel, MAX_BOOKS};
-use super::backend::{Backend, Matrix, Product, Ptr, Real, Stage};
+use super::args::{ChooseArgs, EmbedArgs, HearArgs, Kernel, MAX_BOOKS};
+use super::backend::{Backend, Cache, Matrix, Product, Ptr, Real, Stage};
 use super::source::{Loader, Source};
-use super::transformer::{self, Norm, Transformer};
+use super::transformer::{self, Held, Norm, Transformer};
 use crate::config::module::AsrModule;
 use crate::model::conditioning;
 use crate::model::error::LoadError;
@@ -12,8 +12,7 @@ use crate::model::transformer::{Feed, Shape};
 
 /// Weights, per-row state and scratch of the language model.
 pub(super) struct Lm {
-    real: Real,
-    exact: bool,
+    held: Held,
     text: Ptr,
     audio: Ptr,
     condition: Ptr,
@@ -63,8 +62,8 @@ fn shape(module: &AsrModule) -> Shape {
 }
 
 /// Bytes of state one row costs.
-pub(super) fn row_bytes(module: &AsrModule, real: Real) -> usize {
-    transformer::row_bytes(&shape(module), real) + 4 * (1 + module.model.audio_codebooks)
+pub(super) fn row_bytes(module: &AsrModule, cache: Cache) -> usize {
+    transformer::row_bytes(&shape(module), cache) + 4 * (1 + module.model.audio_codebooks)
 }
 
 /// Bytes of scratch for one slot, rounded up.
@@ -78,12 +77,13 @@ pub(super) fn slot_bytes(module: &AsrModule, real: Real) -> usize {
 }
 
 impl Lm {
-    /// Loads the model that `module` describes, with state for `rows` rows.
+    /// Loads the model that `module` describes.
     pub(super) fn load<B: Backend>(
         l: &mut Loader<'_, B>,
         module: &AsrModule,
-        (rows, real, exact): (usize, Real, bool),
+        held: Held,
     ) -> Result<Self, LoadError> {
+        let Held { rows, real, .. } = held;
         let (m, t) = (&module.model, &module.model.transformer);
         supported(t)?;
         let (d, books) = (t.d_model, m.audio_codebooks);
@@ -120,7 +120,7 @@ impl Lm {
                 l,
                 "transformer",
                 shape(module),
-                (rows, real, exact),
+                held,
                 (Stage::LmProducts, Stage::LmAttention),
             )?,
             out_norm: Norm::load(l, "out_norm", d, Feed::SwiGlu)?,
@@ -140,19 +140,17 @@ impl Lm {
                 initial_code: initial_token(m.audio_vocab_size, "audio_vocab_size")?,
                 temperature: module.temperature,
             },
-            real,
-            exact,
+            held,
             head,
         })
     }
 
-    /// Queues one step of `n` slots. `codes` (`[n][codebooks]`) are those of the current frame, heard at the next step;
-    /// `chosen` gets a u32 a slot and `pauses` (`[n][heads]`) f32.
+    /// Queues one step of `n` slots, which hears the codes of the frame before (see [`Lm::hear`]): `chosen` gets a u32 a
+    /// slot and `pauses` (`[n][heads]`) f32.
     pub(super) fn launch<B: Backend>(
         &self,
         b: &mut B,
         (slots, n): (Ptr, usize),
-        codes: Ptr,
         (chosen, pauses): (Ptr, Ptr),
     ) {
         let s = &self.sizes;
@@ -164,7 +162,6 @@ impl Lm {
             condition: self.condition,
             tokens: self.tokens,
             previous: self.previous,
-            codes,
             x: self.x,
             d: s.dim as u32,
             books: s.books as u32,
@@ -174,20 +171,20 @@ impl Lm {
             unused: 0,
         };
         b.launch(
-            Kernel::of(self.real, Kernel::EmbedF32, Kernel::EmbedBf16),
+            Kernel::of(self.held.real, Kernel::EmbedF32, Kernel::EmbedBf16),
             [n, 1, 1],
             embed,
         );
         self.transformer.launch(b, slots, n, self.x);
         b.mark(Stage::Head);
-        self.out_norm.launch(b, n, self.x, self.hidden, self.real);
+        self.out_norm.launch(b, n, self.x, self.hidden, self.held.real);
         b.product(Product {
             w: self.head,
             m: n,
             x: self.hidden,
             y: self.logits,
             add: false,
-            exact: self.exact,
+            exact: self.held.exact,
         });
         let choose = ChooseArgs {
             slots,
@@ -202,6 +199,18 @@ impl Lm {
             classes: s.classes as u32,
         };
         b.launch(Kernel::Choose, [n, 1, 1], choose);
+    }
+
+    /// Queues that the next step shall hear `codes` (`[n][codebooks]`).
+    pub(super) fn hear<B: Backend>(&self, b: &mut B, (slots, n): (Ptr, usize), codes: Ptr) {
+        let args = HearArgs {
+            slots,
+            codes,
+            previous: self.previous,
+            books: self.sizes.books as u32,
+            unused: 0,
+        };
+        b.launch(Kernel::Hear, [n, 1, 1], args);
     }
 
     /// Where the rings lie, and their bytes.

@@ -2,7 +2,7 @@
 
 use safetensors::tensor::Dtype;
 
-use super::backend::Real;
+use super::backend::{Cache, Real};
 use super::driver::Driver;
 use super::engine::{Engine, Setup};
 use super::source::Source;
@@ -37,8 +37,9 @@ pub(super) fn open(
     ordinal: usize,
 ) -> Result<Engine<Driver>, LoadError> {
     let real = real(module, lm)?;
+    let cache = cache(module, real)?;
     let driver = Driver::open(ordinal)?;
-    tracing::info!(gpu = driver.name(), ?real, rows, "loading onto the GPU");
+    tracing::info!(gpu = driver.name(), ?real, ?cache, rows, "loading onto the GPU");
     let weights = lm.elements() * real.bytes() + codec.elements() * size_of::<f32>();
     let sources = (&Source::File(codec), &Source::File(lm));
     Engine::load(
@@ -46,7 +47,7 @@ pub(super) fn open(
         module,
         sources,
         config,
-        (Setup { rows, real }, weights as u64),
+        (Setup { rows, real, cache }, weights as u64),
     )
 }
 
@@ -63,6 +64,20 @@ fn real(module: &AsrModule, lm: &Weights) -> Result<Real, LoadError> {
         WeightFormat::Bf16 => Ok(Real::Bf16),
         WeightFormat::F16 | WeightFormat::Q8 => Err(LoadError::Config(format!(
             "dtype_override `{name}` is for CPUs: a GPU holds weights as bf16 or f32"
+        ))),
+    }
+}
+
+fn cache(module: &AsrModule, real: Real) -> Result<Cache, LoadError> {
+    match (module.kv_cache_dtype.as_deref(), real) {
+        (None, _) => Ok(Cache::Plain(real)),
+        (Some("fp8"), Real::Bf16) => Ok(Cache::Fp8),
+        (Some("fp8"), Real::F32) => Err(LoadError::Config(
+            "kv_cache_dtype `fp8` goes with weights in bf16: set dtype_override = \"bf16\", or leave it out"
+                .to_owned(),
+        )),
+        (Some(name), _) => Err(LoadError::Config(format!(
+            "unknown kv_cache_dtype `{name}`: use fp8, or leave it out"
         ))),
     }
 }

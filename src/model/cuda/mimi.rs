@@ -1,10 +1,10 @@
 //! Mimi's encoder on the device: audio of a bucket of slots to codes.
 
 use super::args::{Kernel, NearestArgs, Slot};
-use super::backend::{Backend, Matrix, Product, Ptr, Real, Stage};
+use super::backend::{Backend, Cache, Matrix, Product, Ptr, Real, Stage};
 use super::conv::{self, Conv, Io};
 use super::source::Loader;
-use super::transformer::{self, Transformer};
+use super::transformer::{self, Held, Transformer};
 use crate::model::error::LoadError;
 use crate::model::mimi::config::MimiConfig;
 use crate::model::mimi::conv::{ConvShape, Padding};
@@ -149,7 +149,7 @@ pub(super) fn row_bytes(config: &MimiConfig) -> usize {
     let history = |shape: &ConvShape| conv::row_bytes(shape);
     shapes(config).iter().map(|(_, s)| history(s)).sum::<usize>()
         + history(&down_shape(config))
-        + transformer::row_bytes(&transformer_shape(config), Real::F32)
+        + transformer::row_bytes(&transformer_shape(config), Cache::Plain(Real::F32))
 }
 
 /// Bytes of scratch for `rows` slots, rounded up.
@@ -216,7 +216,12 @@ impl Mimi {
             l,
             "encoder_transformer.transformer",
             transformer_shape(config),
-            (rows, Real::F32, exact),
+            Held {
+                rows,
+                real: Real::F32,
+                cache: Cache::Plain(Real::F32),
+                exact,
+            },
             stages,
         )?;
         let scratch = Scratch {

@@ -19,9 +19,13 @@ pub mod check;
 #[cfg(feature = "cuda")]
 mod driver;
 #[cfg(feature = "cuda")]
+mod lane;
+#[cfg(feature = "cuda")]
 mod load;
 #[cfg(feature = "cuda")]
 mod presence;
+#[cfg(feature = "cuda")]
+mod profile;
 #[cfg(feature = "cuda")]
 pub(super) use {
     load::load,

@@ -3,7 +3,7 @@
 use super::args::{
     ActivateArgs, AppendArgs, AttendArgs, BLOCK, CombineArgs, Kernel, NormArgs, SPLIT, TurnArgs,
 };
-use super::backend::{Backend, Matrix, Product, Ptr, Real, Stage};
+use super::backend::{Backend, Cache, Matrix, Product, Ptr, Real, Stage};
 use super::source::Loader;
 use crate::model::error::LoadError;
 use crate::model::transformer::{Feed, Shape};
@@ -66,11 +66,28 @@ struct Layer {
     norm2: Norm,
     up: Matrix,
     down: Matrix,
-    keys: Ptr,
-    values: Ptr,
-    /// Bytes of each of them, for all rows.
+    keys: Ring,
+    values: Ring,
+}
+
+/// Keys or values of a layer, for all rows.
+#[derive(Clone, Copy)]
+struct Ring {
+    at: Ptr,
+    /// f32 `[rows][heads][context]`, for fp8.
+    factors: Ptr,
     #[cfg(feature = "cuda")]
-    ring: usize,
+    bytes: (usize, usize),
+}
+
+/// Of how many rows, and in which formats.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub(super) rows: usize,
+    pub(super) real: Real,
+    pub(super) cache: Cache,
+    /// See [`Product::exact`].
+    pub(super) exact: bool,
 }
 
 /// Buffers between the launches of a layer, for a whole bucket.
@@ -89,8 +106,7 @@ struct Scratch {
 /// Weights, rings of every row, scratch.
 pub(super) struct Transformer {
     shape: Shape,
-    real: Real,
-    exact: bool,
+    held: Held,
     attend: Kernel,
     splits: usize,
     frequencies: Ptr,
@@ -100,8 +116,8 @@ pub(super) struct Transformer {
 }
 
 /// Bytes of the rings of one row.
-pub(super) fn row_bytes(s: &Shape, real: Real) -> usize {
-    s.layers * 2 * s.context * s.dim * real.bytes()
+pub(super) fn row_bytes(s: &Shape, cache: Cache) -> usize {
+    s.layers * 2 * s.context * s.heads * cache.bytes(s.dim / s.heads)
 }
 
 /// Bytes of scratch for one slot, rounded up.
@@ -118,19 +134,21 @@ impl Transformer {
         l: &mut Loader<'_, B>,
         prefix: &str,
         shape: Shape,
-        (rows, real, exact): (usize, Real, bool),
+        held: Held,
         stages: (Stage, Stage),
     ) -> Result<Self, LoadError> {
         let (d, head_dim) = (shape.dim, shape.dim / shape.heads);
-        let attend = Kernel::attend(real, head_dim).ok_or_else(|| {
+        let Held {
+            rows, real, cache, ..
+        } = held;
+        let attend = Kernel::attend(cache, head_dim).ok_or_else(|| {
             LoadError::Config(format!(
                 "attention heads of {head_dim} are not supported on a GPU: 8, 16, 32, 64 and 128 are"
             ))
         })?;
         let frequency = |i: usize| shape.max_period.powf(-(i as f64) / (head_dim / 2) as f64);
         let frequencies: Vec<f64> = (0..head_dim / 2).map(frequency).collect();
-        let layers =
-            (0..shape.layers).map(|i| Layer::load(l, &format!("{prefix}.layers.{i}"), &shape, rows, real));
+        let layers = (0..shape.layers).map(|i| Layer::load(l, &format!("{prefix}.layers.{i}"), &shape, held));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
         let splits = shape.context.div_ceil(SPLIT);
         let tokens = rows * shape.tokens;
@@ -147,8 +165,7 @@ impl Transformer {
         Ok(Self {
             frequencies: l.doubles(&frequencies)?,
             shape,
-            real,
-            exact,
+            held,
             attend,
             splits,
             layers,
@@ -157,11 +174,12 @@ impl Transformer {
         })
     }
 
-    /// Where the rings of all layers lie, and their bytes.
+    /// Where the rings of all layers and their factors lie, and their bytes.
     #[cfg(feature = "cuda")]
     pub(super) fn rings(&self) -> Vec<(Ptr, usize)> {
-        let of = |layer: &Layer| [(layer.keys, layer.ring), (layer.values, layer.ring)];
-        self.layers.iter().flat_map(of).collect()
+        let rings = self.layers.iter().flat_map(|layer| [layer.keys, layer.values]);
+        let parts = rings.flat_map(|ring| [(ring.at, ring.bytes.0), (ring.factors, ring.bytes.1)]);
+        parts.filter(|(_, bytes)| *bytes > 0).collect()
     }
 
     /// Queues one step of `n` slots: `x` is `[n][tokens][dim]`, replaced by the last layer's output.
@@ -179,13 +197,13 @@ impl Transformer {
         b.launch(Kernel::Turn, [n, 1, 1], turn);
         for layer in &self.layers {
             b.mark(self.stages.0);
-            layer.norm1.launch(b, tokens, x, t.normed, self.real);
+            layer.norm1.launch(b, tokens, x, t.normed, self.held.real);
             b.product(self.linear(layer.in_proj, tokens, t.normed, t.qkv, false));
             b.mark(self.stages.1);
             self.attention(b, layer, slots, n);
             b.mark(self.stages.0);
             b.product(self.linear(layer.out_proj, tokens, t.mixed, x, true));
-            layer.norm2.launch(b, tokens, x, t.normed, self.real);
+            layer.norm2.launch(b, tokens, x, t.normed, self.held.real);
             b.product(self.linear(layer.up, tokens, t.normed, t.hidden, false));
             let args = ActivateArgs {
                 x: t.hidden,
@@ -194,8 +212,8 @@ impl Transformer {
                 unused: 0,
             };
             let kernel = match s.feed {
-                Feed::SwiGlu => Kernel::of(self.real, Kernel::SwigluF32, Kernel::SwigluBf16),
-                Feed::Gelu => Kernel::of(self.real, Kernel::GeluF32, Kernel::GeluBf16),
+                Feed::SwiGlu => Kernel::of(self.held.real, Kernel::SwigluF32, Kernel::SwigluBf16),
+                Feed::Gelu => Kernel::of(self.held.real, Kernel::GeluF32, Kernel::GeluBf16),
             };
             b.launch(kernel, [s.hidden.div_ceil(BLOCK), tokens, 1], args);
             b.product(self.linear(layer.down, tokens, t.active, x, true));
@@ -210,23 +228,23 @@ impl Transformer {
             slots,
             turns: t.turns,
             qkv: t.qkv,
-            keys: layer.keys,
-            values: layer.values,
+            keys: layer.keys.at,
+            values: layer.values.at,
+            key_factors: layer.keys.factors,
+            value_factors: layer.values.factors,
             tokens: s.tokens as u32,
             heads: s.heads as u32,
             head_dim: head_dim as u32,
             context: s.context as u32,
         };
-        b.launch(
-            Kernel::of(self.real, Kernel::AppendF32, Kernel::AppendBf16),
-            [s.tokens, n, 1],
-            append,
-        );
+        b.launch(Kernel::append(self.held.cache), [s.tokens, n, 1], append);
         let attend = AttendArgs {
             slots,
             qkv: t.qkv,
-            keys: layer.keys,
-            values: layer.values,
+            keys: layer.keys.at,
+            values: layer.values.at,
+            key_factors: layer.keys.factors,
+            value_factors: layer.values.factors,
             out: t.mixed,
             partial: t.partial,
             tokens: s.tokens as u32,
@@ -249,7 +267,7 @@ impl Transformer {
                 splits: self.splits as u32,
                 unused: 0,
             };
-            let kernel = Kernel::of(self.real, Kernel::CombineF32, Kernel::CombineBf16);
+            let kernel = Kernel::of(self.held.real, Kernel::CombineF32, Kernel::CombineBf16);
             b.launch(kernel, [s.heads, tokens, 1], combine);
         }
     }
@@ -261,7 +279,7 @@ impl Transformer {
             x,
             y,
             add,
-            exact: self.exact,
+            exact: self.held.exact,
         }
     }
 }
@@ -271,8 +289,9 @@ impl Layer {
         l: &mut Loader<'_, B>,
         prefix: &str,
         s: &Shape,
-        rows: usize,
-        real: Real,
+        Held {
+            rows, real, cache, ..
+        }: Held,
     ) -> Result<Self, LoadError> {
         let (d, h) = (s.dim, s.hidden);
         let (up, down, wide) = match s.feed {
@@ -289,7 +308,20 @@ impl Layer {
             s.layer_scale.then(|| l.source.values(&name, &[d])).transpose()
         };
         let (scale1, scale2) = (scale(l, "layer_scale_1")?, scale(l, "layer_scale_2")?);
-        let ring = rows * s.context * d * real.bytes();
+        let (vectors, head_dim) = (rows * s.heads * s.context, d / s.heads);
+        let mut ring = || {
+            let bytes = match cache {
+                Cache::Plain(real) => (vectors * head_dim * real.bytes(), 0),
+                Cache::Fp8 => (vectors * head_dim, vectors * size_of::<f32>()),
+            };
+            Ok::<_, LoadError>(Ring {
+                at: l.space(bytes.0)?,
+                factors: if bytes.1 > 0 { l.space(bytes.1)? } else { Ptr::NULL },
+                #[cfg(feature = "cuda")]
+                bytes,
+            })
+        };
+        let (keys, values) = (ring()?, ring()?);
         Ok(Self {
             norm1: Norm::load(l, &format!("{prefix}.norm1"), d, s.feed)?,
             in_proj: l.matrix(
@@ -312,10 +344,8 @@ impl Layer {
                 real,
                 scale2.as_deref(),
             )?,
-            keys: l.space(ring)?,
-            values: l.space(ring)?,
-            #[cfg(feature = "cuda")]
-            ring,
+            keys,
+            values,
         })
     }
 }

@@ -199,6 +199,13 @@ fn an_unknown_dtype() {
 }
 
 #[test]
+fn keys_and_values_of_eight_bits_on_a_cpu() {
+    let mut t = Tampered::new();
+    t.fixture.module.kv_cache_dtype = Some("fp8".to_owned());
+    contains(&t.error(), &["kv_cache_dtype", "fp8", "GPU", "leave it out"]);
+}
+
+#[test]
 fn more_rows_than_memory_holds() {
     let t = Tampered::new();
     contains(

@@ -16,7 +16,7 @@ use super::measure::{DIM, MODELS, Model, ROWS};
 use super::parity::far;
 use super::{Attention, Check, Report};
 use crate::model::cuda::args::{AttendArgs, CombineArgs, Kernel, SPLIT};
-use crate::model::cuda::backend::{Backend, GpuError, Ptr, Real};
+use crate::model::cuda::backend::{Backend, Cache, GpuError, Ptr, Real};
 use crate::model::cuda::driver::Driver;
 use crate::model::cuda::presence::presence;
 
@@ -79,7 +79,9 @@ pub fn compare(path: &Path, report: &mut Report) -> anyhow::Result<()> {
     let library = unsafe { Library::new(path) }.with_context(|| path.display().to_string())?;
     // SAFETY: the function is the one in `flash.cu`.
     let attend = unsafe { library.get::<Attend>(b"flash_attend") }.context("no flash_attend in it")?;
-    for model in &MODELS {
+    // FlashAttention's knows no eight bits.
+    let plain = |model: &&Model| model.cache != Cache::Fp8;
+    for model in MODELS.iter().filter(plain) {
         let mut driver = Driver::open(0)?;
         let most = ROWS[ROWS.len() - 1];
         let layer = Layer::new(&mut driver, model, most).context("a layer's keys and values")?;
@@ -222,6 +224,8 @@ impl Layer {
             qkv: self.qkv,
             keys: self.keys,
             values: self.values,
+            key_factors: Ptr::NULL,
+            value_factors: Ptr::NULL,
             out: self.ours,
             partial: self.partial,
             tokens: 1,
@@ -231,7 +235,7 @@ impl Layer {
             scale: self.scale(),
             unused: 0,
         };
-        if let Some(kernel) = Kernel::attend(Real::Bf16, self.head_dim) {
+        if let Some(kernel) = Kernel::attend(Cache::Plain(Real::Bf16), self.head_dim) {
             b.launch(kernel, [splits, self.heads, rows], attend);
         }
         let combine = CombineArgs {
@@ -258,7 +262,7 @@ impl Layer {
             starts: self.starts,
             ends: self.ends,
             pages: self.pages,
-            stream: b.stream.cast(),
+            stream: b.stream().cast(),
             batch: rows as u32,
             heads: self.heads as u32,
             head_dim: self.head_dim as u32,

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::{Check, Report, Size};
 use crate::config::module::{AsrModule, ExtraHeads, LmConfig, TransformerConfig};
-use crate::model::cuda::backend::Real;
+use crate::model::cuda::backend::{Cache, Real};
 use crate::model::cuda::driver::Driver;
 use crate::model::cuda::engine::{Engine, Setup};
 use crate::model::cuda::presence::presence;
@@ -23,6 +23,8 @@ const STEPS: usize = 100;
 
 pub(super) struct Model {
     pub(super) name: &'static str,
+    rows: &'static [usize],
+    pub(super) cache: Cache,
     pub(super) heads: usize,
     layers: usize,
     pub(super) context: usize,
@@ -34,20 +36,32 @@ pub(super) struct Model {
     gflop: f64,
 }
 
-pub(super) const MODELS: [Model; 2] = [
+const STT_1B: Model = Model {
+    name: "stt-1b",
+    rows: &ROWS,
+    cache: Cache::Plain(Real::Bf16),
+    heads: 16,
+    layers: 16,
+    context: 750,
+    text: 8000,
+    pause_heads: 4,
+    read: 838e6,
+    all: 989_000_000,
+    gflop: 1.78,
+};
+
+pub(super) const MODELS: [Model; 3] = [
+    STT_1B,
     Model {
-        name: "stt-1b",
-        heads: 16,
-        layers: 16,
-        context: 750,
-        text: 8000,
-        pause_heads: 4,
-        read: 838e6,
-        all: 989_000_000,
-        gflop: 1.78,
+        name: "stt-1b fp8",
+        rows: &[400, 800, 1200, 2000],
+        cache: Cache::Fp8,
+        ..STT_1B
     },
     Model {
         name: "stt-2.6b",
+        rows: &ROWS,
+        cache: Cache::Plain(Real::Bf16),
         heads: 32,
         layers: 48,
         context: 375,
@@ -74,6 +88,7 @@ impl Model {
             conditioning_delay: None,
             conditioning_learnt_padding: false,
             dtype_override: None,
+            kv_cache_dtype: None,
             log_frequency_s: None,
             model: LmConfig {
                 audio_vocab_size: 2049,
@@ -108,20 +123,22 @@ impl Model {
     }
 
     fn ideal_ms(&self, rows: usize) -> f64 {
-        let keys_and_values = (self.layers * 2 * self.context * DIM * 2) as f64;
+        let vector = self.cache.bytes(DIM / self.heads);
+        let keys_and_values = (self.layers * 2 * self.context * self.heads * vector) as f64;
         let row = keys_and_values / 4.8e12 + self.gflop / 790e3 + 0.47 / 50e3;
         (self.read * 2.0 / 4.8e12 + rows as f64 * row) * 1e3
     }
 
-    // The most rows of `ROWS` that the device has room for.
+    // The most of its rows that the device has room for.
     fn open(&self) -> anyhow::Result<(Engine<Driver>, usize)> {
         let config = MimiConfig::published();
         let mut last = None;
-        for rows in ROWS.into_iter().rev() {
+        for rows in self.rows.iter().rev().copied() {
             let (codec, lm) = (Source::Random(Cell::new(1)), Source::Random(Cell::new(2)));
             let setup = Setup {
                 rows,
                 real: Real::Bf16,
+                cache: self.cache,
             };
             let bytes = self.all * 2 + (400 << 20);
             match Engine::load(
@@ -165,7 +182,7 @@ impl Stand {
         let model = MODELS.iter().find(|model| model.name == name);
         let model = model.with_context(|| format!("no model {name}"))?;
         let (mut engine, most) = model.open()?;
-        let sizes: Vec<usize> = ROWS.into_iter().filter(|rows| *rows <= most).collect();
+        let sizes: Vec<usize> = model.rows.iter().copied().filter(|rows| *rows <= most).collect();
         engine.set_buckets(sizes.clone());
         engine.warm_up()?;
         engine.fill_rings()?;
@@ -227,10 +244,10 @@ pub(super) fn sizes(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(stand: &mut Stand, rows: usize) -> anyhow::Result<Size> {
-    stand.take(rows);
+// Milliseconds of `n` steps, and of the codec in them, both sorted.
+fn timed(stand: &mut Stand, n: usize) -> Result<(Vec<f64>, Vec<f64>), ModelError> {
     let (mut times, mut codec) = (Vec::new(), Vec::new());
-    for i in 0..WARM_STEPS + STEPS {
+    for i in 0..WARM_STEPS + n {
         let start = Instant::now();
         stand.step()?;
         if i >= WARM_STEPS {
@@ -238,6 +255,17 @@ fn measure(stand: &mut Stand, rows: usize) -> anyhow::Result<Size> {
             codec.push(stand.out.codec.as_secs_f64() * 1e3);
         }
     }
+    times.sort_by(f64::total_cmp);
+    codec.sort_by(f64::total_cmp);
+    Ok((times, codec))
+}
+
+fn measure(stand: &mut Stand, rows: usize) -> anyhow::Result<Size> {
+    stand.take(rows);
+    let (times, codec) = timed(stand, STEPS)?;
+    stand.engine.backend().set_abreast(false);
+    let (serial, _) = timed(stand, STEPS / 4)?;
+    stand.engine.backend().set_abreast(true);
     stand.engine.backend().profile(true);
     let (start, n) = (Instant::now(), 5);
     for _ in 0..n {
@@ -245,14 +273,13 @@ fn measure(stand: &mut Stand, rows: usize) -> anyhow::Result<Size> {
     }
     let eager = start.elapsed().as_secs_f64() * 1e3 / f64::from(n);
     let stages = stand.engine.backend().profile(false);
-    times.sort_by(f64::total_cmp);
-    codec.sort_by(f64::total_cmp);
     Ok(Size {
         model: stand.model.name,
         rows,
         p50: times[STEPS / 2],
         p99: times[STEPS * 99 / 100],
         codec: codec[STEPS / 2],
+        serial: serial[serial.len() / 2],
         eager,
         ideal: stand.model.ideal_ms(rows),
         stages: stages

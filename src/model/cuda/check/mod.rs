@@ -34,7 +34,9 @@ pub struct Size {
     pub p99: f64,
     /// The codec's part of p50, on the device.
     pub codec: f64,
-    /// Launch by launch instead of by graphs.
+    /// p50 with the language model after the codec instead of beside it.
+    pub serial: f64,
+    /// Likewise, and launch by launch instead of by graphs.
     pub eager: f64,
     /// Bytes over 4.8 TB/s, products over 790 TFLOP/s (bf16) and 50 TFLOP/s (the codec's).
     pub ideal: f64,
@@ -114,17 +116,18 @@ pub fn table(report: &Report) -> String {
         );
     }
     if !report.sizes.is_empty() {
-        out.push_str("model      rows    p50    p99  codec  eager  ideal  ratio\n");
+        out.push_str("model       rows    p50    p99  codec serial  eager  ideal  ratio\n");
     }
     for s in &report.sizes {
         let _ = writeln!(
             out,
-            "{:<9} {:>5} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.2}",
+            "{:<10} {:>5} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.2}",
             s.model,
             s.rows,
             s.p50,
             s.p99,
             s.codec,
+            s.serial,
             s.eager,
             s.ideal,
             s.p50 / s.ideal

@@ -17,6 +17,13 @@ use crate::pipeline::ids::RowId;
 
 const FRAME: usize = 1920;
 
+/// `dtype_override` and `kv_cache_dtype`.
+type Formats = (&'static str, Option<&'static str>);
+
+const EXACT: Formats = ("f32", None);
+const SHORT: Formats = ("bf16", None);
+const SHORTEST: Formats = ("bf16", Some("fp8"));
+
 struct Fixture {
     module: AsrModule,
     expected: Vec<u8>,
@@ -58,9 +65,10 @@ impl Fixture {
         })
     }
 
-    fn engine(&self, rows: usize, dtype: &str) -> anyhow::Result<Engine<Driver>> {
+    fn engine(&self, rows: usize, (dtype, cache): Formats) -> anyhow::Result<Engine<Driver>> {
         let module = AsrModule {
             dtype_override: Some(dtype.to_owned()),
+            kv_cache_dtype: cache.map(str::to_owned),
             ..self.module.clone()
         };
         let codec = Weights::open(Path::new(&module.audio_tokenizer_file))?;
@@ -125,11 +133,12 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, into: &mut Vec<Check>
     let (codes, tokens) = (f.bits("codes")?, f.bits("tokens")?);
     let d = latents.len() / shown.len();
 
-    let (mut exact, mut short) = (f.engine(1, "f32")?, f.engine(1, "bf16")?);
+    let (mut exact, mut short) = (f.engine(1, EXACT)?, f.engine(1, SHORT)?);
+    let mut shortest = f.engine(1, SHORTEST)?;
     let (mut out, mut half) = (StepOutput::default(), StepOutput::default());
     let (mut wrong_codes, mut wrong_tokens, mut other_tokens) = (0, 0, 0);
-    let (mut latent_error, mut logit_error, mut half_error, mut widest_gap) =
-        (0.0f32, 0.0f32, 0.0f32, 0.0f32);
+    let (mut latent_error, mut logit_error, mut widest_gap) = (0.0f32, 0.0f32, 0.0f32);
+    let (mut half_error, mut eighth_error) = (0.0f32, 0.0f32);
     for (i, frame) in sound.chunks_exact(FRAME).enumerate() {
         exact.step(&[RowId(0)], frame, &mut out)?;
         wrong_codes += usize::from(exact.codes(1, books)? != codes[i * books..][..books]);
@@ -149,6 +158,9 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, into: &mut Vec<Check>
         widest_gap = widest_gap.max((best - sure[half.tokens[0] as usize]) / scale);
         // Led along the f32 stream: one other choice would make all later ones incomparable.
         short.say(RowId(0), out.tokens[0])?;
+        shortest.step(&[RowId(0)], frame, &mut half)?;
+        eighth_error = eighth_error.max(far(&shortest.logits(1)?[..vocabulary], &sure[..vocabulary]));
+        shortest.say(RowId(0), out.tokens[0])?;
     }
     add(
         "codes",
@@ -179,8 +191,15 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, into: &mut Vec<Check>
     );
     add("bf16 tokens", equal >= 0.995 || widest_gap <= 4e-2, detail);
 
-    for dtype in ["f32", "bf16"] {
-        let mut many = f.engine(12, dtype)?;
+    add(
+        "fp8 keys and values",
+        eighth_error < 1e-1,
+        format!("logits within {eighth_error:.1e} of f32"),
+    );
+
+    for formats in [EXACT, SHORT, SHORTEST] {
+        let mut many = f.engine(12, formats)?;
+        let dtype = formats.1.unwrap_or(formats.0);
         many.set_buckets(vec![12]);
         many.warm_up()?;
         let frames = frames.min(60);

@@ -1,6 +1,7 @@
 // Rotary positions, ring caches, and attention of one step's queries over what each row's rings hold.
 //
-// Keys and values of a layer are [rows][heads][context][head_dim]. A row's ring is read through its slot's row number,
+// Keys and values of a layer are [rows][heads][context][head_dim]; those held as fp8 have a factor for every head_dim of
+// them, [rows][heads][context]. A row's ring is read through its slot's row number,
 // so rows never move, idle rows cost nothing, and a young stream costs only what it has heard.
 #include "common.cuh"
 
@@ -28,6 +29,8 @@ struct AppendArgs {
   float* qkv;    // [slots][tokens][3][heads][head_dim]; queries are rotated in place
   void* keys;    // [rows][heads][context][head_dim]
   void* values;  // likewise
+  float* key_factors;    // [rows][heads][context], where they are fp8
+  float* value_factors;  // likewise
   u32 tokens, heads, head_dim, context;
 };
 
@@ -62,6 +65,59 @@ DEVICE void append(const AppendArgs& a) {
 KERNEL(append_f32, AppendArgs, 256) { append<float>(a); }
 KERNEL(append_bf16, AppendArgs, 256) { append<bf16>(a); }
 
+// The factor by which a vector whose largest value is `top` becomes fp8, and the one that brings it back.
+struct Factor {
+  float there, back;
+};
+
+DEVICE Factor factor_of(float top) {
+  for (u32 o = WARP / 2; o > 0; o /= 2) top = fmaxf(top, __shfl_xor_sync(FULL, top, o));
+  Factor f;
+  f.there = top > 0.0f ? FP8_MOST / top : 0.0f;
+  f.back = top / FP8_MOST;
+  return f;
+}
+
+// As `append`. A warp takes a head: its largest key and value first.
+KERNEL(append_fp8, AppendArgs, 256) {
+  const Slot slot = a.slots[blockIdx.y];
+  if (slot.row == VACANT) return;
+  const u32 dim = a.heads * a.head_dim, pairs = a.head_dim / 2, t = blockIdx.x, lane = threadIdx.x % WARP;
+  const u64 token = static_cast<u64>(blockIdx.y) * a.tokens + t;
+  const u64 place = (slot.position * a.tokens + t) % a.context;
+  const float2* turns = a.turns + token * pairs;
+  for (u32 head = threadIdx.x / WARP; head < a.heads; head += BLOCK / WARP) {
+    float* q = a.qkv + token * 3 * dim + head * a.head_dim;
+    const float* k = q + dim;
+    const float* v = k + dim;
+    float top_key = 0.0f, top_value = 0.0f;
+    for (u32 pair = lane; pair < pairs; pair += WARP) {
+      const float2 turn = turns[pair];
+      const float k0 = k[2 * pair], k1 = k[2 * pair + 1];
+      top_key = fmaxf(top_key, fmaxf(fabsf(k0 * turn.x - k1 * turn.y), fabsf(k0 * turn.y + k1 * turn.x)));
+      top_value = fmaxf(top_value, fmaxf(fabsf(v[2 * pair]), fabsf(v[2 * pair + 1])));
+    }
+    const Factor of_key = factor_of(top_key), of_value = factor_of(top_value);
+    const u64 vector = (static_cast<u64>(slot.row) * a.heads + head) * a.context + place;
+    if (lane == 0) {
+      a.key_factors[vector] = of_key.back;
+      a.value_factors[vector] = of_value.back;
+    }
+    for (u32 pair = lane; pair < pairs; pair += WARP) {
+      const float2 turn = turns[pair];
+      const float q0 = q[2 * pair], q1 = q[2 * pair + 1], k0 = k[2 * pair], k1 = k[2 * pair + 1];
+      q[2 * pair] = q0 * turn.x - q1 * turn.y;
+      q[2 * pair + 1] = q0 * turn.y + q1 * turn.x;
+      fp8* key = static_cast<fp8*>(a.keys) + vector * a.head_dim + 2 * pair;
+      put(key, (k0 * turn.x - k1 * turn.y) * of_key.there);
+      put(key + 1, (k0 * turn.y + k1 * turn.x) * of_key.there);
+      fp8* value = static_cast<fp8*>(a.values) + vector * a.head_dim + 2 * pair;
+      put(value, v[2 * pair] * of_value.there);
+      put(value + 1, v[2 * pair + 1] * of_value.there);
+    }
+  }
+}
+
 static const u32 ATTEND = 128;  // threads of a block
 static const u32 SPLIT = 256;   // ring places of a block: fixed, so that a row's sums do not depend on its company
 static const u32 AHEAD = 4;     // keys whose loads are in flight at once
@@ -71,6 +127,8 @@ struct AttendArgs {
   const float* qkv;    // queries as `append` left them
   const void* keys;    // [rows][heads][context][head_dim]
   const void* values;  // likewise
+  const float* key_factors;    // [rows][heads][context], where they are fp8
+  const float* value_factors;  // likewise
   void* out;           // [slots][tokens][heads][head_dim]
   float* partial;      // [slots][tokens][heads][splits][head_dim + 2], where there is more than one split
   u32 tokens, heads, context, splits;
@@ -114,6 +172,20 @@ DEVICE void load8(const bf16* p, float* to) {
     to[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
   }
 }
+DEVICE void load8(const fp8* p, float* to) {
+  const uint2 a = *reinterpret_cast<const uint2*>(p);
+#pragma unroll
+  for (u32 i = 0; i < 8; ++i) {
+    fp8 x;
+    x.bits = static_cast<unsigned char>((i < 4 ? a.x : a.y) >> 8 * (i % 4));
+    to[i] = to_float(x);
+  }
+}
+
+// Whether a format needs factors.
+DEVICE bool factored(const float*) { return false; }
+DEVICE bool factored(const bf16*) { return false; }
+DEVICE bool factored(const fp8*) { return true; }
 
 // Block maximum, for every thread.
 DEVICE float block_max(float v) {
@@ -130,7 +202,7 @@ DEVICE float block_max(float v) {
 // One block for SPLIT ring places of one head and one query. LANES neighbouring threads share a key, eight elements
 // each (head_dim = 8 * LANES), so a warp reads 32 / LANES keys with one 16-byte load a thread. Scores, then their
 // exponentials, wait in shared memory; values are read the same way. Grid: (splits, heads, slots * tokens).
-template <typename T, u32 LANES>
+template <typename Ring, typename Out, u32 LANES>
 DEVICE void attend(const AttendArgs& a) {
   const u32 GROUPS = ATTEND / LANES, HEAD = 8 * LANES;
   SHARED(float, weights, SPLIT);
@@ -143,9 +215,9 @@ DEVICE void attend(const AttendArgs& a) {
   if (first >= see.live) return;
   const u32 count = min(SPLIT, see.live - first);
   const u32 group = threadIdx.x / LANES, lane = threadIdx.x % LANES;
-  const u64 ring = ((static_cast<u64>(slot.row) * a.heads + head) * a.context + first) * HEAD + lane * 8;
-  const T* keys = static_cast<const T*>(a.keys) + ring;
-  const T* values = static_cast<const T*>(a.values) + ring;
+  const u64 vector = (static_cast<u64>(slot.row) * a.heads + head) * a.context + first;
+  const Ring* keys = static_cast<const Ring*>(a.keys) + vector * HEAD + lane * 8;
+  const Ring* values = static_cast<const Ring*>(a.values) + vector * HEAD + lane * 8;
 
   float q[8];
   load8(a.qkv + (token * 3 * a.heads + head) * HEAD + lane * 8, q);
@@ -165,8 +237,9 @@ DEVICE void attend(const AttendArgs& a) {
       for (u32 e = 0; e < 8; ++e) dot = fmaf(q[e], k[u][e], dot);
 #pragma unroll
       for (u32 o = LANES / 2; o > 0; o /= 2) dot += __shfl_xor_sync(FULL, dot, o);
-      const float score = sees(see, first + j, a.context) ? dot * a.scale : -INFINITY;
       if (j < count) {
+        if (factored(keys)) dot *= a.key_factors[vector + j];
+        const float score = sees(see, first + j, a.context) ? dot * a.scale : -INFINITY;
         top = fmaxf(top, score);
         if (lane == 0) weights[j] = score;
       }
@@ -178,7 +251,7 @@ DEVICE void attend(const AttendArgs& a) {
   float sum = 0.0f;
   for (u32 j = threadIdx.x; j < count; j += ATTEND) {
     const float w = expf(weights[j] - level);
-    weights[j] = w;
+    weights[j] = factored(values) ? w * a.value_factors[vector + j] : w;
     sum += w;
   }
   sum = block_sum(sum);  // and a barrier: all weights are written
@@ -206,7 +279,7 @@ DEVICE void attend(const AttendArgs& a) {
   for (u32 g = 0; g < GROUPS; ++g) total += sums[g * HEAD + threadIdx.x];
   const u64 at = token * a.heads + head;
   if (a.splits == 1) {
-    put(static_cast<T*>(a.out) + at * HEAD + threadIdx.x, total / sum);
+    put(static_cast<Out*>(a.out) + at * HEAD + threadIdx.x, total / sum);
     return;
   }
   float* partial = a.partial + (at * a.splits + blockIdx.x) * (HEAD + 2);
@@ -217,16 +290,21 @@ DEVICE void attend(const AttendArgs& a) {
   }
 }
 
-KERNEL(attend8_f32, AttendArgs, 128) { attend<float, 1>(a); }
-KERNEL(attend16_f32, AttendArgs, 128) { attend<float, 2>(a); }
-KERNEL(attend32_f32, AttendArgs, 128) { attend<float, 4>(a); }
-KERNEL(attend64_f32, AttendArgs, 128) { attend<float, 8>(a); }
-KERNEL(attend128_f32, AttendArgs, 128) { attend<float, 16>(a); }
-KERNEL(attend8_bf16, AttendArgs, 128) { attend<bf16, 1>(a); }
-KERNEL(attend16_bf16, AttendArgs, 128) { attend<bf16, 2>(a); }
-KERNEL(attend32_bf16, AttendArgs, 128) { attend<bf16, 4>(a); }
-KERNEL(attend64_bf16, AttendArgs, 128) { attend<bf16, 8>(a); }
-KERNEL(attend128_bf16, AttendArgs, 128) { attend<bf16, 16>(a); }
+KERNEL(attend8_f32, AttendArgs, 128) { attend<float, float, 1>(a); }
+KERNEL(attend16_f32, AttendArgs, 128) { attend<float, float, 2>(a); }
+KERNEL(attend32_f32, AttendArgs, 128) { attend<float, float, 4>(a); }
+KERNEL(attend64_f32, AttendArgs, 128) { attend<float, float, 8>(a); }
+KERNEL(attend128_f32, AttendArgs, 128) { attend<float, float, 16>(a); }
+KERNEL(attend8_bf16, AttendArgs, 128) { attend<bf16, bf16, 1>(a); }
+KERNEL(attend16_bf16, AttendArgs, 128) { attend<bf16, bf16, 2>(a); }
+KERNEL(attend32_bf16, AttendArgs, 128) { attend<bf16, bf16, 4>(a); }
+KERNEL(attend64_bf16, AttendArgs, 128) { attend<bf16, bf16, 8>(a); }
+KERNEL(attend128_bf16, AttendArgs, 128) { attend<bf16, bf16, 16>(a); }
+KERNEL(attend8_fp8, AttendArgs, 128) { attend<fp8, bf16, 1>(a); }
+KERNEL(attend16_fp8, AttendArgs, 128) { attend<fp8, bf16, 2>(a); }
+KERNEL(attend32_fp8, AttendArgs, 128) { attend<fp8, bf16, 4>(a); }
+KERNEL(attend64_fp8, AttendArgs, 128) { attend<fp8, bf16, 8>(a); }
+KERNEL(attend128_fp8, AttendArgs, 128) { attend<fp8, bf16, 16>(a); }
 
 struct CombineArgs {
   const Slot* slots;

@@ -34,8 +34,22 @@ struct bf16 {
   unsigned short bits;
 };
 
+// Four bits of exponent, three of mantissa, up to 448 ("E4M3", as NVIDIA, Arm and Intel define it in "FP8 Formats for
+// Deep Learning", 2022). Whoever stores them keeps a factor beside.
+struct fp8 {
+  unsigned char bits;
+};
+
+static const float FP8_MOST = 448.0f;
+
 DEVICE float to_float(float x) { return x; }
 DEVICE float to_float(bf16 x) { return __uint_as_float(static_cast<u32>(x.bits) << 16); }
+
+// Seven bits of exponent and mantissa lie where a float has them; the exponents' zeros are 120 apart.
+DEVICE float to_float(fp8 x) {
+  const u32 bits = x.bits;
+  return __uint_as_float((bits & 0x80u) << 24 | (bits & 0x7fu) << 20) * __uint_as_float((127u + 120u) << 23);
+}
 
 DEVICE void put(float* at, float x) { *at = x; }
 // To the nearest, ties to even, as the host does.
@@ -44,6 +58,14 @@ DEVICE void put(bf16* at, float x) {
   const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
   const u32 kept = nan ? bits >> 16 | 0x40u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
   at->bits = static_cast<unsigned short>(kept);
+}
+
+// To the nearest, ties to even; what is larger than the largest becomes that.
+DEVICE void put(fp8* at, float x) {
+  const u32 sign = __float_as_uint(x) >> 24 & 0x80u;
+  const u32 bits = __float_as_uint(x * __uint_as_float((127u - 120u) << 23)) & 0x7fffffffu;
+  const u32 kept = (bits + 0x7ffffu + (bits >> 20 & 1u)) >> 20;
+  at->bits = static_cast<unsigned char>(sign | min(kept, 0x7eu));
 }
 
 // Sum over the block, in one fixed order, for every thread. All threads of a block of whole warps must call it.

@@ -74,8 +74,7 @@ struct EmbedArgs {
   const void* audio;       // [books][audio vocabulary][d]
   const float* condition;  // [d], or null
   const u32* tokens;       // [rows]: what each row said last
-  u32* previous;           // [rows][books]: codes of the frame before; this frame's afterwards
-  const u32* codes;        // [slots][books]: codes of this frame, heard at the next step
+  const u32* previous;     // [rows][books]: codes of the frame before
   float* x;                // [slots][d]
   u32 d, books, audio_vocabulary, initial_token, initial_code;
   u32 unused;
@@ -95,9 +94,7 @@ DEVICE void embed(const EmbedArgs& a) {
   }
   const bool fresh = slot.position == 0;
   for (u32 i = threadIdx.x; i < a.books; i += BLOCK) {
-    u32* previous = a.previous + static_cast<u64>(slot.row) * a.books + i;
-    heard[i] = fresh ? a.initial_code : *previous;
-    *previous = a.codes[static_cast<u64>(blockIdx.x) * a.books + i];
+    heard[i] = fresh ? a.initial_code : a.previous[static_cast<u64>(slot.row) * a.books + i];
   }
   __syncthreads();
   const u32 token = fresh ? a.initial_token : a.tokens[slot.row];
@@ -115,6 +112,22 @@ DEVICE void embed(const EmbedArgs& a) {
 
 KERNEL(embed_f32, EmbedArgs, 256) { embed<float>(a); }
 KERNEL(embed_bf16, EmbedArgs, 256) { embed<bf16>(a); }
+
+struct HearArgs {
+  const Slot* slots;
+  const u32* codes;  // [slots][books]: codes of this frame
+  u32* previous;     // [rows][books]: where `embed` finds them at the next step
+  u32 books, unused;
+};
+
+// One block a slot. After both halves of a step: until then the language model still hears the frame before.
+KERNEL(hear, HearArgs, 256) {
+  const Slot slot = a.slots[blockIdx.x];
+  if (slot.row == VACANT) return;
+  for (u32 i = threadIdx.x; i < a.books; i += BLOCK) {
+    a.previous[static_cast<u64>(slot.row) * a.books + i] = a.codes[static_cast<u64>(blockIdx.x) * a.books + i];
+  }
+}
 
 struct ChooseArgs {
   const Slot* slots;

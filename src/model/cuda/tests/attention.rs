@@ -2,8 +2,8 @@
 
 use half::bf16;
 
-use crate::model::cuda::args::{AttendArgs, CombineArgs, Kernel, SPLIT, Slot, VACANT};
-use crate::model::cuda::backend::{Backend, Ptr, Real};
+use crate::model::cuda::args::{AppendArgs, AttendArgs, CombineArgs, Kernel, SPLIT, Slot, VACANT};
+use crate::model::cuda::backend::{Backend, Cache, Ptr, Real};
 use crate::model::cuda::emulator::Emulator;
 
 fn noise(n: usize, seed: u32) -> Vec<f32> {
@@ -41,8 +41,46 @@ fn slots(rows: &[(u32, u64)]) -> Vec<u8> {
     rows.iter().flat_map(one).collect()
 }
 
+/// What an fp8 stands for, by the format's definition.
+fn fp8_value(bits: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f32::from(bits & 7));
+    let size = match exponent {
+        0 => mantissa / 8.0 * 2.0f32.powi(-6),
+        _ => (1.0 + mantissa / 8.0) * 2.0f32.powi(exponent - 7),
+    };
+    if bits & 0x80 > 0 { -size } else { size }
+}
+
+/// Rings of `cache` with `values`, vectors of `head_dim`: their bytes, their factors, and what they stand for. An fp8 is
+/// any at all here, and a factor any of five powers of two.
+fn ring(values: Vec<f32>, cache: Cache, (head_dim, power): (usize, i32)) -> (Vec<u8>, Vec<f32>, Vec<f32>) {
+    let Cache::Plain(real) = cache else {
+        let bits = |x: &f32| ((x + 1.0) * 128.0) as u8;
+        // the two that are not numbers are never stored
+        let bytes: Vec<u8> = values
+            .iter()
+            .map(bits)
+            .map(|b| if b & 0x7f == 0x7f { 0 } else { b })
+            .collect();
+        let factors: Vec<f32> = (0..values.len() / head_dim)
+            .map(|i| 2.0f32.powi(power + i as i32 % 5))
+            .collect();
+        let stands = bytes
+            .iter()
+            .enumerate()
+            .map(|(i, b)| fp8_value(*b) * factors[i / head_dim]);
+        let stands = stands.collect();
+        return (bytes, factors, stands);
+    };
+    let stands = match real {
+        Real::F32 => values,
+        Real::Bf16 => values.into_iter().map(|x| bf16::from_f32(x).to_f32()).collect(),
+    };
+    (bytes_of(&stands, real), Vec::new(), stands)
+}
+
 struct Case {
-    real: Real,
+    cache: Cache,
     head_dim: usize,
     heads: usize,
     context: usize,
@@ -75,12 +113,13 @@ fn check(c: &Case, ages: &[(u32, u64)], backwards: bool) {
     let mut e = Emulator::new();
     e.backwards = backwards;
     let (rows, dim) = (4, c.heads * c.head_dim);
-    let ring = c.heads * c.context * c.head_dim;
-    let round = |x: Vec<f32>| match c.real {
-        Real::F32 => x,
-        Real::Bf16 => x.into_iter().map(|x| bf16::from_f32(x).to_f32()).collect(),
+    let real = match c.cache {
+        Cache::Plain(real) => real,
+        Cache::Fp8 => Real::Bf16,
     };
-    let (keys, values) = (round(noise(rows * ring, 1)), round(noise(rows * ring, 2)));
+    let size = rows * c.heads * c.context * c.head_dim;
+    let (key_bytes, key_factors, keys) = ring(noise(size, 1), c.cache, (c.head_dim, -10));
+    let (value_bytes, value_factors, values) = ring(noise(size, 2), c.cache, (c.head_dim, -13));
     let qkv: Vec<f32> = noise(ages.len() * c.tokens * 3 * dim, 3)
         .iter()
         .map(|x| x * 4.0)
@@ -90,9 +129,11 @@ fn check(c: &Case, ages: &[(u32, u64)], backwards: bool) {
     let args = AttendArgs {
         slots: put(&mut e, &slots(ages)),
         qkv: put(&mut e, &bytes_of(&qkv, Real::F32)),
-        keys: put(&mut e, &bytes_of(&keys, c.real)),
-        values: put(&mut e, &bytes_of(&values, c.real)),
-        out: e.alloc(queries * dim * c.real.bytes()).unwrap(),
+        keys: put(&mut e, &key_bytes),
+        values: put(&mut e, &value_bytes),
+        key_factors: put(&mut e, &bytes_of(&key_factors, Real::F32)),
+        value_factors: put(&mut e, &bytes_of(&value_factors, Real::F32)),
+        out: e.alloc(queries * dim * real.bytes()).unwrap(),
         partial: e
             .alloc(queries * c.heads * splits * (c.head_dim + 2) * 4)
             .unwrap(),
@@ -104,7 +145,7 @@ fn check(c: &Case, ages: &[(u32, u64)], backwards: bool) {
         unused: 0,
     };
     e.launch(
-        Kernel::attend(c.real, c.head_dim).unwrap(),
+        Kernel::attend(c.cache, c.head_dim).unwrap(),
         [splits, c.heads, queries],
         args,
     );
@@ -120,13 +161,13 @@ fn check(c: &Case, ages: &[(u32, u64)], backwards: bool) {
             splits: args.splits,
             unused: 0,
         };
-        let kernel = Kernel::of(c.real, Kernel::CombineF32, Kernel::CombineBf16);
+        let kernel = Kernel::of(real, Kernel::CombineF32, Kernel::CombineBf16);
         e.launch(kernel, [c.heads, queries, 1], combine);
     }
     e.finish().unwrap();
-    let mut out = vec![0; queries * dim * c.real.bytes()];
+    let mut out = vec![0; queries * dim * real.bytes()];
     e.read(args.out, &mut out).unwrap();
-    let got: Vec<f32> = match c.real {
+    let got: Vec<f32> = match real {
         Real::F32 => out
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
@@ -136,7 +177,7 @@ fn check(c: &Case, ages: &[(u32, u64)], backwards: bool) {
             .map(|b| bf16::from_le_bytes(b.try_into().unwrap()).to_f32())
             .collect(),
     };
-    let tolerance = if c.real == Real::F32 { 2e-6 } else { 4e-3 };
+    let tolerance = if real == Real::F32 { 2e-6 } else { 4e-3 };
     for (n, (row, step)) in ages.iter().enumerate().filter(|(_, (row, _))| *row != VACANT) {
         for t in 0..c.tokens {
             for head in 0..c.heads {
@@ -159,17 +200,21 @@ fn check(c: &Case, ages: &[(u32, u64)], backwards: bool) {
 
 #[test]
 fn split_rings_are_one_softmax_for_rows_of_all_ages() {
-    for (real, head_dim, context) in [
-        (Real::F32, 128, 750),
-        (Real::Bf16, 128, 750),
-        (Real::F32, 64, 375),
-        (Real::Bf16, 64, 375),
-        (Real::F32, 32, 257),
-        (Real::F32, 8, 256),
-        (Real::F32, 16, 20),
+    let (f32, bf16) = (Cache::Plain(Real::F32), Cache::Plain(Real::Bf16));
+    for (cache, head_dim, context) in [
+        (f32, 128, 750),
+        (bf16, 128, 750),
+        (Cache::Fp8, 128, 750),
+        (f32, 64, 375),
+        (bf16, 64, 375),
+        (Cache::Fp8, 64, 375),
+        (f32, 32, 257),
+        (f32, 8, 256),
+        (f32, 16, 20),
+        (Cache::Fp8, 16, 20),
     ] {
         let c = Case {
-            real,
+            cache,
             head_dim,
             heads: 2,
             context,
@@ -187,7 +232,7 @@ fn split_rings_are_one_softmax_for_rows_of_all_ages() {
 fn of_two_tokens_the_first_does_not_see_the_second() {
     for context in [20, 250, 257, 512] {
         let c = Case {
-            real: Real::F32,
+            cache: Cache::Plain(Real::F32),
             head_dim: 64,
             heads: 1,
             context,
@@ -200,5 +245,91 @@ fn of_two_tokens_the_first_does_not_see_the_second() {
             &[(0, 127), (1, 128), (2, context as u64 * 3 + 7), (3, 255)],
             true,
         );
+    }
+}
+
+// Against the same keys and values in f32: each within half a step of its exponent, and queries bit-equal.
+#[test]
+fn eight_bits_hold_a_vector_to_one_part_in_sixteen_of_each_value() {
+    for head_dim in [8, 64, 128] {
+        let (heads, context, rows) = (3, 5, 3);
+        let dim = heads * head_dim;
+        let mut e = Emulator::new();
+        let ages = [(2, 7), (VACANT, 0), (0, 0)];
+        let mut qkv = noise(ages.len() * 3 * dim, 5);
+        // one key of nothing, one of huge and tiny values
+        qkv[dim..dim + head_dim].fill(0.0);
+        qkv[2 * dim..2 * dim + head_dim]
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, x)| *x *= 10.0f32.powi((i % 9) as i32 - 4));
+        let turns: Vec<f32> = (0..ages.len() * head_dim / 2)
+            .flat_map(|i| [(i as f32).cos(), (i as f32).sin()])
+            .collect();
+        let vectors = rows * heads * context;
+        let mut run = |cache: Cache| {
+            let mut args = AppendArgs {
+                slots: put(&mut e, &slots(&ages)),
+                turns: put(&mut e, &bytes_of(&turns, Real::F32)),
+                qkv: put(&mut e, &bytes_of(&qkv, Real::F32)),
+                keys: Ptr::NULL,
+                values: Ptr::NULL,
+                key_factors: Ptr::NULL,
+                value_factors: Ptr::NULL,
+                tokens: 1,
+                heads: heads as u32,
+                head_dim: head_dim as u32,
+                context: context as u32,
+            };
+            let width = if cache == Cache::Fp8 { 1 } else { 4 };
+            for at in [&mut args.keys, &mut args.values] {
+                *at = put(&mut e, &vec![0; vectors * head_dim * width]);
+            }
+            for at in [&mut args.key_factors, &mut args.value_factors] {
+                *at = put(&mut e, &vec![0; vectors * 4]);
+            }
+            e.launch(Kernel::append(cache), [1, ages.len(), 1], args);
+            e.finish().unwrap();
+            let mut get = |at: Ptr, n: usize| {
+                let mut bytes = vec![0; n];
+                e.read(at, &mut bytes).unwrap();
+                bytes
+            };
+            let floats = |bytes: Vec<u8>| -> Vec<f32> {
+                let words = bytes.chunks_exact(4);
+                words.map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+            };
+            let queries = floats(get(args.qkv, qkv.len() * 4));
+            let rings =
+                [(args.keys, args.key_factors), (args.values, args.value_factors)].map(|(at, factors)| {
+                    let bytes = get(at, vectors * head_dim * width);
+                    match cache {
+                        Cache::Plain(_) => floats(bytes),
+                        Cache::Fp8 => {
+                            let factors = floats(get(factors, vectors * 4));
+                            let of = |(i, b): (usize, &u8)| fp8_value(*b) * factors[i / head_dim];
+                            bytes.iter().enumerate().map(of).collect()
+                        }
+                    }
+                });
+            (queries, rings)
+        };
+        let (queries, exact) = run(Cache::Plain(Real::F32));
+        let (same, short) = run(Cache::Fp8);
+        assert_eq!(queries, same);
+        for (exact, short) in exact.iter().zip(&short) {
+            assert!(exact.iter().any(|x| *x != 0.0));
+            for (exact, short) in exact.chunks_exact(head_dim).zip(short.chunks_exact(head_dim)) {
+                let most = exact.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+                for (want, got) in exact.iter().zip(short) {
+                    // half of the last place: of three bits of mantissa, or of the smallest exponent
+                    let step = (want.abs() / 16.0).max(most / 448.0 * 2.0f32.powi(-10));
+                    assert!(
+                        (want - got).abs() <= step * 1.001,
+                        "{got} for {want}, largest {most}"
+                    );
+                }
+            }
+        }
     }
 }

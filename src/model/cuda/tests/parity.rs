@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use crate::model::cuda::backend::Real;
+use crate::model::cuda::backend::{Cache, Real};
 use crate::model::cuda::emulator::Emulator;
 use crate::model::cuda::engine::{Engine, Setup};
 use crate::model::cuda::source::Source;
@@ -11,13 +11,29 @@ use crate::model::{StepOutput, StreamModel};
 use crate::pipeline::ids::RowId;
 
 pub(super) fn engine(f: &Fixture, rows: usize, real: Real, backwards: bool) -> Engine<Emulator> {
+    engine_with(f, rows, (real, Cache::Plain(real)), backwards)
+}
+
+pub(super) fn engine_with(
+    f: &Fixture,
+    rows: usize,
+    (real, cache): (Real, Cache),
+    backwards: bool,
+) -> Engine<Emulator> {
     let codec = Weights::open(Path::new(&f.module.audio_tokenizer_file)).unwrap();
     let lm = Weights::open(Path::new(&f.module.lm_model_file)).unwrap();
     let config = MimiConfig::of(&codec).unwrap();
     let mut emulator = Emulator::new();
     emulator.backwards = backwards;
     let sources = (&Source::File(&codec), &Source::File(&lm));
-    Engine::load(emulator, &f.module, sources, &config, (Setup { rows, real }, 0)).unwrap()
+    Engine::load(
+        emulator,
+        &f.module,
+        sources,
+        &config,
+        (Setup { rows, real, cache }, 0),
+    )
+    .unwrap()
 }
 
 #[test]
