@@ -44,7 +44,8 @@ impl Source<'_> {
     }
 }
 
-// Uniform, scaled by fan-in so that signals stay of order one; gains and counts are one.
+// Uniform, scaled by fan-in so that signals stay of order one; gains and counts are one. As in published checkpoints
+// bf16 holds them all exactly.
 fn random(state: &Cell<u64>, name: &str, shape: &[usize]) -> Vec<f32> {
     let is = |part: &str| name.contains(part);
     let n = shape.iter().product();
@@ -61,7 +62,7 @@ fn random(state: &Cell<u64>, name: &str, shape: &[usize]) -> Vec<f32> {
         s ^= s << 13;
         s ^= s >> 7;
         s ^= s << 17;
-        ((s >> 40) as f32 / (1 << 23) as f32 - 1.0) * scale
+        bf16::from_f32(((s >> 40) as f32 / (1 << 23) as f32 - 1.0) * scale).to_f32()
     });
     let values = values.collect();
     state.set(s);

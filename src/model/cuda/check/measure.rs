@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
+use super::led::Led;
+use super::parity::{BF16, FP8, audio};
 use super::{Check, Report, Size};
 use crate::config::module::{AsrModule, ExtraHeads, LmConfig, TransformerConfig};
 use crate::model::cuda::backend::{Cache, Real};
@@ -129,25 +131,26 @@ impl Model {
         (self.read * 2.0 / 4.8e12 + rows as f64 * row) * 1e3
     }
 
+    // With random weights, always the same.
+    fn load(&self, rows: usize, real: Real, cache: Cache) -> Result<Engine<Driver>, LoadError> {
+        let (codec, lm) = (Source::Random(Cell::new(1)), Source::Random(Cell::new(2)));
+        let setup = Setup { rows, real, cache };
+        let bytes = self.all * real.bytes() as u64 + (400 << 20);
+        let module = self.module(rows);
+        Engine::load(
+            Driver::open(0)?,
+            &module,
+            (&codec, &lm),
+            &MimiConfig::published(),
+            (setup, bytes),
+        )
+    }
+
     // The most of its rows that the device has room for.
     fn open(&self) -> anyhow::Result<(Engine<Driver>, usize)> {
-        let config = MimiConfig::published();
         let mut last = None;
         for rows in self.rows.iter().rev().copied() {
-            let (codec, lm) = (Source::Random(Cell::new(1)), Source::Random(Cell::new(2)));
-            let setup = Setup {
-                rows,
-                real: Real::Bf16,
-                cache: self.cache,
-            };
-            let bytes = self.all * 2 + (400 << 20);
-            match Engine::load(
-                Driver::open(0)?,
-                &self.module(rows),
-                (&codec, &lm),
-                &config,
-                (setup, bytes),
-            ) {
+            match self.load(rows, Real::Bf16, self.cache) {
                 Ok(engine) => return Ok((engine, rows)),
                 Err(e @ LoadError::Memory { .. }) => last = Some(e),
                 Err(e) => return Err(e.into()),
@@ -220,7 +223,30 @@ impl Stand {
     }
 }
 
-/// Measures both models at every size that fits, all rows at full context.
+/// Compares bf16 with f32 at the true shape of stt-1b, one row and random weights that both hold exactly.
+pub(super) fn formats(report: &mut Report, frames: usize) -> anyhow::Result<()> {
+    let mut exact = STT_1B.load(1, Real::F32, Cache::Plain(Real::F32))?;
+    let mut led = Vec::new();
+    for (cache, what) in [(STT_1B.cache, BF16), (Cache::Fp8, FP8)] {
+        led.push((Led::new(STT_1B.load(1, Real::Bf16, cache)?), what));
+    }
+    let mut out = StepOutput::default();
+    for frame in audio(5, frames).chunks_exact(1920) {
+        exact.step(&[RowId(0)], frame, &mut out)?;
+        let sure = exact.logits(1).map_err(|e| ModelError(e.to_string()))?;
+        for (led, _) in &mut led {
+            led.step(frame, &sure[..STT_1B.text], out.tokens[0])?;
+        }
+    }
+    for (led, (what, bar)) in led {
+        report
+            .checks
+            .push(led.check(format!("{}: {what}", STT_1B.name), bar));
+    }
+    Ok(())
+}
+
+/// Measures all models at every size that fits, all rows at full context.
 pub(super) fn sizes(report: &mut Report) -> anyhow::Result<()> {
     for name in Stand::names() {
         let mut stand = match Stand::open(name) {

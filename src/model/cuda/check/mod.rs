@@ -2,6 +2,7 @@
 
 #[cfg(feature = "flash-attn")]
 mod flash;
+mod led;
 mod measure;
 mod parity;
 
@@ -98,6 +99,7 @@ pub fn run(fixtures: &Path, quick: bool) -> anyhow::Result<Report> {
         )?;
     }
     if !quick {
+        measure::formats(&mut report, 400)?;
         measure::sizes(&mut report)?;
     }
     Ok(report)

@@ -96,30 +96,36 @@ fn sampling_is_the_cpus() {
 // incomparable.
 #[test]
 fn bf16_stays_near_f32() {
-    let f = Fixture::open("tiny-2.6b");
-    let vocabulary = f.module.model.text_out_vocab_size;
-    let mut exact = engine(&f, 1, Real::F32, false);
-    let mut short = engine(&f, 1, Real::Bf16, false);
-    let (mut a, mut b) = (StepOutput::default(), StepOutput::default());
-    let (mut worst, mut others) = (0.0f32, 0);
-    for frame in pcm(2, 60).chunks_exact(1920) {
-        exact.step(&[RowId(0)], frame, &mut a).unwrap();
-        short.step(&[RowId(0)], frame, &mut b).unwrap();
-        let logits = |e: &mut Engine<Emulator>| e.logits(1).unwrap()[..vocabulary].to_vec();
-        let (near, sure) = (logits(&mut short), logits(&mut exact));
-        worst = worst.max(relative_error(&near, &sure));
-        // Random weights leave many near ties; another choice is no error where the two were nearer than the tolerance.
-        let scale = sure.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-        let gap = sure[a.tokens[0] as usize] - sure[b.tokens[0] as usize];
-        assert!(
-            gap <= 4e-2 * scale,
-            "another token {gap} below the best of {scale}"
-        );
-        others += usize::from(a.tokens != b.tokens);
-        short.say(RowId(0), a.tokens[0]).unwrap();
+    for (name, seed, frames) in [("tiny-1b", 1, 520), ("tiny-2.6b", 2, 60)] {
+        let f = Fixture::open(name);
+        let vocabulary = f.module.model.text_out_vocab_size;
+        let mut exact = engine(&f, 1, Real::F32, false);
+        let mut short = engine(&f, 1, Real::Bf16, false);
+        let (mut a, mut b) = (StepOutput::default(), StepOutput::default());
+        let (mut worst, mut others) = (0.0f32, 0);
+        for frame in pcm(seed, frames).chunks_exact(1920) {
+            exact.step(&[RowId(0)], frame, &mut a).unwrap();
+            short.step(&[RowId(0)], frame, &mut b).unwrap();
+            let logits = |e: &mut Engine<Emulator>| e.logits(1).unwrap()[..vocabulary].to_vec();
+            let (near, sure) = (logits(&mut short), logits(&mut exact));
+            worst = worst.max(relative_error(&near, &sure));
+            // Random weights leave many near ties; another choice is no error where the two were nearer than the tolerance.
+            let scale = sure.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+            let gap = sure[a.tokens[0] as usize] - sure[b.tokens[0] as usize];
+            assert!(
+                gap <= 4e-2 * scale,
+                "another token {gap} below the best of {scale}"
+            );
+            others += usize::from(a.tokens != b.tokens);
+            short.say(RowId(0), a.tokens[0]).unwrap();
+        }
+        println!("{name}, bf16: logits within {worst:e}, {others} of {frames} tokens differ");
+        assert!(worst < 2e-2, "logits within {worst:e}");
+        // As published: weights that are bf16 in the file. The other fixture's are rounded, which moves near ties further.
+        if name == "tiny-1b" {
+            assert!(others * 200 <= frames, "{others} of {frames} tokens differ");
+        }
     }
-    println!("bf16: logits within {worst:e}, {others} of 60 tokens differ");
-    assert!(worst < 2e-2, "logits within {worst:e}");
 }
 
 // Random weights make attention nearly even, so that errors of single keys average out; those of values stay.
