@@ -31,9 +31,14 @@ fn module() -> AsrModule {
 
 #[test]
 fn a_steady_step_allocates_nothing() {
-    for (dtype, temperature) in [(None, 0.0), (Some("bf16"), 0.6), (Some("q8_0"), 0.0)] {
+    for (dtype, cache, temperature) in [
+        (None, None, 0.0),
+        (Some("bf16"), Some("bf16"), 0.6),
+        (Some("q8_0"), None, 0.0),
+    ] {
         let mut module = module();
         module.dtype_override = dtype.map(str::to_owned);
+        module.kv_cache_dtype = cache.map(str::to_owned);
         module.temperature = temperature;
         let options = LoadOptions {
             rows: 4,

@@ -12,6 +12,9 @@ const RESERVED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 /// Weight types of the language model.
 pub const DTYPES: [&str; 4] = ["f32", "bf16", "f16", "q8_0"];
 
+/// Types of its keys and values.
+const CACHE_DTYPES: [&str; 3] = ["f32", "bf16", "fp8"];
+
 /// Rows a module can have: they are numbered with 16 bits.
 const MAX_ROWS: usize = 1 << 16;
 
@@ -166,11 +169,11 @@ fn check_asr(name: &str, asr: &AsrModule, document: &mut Document<'_>) {
         );
     }
     if let Some(dtype) = asr.kv_cache_dtype.as_deref()
-        && dtype != "fp8"
+        && !CACHE_DTYPES.contains(&dtype)
     {
         wrong(
             "kv_cache_dtype",
-            format!("`{dtype}` is not `fp8`; leave it out to hold keys and values as the weights are held"),
+            format!("`{dtype}` is not one of {}", CACHE_DTYPES.join(", ")),
         );
     }
     let model = &asr.model;

@@ -35,10 +35,11 @@ impl Estimate {
             .map(|dtype| values * bits(dtype) / 8);
         let lm = stored.or(lm_file).unwrap_or(values * 2);
         let shape = &asr.model.transformer;
-        let cache = shape.num_layers * 2 * shape.context * shape.d_model * size_of::<f32>();
+        let number = bits(asr.kv_cache_dtype.as_deref().unwrap_or("f32")) / 8;
+        let cache = (shape.num_layers * 2 * shape.context * shape.d_model) as u64 * number;
         Self {
             weights: lm + codec_file.unwrap_or(MIMI_BYTES),
-            row: cache as u64 + MIMI_ROW_BYTES,
+            row: cache + MIMI_ROW_BYTES,
             rows: asr.batch_size as u64,
         }
     }
@@ -78,11 +79,12 @@ fn lm_values(model: &LmConfig) -> u64 {
     shape.num_layers as u64 * layer + d * (embeddings + model.text_out_vocab_size as u64 + heads + 1)
 }
 
-/// Bits of one weight.
+/// Bits of one number.
 fn bits(dtype: &str) -> u64 {
     match dtype {
         "q8_0" => 9, // 32 values of 8 bits and a scale of 16
         "bf16" | "f16" => 16,
+        "fp8" => 8,
         _ => 32,
     }
 }
@@ -121,6 +123,8 @@ mod tests {
         );
         // 16 layers · 2 · 750 · 2048 values of 4 bytes.
         assert_eq!(estimate.row - MIMI_ROW_BYTES, 196_608_000);
+        asr.kv_cache_dtype = Some("bf16".to_owned());
+        assert_eq!(Estimate::of(&asr, None, None).row - MIMI_ROW_BYTES, 98_304_000);
         assert_eq!(estimate.total(), estimate.weights + 64 * estimate.row);
     }
 

@@ -23,8 +23,8 @@ pub struct AsrModule {
     pub conditioning_learnt_padding: bool,
     /// `f32`, `bf16`, `f16` or our addition `q8_0`: how the language model's weights are held.
     pub dtype_override: Option<String>,
-    /// Our addition: `fp8` halves what a stream takes on a GPU. Without it keys and values are held as the weights are
-    /// (on a CPU always as f32).
+    /// Our addition: how the language model's keys and values are held. On a CPU `f32` (as without it) or `bf16`; on a
+    /// GPU as its weights are, or `fp8`.
     pub kv_cache_dtype: Option<String>,
     pub log_frequency_s: Option<f64>,
     pub model: LmConfig,

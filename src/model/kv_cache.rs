@@ -1,5 +1,7 @@
 //! Keys and values of the last `context` positions of every row, as rings; rotary positions; attention over them.
 
+use half::bf16;
+
 use super::cpu::pool::Pool;
 use super::cpu::{self, Hidden, SyncPtr};
 use crate::pipeline::ids::RowId;
@@ -45,16 +47,71 @@ impl Rope {
     }
 }
 
-struct Rings {
-    keys: Vec<f32>,
-    values: Vec<f32>,
+/// How keys and values are held. What is computed with them is f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CacheFormat {
+    F32,
+    /// Half the memory, and half of what attention reads of it.
+    Bf16,
+}
+
+impl CacheFormat {
+    /// Bytes of one number.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
+struct Rings<T> {
+    keys: Vec<T>,
+    values: Vec<T>,
+}
+
+/// Rings of one layer; bf16 as its bits, so that zeroed memory need not be touched.
+enum Layer {
+    F32(Rings<f32>),
+    Bf16(Rings<u16>),
+}
+
+impl Layer {
+    fn new(format: CacheFormat, size: usize) -> Self {
+        match format {
+            CacheFormat::F32 => Self::F32(Rings {
+                keys: vec![0.0; size],
+                values: vec![0.0; size],
+            }),
+            CacheFormat::Bf16 => Self::Bf16(Rings {
+                keys: vec![0; size],
+                values: vec![0; size],
+            }),
+        }
+    }
+
+    /// Stores one key and one value of a head.
+    fn put(&mut self, at: usize, key: &[f32], value: &[f32]) {
+        match self {
+            Self::F32(rings) => {
+                rings.keys[at..][..key.len()].copy_from_slice(key);
+                rings.values[at..][..value.len()].copy_from_slice(value);
+            }
+            Self::Bf16(rings) => {
+                for (ring, vector) in [(&mut rings.keys, key), (&mut rings.values, value)] {
+                    let places = ring[at..].iter_mut().zip(vector);
+                    places.for_each(|(to, x)| *to = bf16::from_f32(*x).to_bits());
+                }
+            }
+        }
+    }
 }
 
 /// Rings of every layer, `[row][head][context][head_dim]` each: what one attention task reads is contiguous.
 ///
 /// Only memory of rows that were used is ever touched, so an idle row costs address space, not pages.
 pub(crate) struct KvCache {
-    layers: Vec<Rings>,
+    layers: Vec<Layer>,
     positions: Vec<u64>,
     heads: usize,
     context: usize,
@@ -64,14 +121,15 @@ pub(crate) struct KvCache {
 }
 
 impl KvCache {
-    pub(crate) fn new(rows: usize, layers: usize, heads: usize, context: usize, head_dim: usize) -> Self {
+    pub(crate) fn new(
+        rows: usize,
+        layers: usize,
+        (heads, context, head_dim): (usize, usize, usize),
+        format: CacheFormat,
+    ) -> Self {
         let size = rows * heads * context * head_dim;
-        let ring = || Rings {
-            keys: vec![0.0; size],
-            values: vec![0.0; size],
-        };
         Self {
-            layers: (0..layers).map(|_| ring()).collect(),
+            layers: (0..layers).map(|_| Layer::new(format, size)).collect(),
             positions: vec![0; rows],
             heads,
             context,
@@ -128,8 +186,7 @@ impl KvCache {
                 rope.rotate(i, &mut q[head * hd..][..hd]);
                 rope.rotate(i, &mut k[head * hd..][..hd]);
                 let at = ((row * self.heads + head) * self.context + slot) * hd;
-                rings.keys[at..][..hd].copy_from_slice(&k[head * hd..][..hd]);
-                rings.values[at..][..hd].copy_from_slice(&v[head * hd..][..hd]);
+                rings.put(at, &k[head * hd..][..hd], &v[head * hd..][..hd]);
             }
         }
     }
@@ -177,14 +234,15 @@ impl KvCache {
                 let q = &qkv[token * 3 * dim + head * hd..][..hd];
                 // SAFETY: each task writes the `head` part of its own row's tokens.
                 let out = unsafe { out.slice(token * dim + head * hd, hd) };
-                cpu::attend(
-                    q,
-                    &rings.keys[ring..][..live * hd],
-                    &rings.values[ring..][..live * hd],
-                    hidden,
-                    scores,
-                    out,
-                );
+                let seen = ring..ring + live * hd;
+                match rings {
+                    Layer::F32(r) => {
+                        cpu::attend(q, &r.keys[seen.clone()], &r.values[seen], hidden, scores, out);
+                    }
+                    Layer::Bf16(r) => {
+                        cpu::attend_bf16(q, &r.keys[seen.clone()], &r.values[seen], hidden, scores, out);
+                    }
+                }
             }
         };
         let tasks = rows.len() * heads;
@@ -197,5 +255,50 @@ impl KvCache {
         } else {
             pool.run(tasks, &task)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADS: usize = 2;
+    const CONTEXT: usize = 6;
+    const WIDTH: usize = 40;
+    const DIM: usize = HEADS * WIDTH;
+
+    // What attention gives over `steps` steps of rows 2 and 0, unrotated; row 2 starts anew at step 4.
+    fn run(format: CacheFormat, round: bool) -> Vec<f32> {
+        let mut cache = KvCache::new(3, 2, (HEADS, CONTEXT, WIDTH), format);
+        let (mut pool, rope) = (Pool::new(1).unwrap(), Rope::new(WIDTH, 100.0, 2));
+        let rows = [RowId(2), RowId(0)];
+        let mut all = Vec::new();
+        for step in 0..3 * CONTEXT {
+            if step == 4 {
+                cache.reset_row(RowId(2));
+            }
+            let value = |i: usize| (((i + 7 * step) * 7919 % 1000) as f32 / 500.0 - 1.0) * 1.7;
+            let rounded = |x: f32| if round { bf16::from_f32(x).to_f32() } else { x };
+            for layer in 0..2 {
+                let mut qkv: Vec<f32> = (0..rows.len() * 3 * DIM)
+                    .map(|i| rounded(value(i + layer)))
+                    .collect();
+                cache.append(layer, &rows, 1, &rope, &mut qkv);
+                let mut out = vec![0.0; rows.len() * DIM];
+                cache.attend(&mut pool, layer, &rows, 1, &qkv, &mut out);
+                all.extend(out);
+            }
+            cache.advance(&rows, 1);
+        }
+        all
+    }
+
+    #[test]
+    fn bf16_rounds_what_it_holds_and_nothing_else() {
+        assert_eq!(run(CacheFormat::Bf16, true), run(CacheFormat::F32, true));
+        let (short, exact) = (run(CacheFormat::Bf16, false), run(CacheFormat::F32, false));
+        assert_ne!(short, exact);
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 2e-2;
+        assert!(short.iter().zip(&exact).all(near));
     }
 }

@@ -8,6 +8,7 @@ use super::cpu::gemm::Write;
 use super::cpu::matrix::{Matrix, WeightFormat};
 use super::cpu::pool::Pool;
 use super::error::LoadError;
+use super::kv_cache::CacheFormat;
 use super::sampling;
 use super::transformer::{Feed, Norm, Shape, Transformer, linear};
 use super::weights::Weights;
@@ -52,7 +53,7 @@ impl Lm {
         w: &Weights,
         module: &AsrModule,
         rows: usize,
-        format: Option<WeightFormat>,
+        (format, cache): (Option<WeightFormat>, CacheFormat),
     ) -> Result<Self, LoadError> {
         let (m, t) = (&module.model, &module.model.transformer);
         supported(t)?;
@@ -87,7 +88,7 @@ impl Lm {
         Ok(Self {
             text_embedding: embedding("text_emb", m.text_in_vocab_size)?,
             audio_embeddings: audio.collect::<Result<_, _>>()?,
-            transformer: Transformer::load(w, "transformer", shape, rows, format)?,
+            transformer: Transformer::load(w, "transformer", shape, rows, (format, cache))?,
             out_norm: Norm::load(w, "out_norm", d, Feed::SwiGlu)?,
             text_head: w.matrix("text_linear.weight", m.text_out_vocab_size, d, format)?,
             pause_heads: pause_heads.collect::<Result<_, _>>()?,

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::cpu::matrix::WeightFormat;
 use super::error::LoadError;
+use super::kv_cache::CacheFormat;
 use super::mimi::config::MimiConfig;
 use super::weights::Weights;
 use crate::config::module::AsrModule;
@@ -23,19 +24,18 @@ impl Need {
         codec: &Weights,
         module: &AsrModule,
         mimi: &MimiConfig,
-        format: Option<WeightFormat>,
+        (format, cache): (Option<WeightFormat>, CacheFormat),
     ) -> Self {
         let t = &module.model.transformer;
         let lm_bytes = match format {
             Some(format) => format.bytes(lm.elements()),
             None => lm.bytes_held(),
         };
-        let rings =
-            |layers: usize, context: usize, width: usize| layers * context * width * 2 * size_of::<f32>();
+        let rings = |layers: usize, context: usize, width: usize| layers * context * width * 2;
         let c = &mimi.transformer;
         let convolutions = mimi.frame_samples() * mimi.seanet.n_filters * size_of::<f32>();
-        let row = rings(t.num_layers, t.context, t.d_model)
-            + rings(c.num_layers, c.context, mimi.dimension)
+        let row = rings(t.num_layers, t.context, t.d_model) * cache.bytes()
+            + rings(c.num_layers, c.context, mimi.dimension) * CacheFormat::F32.bytes()
             + module.model.text_out_vocab_size * size_of::<f32>()
             + convolutions;
         Self {

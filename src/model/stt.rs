@@ -8,6 +8,7 @@ use super::cpu::matrix::WeightFormat;
 use super::cpu::pool::Pool;
 use super::device::Device;
 use super::error::LoadError;
+use super::kv_cache::CacheFormat;
 use super::lm::Lm;
 use super::memory;
 use super::mimi::MimiEncoder;
@@ -71,16 +72,20 @@ fn on_cpu(
         .as_deref()
         .map(str::parse::<WeightFormat>)
         .transpose()?;
-    if let Some(name) = &module.kv_cache_dtype {
-        return Err(LoadError::Config(format!(
-            "kv_cache_dtype `{name}` is for GPUs: on a CPU keys and values are f32, so leave it out"
-        )));
-    }
-    let need = memory::Need::of(lm, codec, module, config, format);
+    let cache = match module.kv_cache_dtype.as_deref() {
+        None | Some("f32") => CacheFormat::F32,
+        Some("bf16") => CacheFormat::Bf16,
+        Some(name) => {
+            return Err(LoadError::Config(format!(
+                "kv_cache_dtype `{name}` is not for CPUs, where keys and values are held as f32 or bf16"
+            )));
+        }
+    };
+    let need = memory::Need::of(lm, codec, module, config, (format, cache));
     need.check(options.rows)?;
     let books = module.model.audio_codebooks;
     let mimi = MimiEncoder::load(codec, config, books, options.rows)?;
-    let lm = Lm::load(lm, module, options.rows, format)?;
+    let lm = Lm::load(lm, module, options.rows, (format, cache))?;
     let frame = config.frame_samples();
     let spec = ModelSpec {
         rows: options.rows,

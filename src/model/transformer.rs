@@ -6,7 +6,7 @@ use super::cpu::matrix::{Matrix, WeightFormat};
 use super::cpu::pool::Pool;
 use super::cpu::{self, Unary};
 use super::error::LoadError;
-use super::kv_cache::{KvCache, Rope};
+use super::kv_cache::{CacheFormat, KvCache, Rope};
 use super::weights::Weights;
 use crate::pipeline::ids::RowId;
 
@@ -138,7 +138,7 @@ impl Transformer {
         prefix: &str,
         shape: Shape,
         rows: usize,
-        format: Option<WeightFormat>,
+        (format, cache): (Option<WeightFormat>, CacheFormat),
     ) -> Result<Self, LoadError> {
         let head_dim = shape.dim / shape.heads.max(1);
         let whole = shape.heads * head_dim == shape.dim;
@@ -168,7 +168,7 @@ impl Transformer {
             shape.hidden
         };
         Ok(Self {
-            kv: KvCache::new(rows, shape.layers, shape.heads, shape.context, head_dim),
+            kv: KvCache::new(rows, shape.layers, (shape.heads, shape.context, head_dim), cache),
             rope: Rope::new(head_dim, shape.max_period, n),
             normed: vec![0.0; n * shape.dim + SLACK],
             qkv: vec![0.0; n * 3 * shape.dim],

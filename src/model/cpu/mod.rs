@@ -135,6 +135,8 @@ kernels! {
     fn swiglu(gate: &mut [f32], up: &[f32]);
     /// Softmax attention of one query over `live × d` keys and values.
     fn attend(q: &[f32], keys: &[f32], values: &[f32], hidden: Hidden, scores: &mut [f32], out: &mut [f32]);
+    /// Likewise, over the bits of bf16.
+    fn attend_bf16(q: &[f32], keys: &[u16], values: &[u16], hidden: Hidden, scores: &mut [f32], out: &mut [f32]);
 }
 
 /// `x = f(x)`.

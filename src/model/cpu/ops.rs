@@ -191,10 +191,31 @@ pub(crate) unsafe fn swiglu<L: Lanes>(gate: &mut [f32], up: &[f32]) {
     }
 }
 
-/// One query over the live positions of one head: `out = softmax(q · Kᵀ / √d) · V`.
-///
-/// `keys` and `values` hold `live × d` each, `scores` has room for `live` rounded up to eight; `d` is a multiple of 8.
-/// Positions in `hidden` (a range that may wrap round the end of the ring) are newer than the query and get no weight.
+/// An element of keys and values.
+pub(crate) trait Held {
+    /// # Safety
+    /// `L` is available and eight elements can be read.
+    unsafe fn load<L: Lanes>(p: *const Self) -> L::V;
+}
+
+impl Held for f32 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const Self) -> L::V {
+        // SAFETY: the caller's promise.
+        unsafe { L::load(p) }
+    }
+}
+
+/// The bits of a bf16.
+impl Held for u16 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const Self) -> L::V {
+        // SAFETY: the caller's promise.
+        unsafe { L::load_bf16(p) }
+    }
+}
+
+/// [`attention`] over f32.
 ///
 /// # Safety
 /// `L` is available.
@@ -203,6 +224,43 @@ pub(crate) unsafe fn attend<L: Lanes>(
     q: &[f32],
     keys: &[f32],
     values: &[f32],
+    hidden: Hidden,
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
+    // SAFETY: the caller's promise.
+    unsafe { attention::<L, f32>(q, keys, values, hidden, scores, out) }
+}
+
+/// [`attention`] over the bits of bf16.
+///
+/// # Safety
+/// `L` is available.
+#[inline(always)]
+pub(crate) unsafe fn attend_bf16<L: Lanes>(
+    q: &[f32],
+    keys: &[u16],
+    values: &[u16],
+    hidden: Hidden,
+    scores: &mut [f32],
+    out: &mut [f32],
+) {
+    // SAFETY: the caller's promise.
+    unsafe { attention::<L, u16>(q, keys, values, hidden, scores, out) }
+}
+
+/// One query over the live positions of one head: `out = softmax(q · Kᵀ / √d) · V`.
+///
+/// `keys` and `values` hold `live × d` each, `scores` has room for `live` rounded up to eight; `d` is a multiple of 8.
+/// Positions in `hidden` (a range that may wrap round the end of the ring) are newer than the query and get no weight.
+///
+/// # Safety
+/// `L` is available.
+#[inline(always)]
+unsafe fn attention<L: Lanes, T: Held>(
+    q: &[f32],
+    keys: &[T],
+    values: &[T],
     hidden: Hidden,
     scores: &mut [f32],
     out: &mut [f32],
@@ -218,12 +276,12 @@ pub(crate) unsafe fn attend<L: Lanes>(
             let (mut even, mut odd) = (L::splat(0.0), L::splat(0.0));
             let mut k = 0;
             while k + 16 <= d {
-                even = L::mul_add(L::load(q.as_ptr().add(k)), L::load(key.add(k)), even);
-                odd = L::mul_add(L::load(q.as_ptr().add(k + 8)), L::load(key.add(k + 8)), odd);
+                even = L::mul_add(L::load(q.as_ptr().add(k)), T::load::<L>(key.add(k)), even);
+                odd = L::mul_add(L::load(q.as_ptr().add(k + 8)), T::load::<L>(key.add(k + 8)), odd);
                 k += 16;
             }
             if k < d {
-                even = L::mul_add(L::load(q.as_ptr().add(k)), L::load(key.add(k)), even);
+                even = L::mul_add(L::load(q.as_ptr().add(k)), T::load::<L>(key.add(k)), even);
             }
             *score = L::sum(L::add(even, odd)) * scale;
         }
@@ -246,21 +304,21 @@ pub(crate) unsafe fn attend<L: Lanes>(
     let mut column = 0;
     while column + 32 <= d {
         // SAFETY: values have `d` columns and 32 are left.
-        unsafe { weigh::<L, 4>(&scores[..live], values, d, column, weight, out) };
+        unsafe { weigh::<L, T, 4>(&scores[..live], values, d, column, weight, out) };
         column += 32;
     }
     while column < d {
         // SAFETY: `d` is a multiple of eight.
-        unsafe { weigh::<L, 1>(&scores[..live], values, d, column, weight, out) };
+        unsafe { weigh::<L, T, 1>(&scores[..live], values, d, column, weight, out) };
         column += 8;
     }
 }
 
 // Columns `column .. column + 8N` of the weighted sum of value rows: N independent sums hide the latency of one.
 #[inline(always)]
-unsafe fn weigh<L: Lanes, const N: usize>(
+unsafe fn weigh<L: Lanes, T: Held, const N: usize>(
     p: &[f32],
-    values: &[f32],
+    values: &[T],
     d: usize,
     column: usize,
     weight: f32,
@@ -273,7 +331,7 @@ unsafe fn weigh<L: Lanes, const N: usize>(
         for (j, p) in p.iter().enumerate() {
             let p = L::splat(*p);
             for (n, sum) in sums.iter_mut().enumerate() {
-                *sum = L::mul_add(p, L::load(base.add(j * d + n * 8)), *sum);
+                *sum = L::mul_add(p, T::load::<L>(base.add(j * d + n * 8)), *sum);
             }
         }
         for (n, sum) in sums.into_iter().enumerate() {

@@ -70,14 +70,14 @@ fn real(module: &AsrModule, lm: &Weights) -> Result<Real, LoadError> {
 
 fn cache(module: &AsrModule, real: Real) -> Result<Cache, LoadError> {
     match (module.kv_cache_dtype.as_deref(), real) {
-        (None, _) => Ok(Cache::Plain(real)),
+        (None, _) | (Some("f32"), Real::F32) | (Some("bf16"), Real::Bf16) => Ok(Cache::Plain(real)),
         (Some("fp8"), Real::Bf16) => Ok(Cache::Fp8),
         (Some("fp8"), Real::F32) => Err(LoadError::Config(
             "kv_cache_dtype `fp8` goes with weights in bf16: set dtype_override = \"bf16\", or leave it out"
                 .to_owned(),
         )),
         (Some(name), _) => Err(LoadError::Config(format!(
-            "unknown kv_cache_dtype `{name}`: use fp8, or leave it out"
+            "kv_cache_dtype `{name}` does not go with weights in {real:?} on a GPU: leave it out to hold keys and values alike"
         ))),
     }
 }

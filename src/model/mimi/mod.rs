@@ -15,6 +15,7 @@ use seanet::{GROUP, Seanet};
 use super::cpu::gemm::{Layout, Write};
 use super::cpu::pool::Pool;
 use super::error::LoadError;
+use super::kv_cache::CacheFormat;
 use super::transformer::{Feed, Shape, Transformer};
 use super::weights::Weights;
 use crate::pipeline::ids::RowId;
@@ -66,7 +67,13 @@ impl MimiEncoder {
         };
         Ok(Self {
             seanet: Seanet::load(w, config, rows)?,
-            transformer: Transformer::load(w, "encoder_transformer.transformer", shape, rows, None)?,
+            transformer: Transformer::load(
+                w,
+                "encoder_transformer.transformer",
+                shape,
+                rows,
+                (None, CacheFormat::F32),
+            )?,
             downsample: StreamConv::load(
                 w,
                 "downsample.conv.conv.conv",

@@ -3,6 +3,7 @@ use std::path::Path;
 use super::fixture::{Fixture, pcm, relative_error};
 use crate::model::cpu::matrix::WeightFormat;
 use crate::model::cpu::pool::Pool;
+use crate::model::kv_cache::CacheFormat;
 use crate::model::lm::Lm;
 use crate::model::mimi::MimiEncoder;
 use crate::model::mimi::config::MimiConfig;
@@ -56,7 +57,7 @@ fn latents_and_codes_are_the_references() {
 // Runs the language model on the reference's codes, so that a codec's rounding cannot hide in the comparison.
 fn hear(f: &Fixture, format: Option<WeightFormat>) -> (Vec<u32>, Vec<f32>, Vec<f32>) {
     let w = Weights::open(Path::new(&f.module.lm_model_file)).unwrap();
-    let mut lm = Lm::load(&w, &f.module, 1, format).unwrap();
+    let mut lm = Lm::load(&w, &f.module, 1, (format, CacheFormat::F32)).unwrap();
     let (mut pool, books, shown) = (
         Pool::new(2).unwrap(),
         f.module.model.audio_codebooks,

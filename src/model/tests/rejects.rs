@@ -202,7 +202,7 @@ fn an_unknown_dtype() {
 fn keys_and_values_of_eight_bits_on_a_cpu() {
     let mut t = Tampered::new();
     t.fixture.module.kv_cache_dtype = Some("fp8".to_owned());
-    contains(&t.error(), &["kv_cache_dtype", "fp8", "GPU", "leave it out"]);
+    contains(&t.error(), &["kv_cache_dtype", "fp8", "CPU", "bf16"]);
 }
 
 #[test]

@@ -97,6 +97,24 @@ fn a_recycled_row_is_bit_equal_to_a_fresh_one() {
 }
 
 #[test]
+fn keys_and_values_in_bf16_take_half_and_change_little() {
+    let mut f = Fixture::open("tiny-1b");
+    let audio = pcm(21, 12);
+    let mut whole = model(&f, 1);
+    f.module.kv_cache_dtype = Some("bf16".to_owned());
+    let mut half = model(&f, 1);
+    let t = &f.module.model.transformer;
+    let saved = (t.num_layers * 2 * t.context * t.d_model * 2) as u64;
+    assert_eq!(whole.spec().bytes_per_row - half.spec().bytes_per_row, saved);
+    // Until a token differs the streams are the same but for rounding.
+    let (_, exact) = alone(&mut *whole, RowId(0), &audio);
+    let (_, short) = alone(&mut *half, RowId(0), &audio);
+    assert_ne!(exact, short);
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-2;
+    assert!(exact.iter().zip(&short).all(near), "{exact:?}\n{short:?}");
+}
+
+#[test]
 fn a_row_is_bit_equal_alone_and_among_others() {
     let f = Fixture::open("tiny-1b");
     let audio = pcm(31, 30);
