@@ -32,12 +32,21 @@ fn step(c: &mut Criterion) {
             .sample_size(10)
             .warm_up_time(Duration::from_millis(500))
             .measurement_time(Duration::from_secs(4));
-        for dtype in ["f32", "bf16", "q8_0"] {
+        // weights, and keys and values where they are not f32
+        for (dtype, kept) in [
+            ("f32", None),
+            ("bf16", None),
+            ("q8_0", None),
+            ("f32", Some("bf16")),
+            ("q8_0", Some("bf16")),
+        ] {
+            let name = kept.map_or(dtype.to_owned(), |kept| format!("{dtype}, kv {kept}"));
             for (active, rows) in [(1, 1), (4, 4), (4, 16), (16, 16)] {
                 if size.dim > 1000 && rows > 4 {
                     continue;
                 }
-                let module = support::checkpoint(&dir, &size, rows, Some(dtype));
+                let mut module = support::checkpoint(&dir, &size, rows, Some(dtype));
+                module.kv_cache_dtype = kept.map(str::to_owned);
                 let before = support::resident();
                 let mut loaded = load(
                     &module,
@@ -54,7 +63,7 @@ fn step(c: &mut Criterion) {
                 for _ in 0..if full { size.context } else { 0 } {
                     loaded.model.step(&ids, &pcm, &mut out).expect("steps");
                 }
-                group.bench_function(BenchmarkId::new(dtype, format!("{active}/{rows}")), |b| {
+                group.bench_function(BenchmarkId::new(&name, format!("{active}/{rows}")), |b| {
                     b.iter_custom(|n| {
                         let start = Instant::now();
                         (0..n).for_each(|_| loaded.model.step(&ids, &pcm, &mut out).expect("steps"));

@@ -1,7 +1,7 @@
 //! The commands, run as a user runs them.
 
-use std::io::Write as _;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -40,10 +40,15 @@ impl Worker {
 
     /// The same, with more keys for its module.
     fn start_with(dir: &Path, keys: &str) -> Self {
+        Self::start_under(dir, "", keys)
+    }
+
+    /// The same, with keys for the whole server in front.
+    fn start_under(dir: &Path, head: &str, keys: &str) -> Self {
         let config = dir.join("scripted.toml");
         let server = "[server]\nadmin_addr = \"\"\n[modules.asr]\n";
         let module = "type = \"Scripted\"\npath = \"/api/asr-streaming\"\nbatch_size = 4\n";
-        std::fs::write(&config, format!("{server}{module}{keys}")).unwrap();
+        std::fs::write(&config, format!("{head}{server}{module}{keys}")).unwrap();
         let port = free_port().to_string();
         let process = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
             .args(["worker", "--port", &port, "--silent", "--config"])
@@ -225,19 +230,75 @@ fn a_failed_engine_ends_the_program_with_70_and_a_signal_with_0() {
     assert_eq!(failing.process.wait().unwrap().code(), Some(70));
 
     let mut idle = Worker::start(dir.path());
-    let pid = idle.process.id().to_string();
+    signal("-TERM", &idle.process);
+    assert_eq!(idle.process.wait().unwrap().code(), Some(0));
+}
+
+fn signal(name: &str, process: &Child) {
+    let pid = process.id().to_string();
     assert!(
         Command::new("kill")
-            .args(["-TERM", &pid])
+            .args([name, &pid])
             .status()
             .unwrap()
             .success()
     );
-    assert_eq!(idle.process.wait().unwrap().code(), Some(0));
 }
 
 #[test]
-fn the_demo_hears_words_in_its_sample() {
+fn the_second_signal_ends_what_the_first_waits_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut worker = Worker::start_with(dir.path(), "[limits]\ndrain_s = 600\n");
+    let port = worker.url.rsplit(':').next().unwrap().to_owned();
+    let mut client = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    let head = "GET /api/asr-streaming HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    client.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    signal("-TERM", &worker.process);
+    let url = format!("http://127.0.0.1:{port}/readyz");
+    while ureq::get(&url).call().is_ok() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(worker.process.try_wait().unwrap().is_none(), "a session is open");
+    signal("-INT", &worker.process);
+    assert_eq!(worker.process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_page_is_no_answer_to_what_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("index.html"), "the page").unwrap();
+    let dir_name = dir.path().display();
+    let worker = Worker::start_under(dir.path(), &format!("static_dir = \"{dir_name}\"\n"), "");
+    let url = worker.url.replace("ws:", "http:");
+    for path in ["/", "/settings", "/some/where"] {
+        let page = ureq::get(&format!("{url}{path}")).call().unwrap();
+        assert_eq!(page.into_string().unwrap(), "the page", "{path}");
+    }
+    for path in ["/api/typo", "/metrics", "/assets/nothing.js"] {
+        let error = ureq::get(&format!("{url}{path}")).call().unwrap_err();
+        assert!(matches!(error, ureq::Error::Status(404, _)), "{path}");
+    }
+}
+
+#[test]
+fn nobody_who_reads_the_output_is_no_failure() {
+    let mut listing = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
+        .arg("configs")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(listing.stdout.take());
+    let output = listing.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_demo_hears_words_in_its_sample_and_takes_its_server_with_it() {
     let output = moshi(&["demo", "--exit", "--port", &free_port().to_string()]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(
@@ -246,4 +307,32 @@ fn the_demo_hears_words_in_its_sample() {
         text(&output.stdout)
     );
     assert!(text(&output.stderr).contains("from the start of a spoken word to its text: median"));
+
+    // However it ends.
+    let port = free_port().to_string();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
+        .args(["demo", "--port", &port])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ready = || {
+        ureq::get(&format!("http://127.0.0.1:{port}/readyz"))
+            .call()
+            .is_ok()
+    };
+    let started = Instant::now();
+    while !ready() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "the demo is not ready"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    while TcpStream::connect(format!("127.0.0.1:{port}")).is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(90), "the server lives on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

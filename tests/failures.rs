@@ -149,22 +149,6 @@ async fn a_full_server_answers_503_before_the_upgrade_and_says_when_to_come_back
 }
 
 #[tokio::test]
-async fn a_full_server_says_no_free_channels_where_classic_clients_expect_it() {
-    let server = Server::start(ONE, "classic_full = true\n---[limits]\nqueue_len = 0").await;
-    let mut client = server.connect("").await;
-    assert_eq!(client.hear().await, ServerMsg::Ready);
-    let mut late = server.connect("").await;
-    let (messages, end) = late.rest().await;
-    assert_eq!(
-        messages,
-        [ServerMsg::Error {
-            message: "no free channels".to_owned()
-        }]
-    );
-    assert!(matches!(end, Seen::Closed(1013, _)));
-}
-
-#[tokio::test]
 async fn those_who_wait_are_told_their_place_and_served_in_order() {
     let server = Server::start(ONE, "").await;
     let mut first = server.connect("extras=1").await;
@@ -368,45 +352,4 @@ async fn credentials_are_asked_for_and_browsers_can_be_told_by_the_close_code() 
             .await,
         ServerMsg::Ready
     );
-}
-
-#[tokio::test]
-async fn a_posted_file_comes_back_as_words_in_the_form_asked_for() {
-    let server = Server::start(ONE, "[limits]\nmax_file_bytes = 200000").await;
-    let wav = wav(&speech("abc"));
-    let (status, answer) = server.request("POST", common::PATH, &wav).await;
-    assert_eq!(status, 200, "{answer}");
-    assert!(
-        answer.contains(r#"[{"type":"Word","text":"abc","start_time":0.16},{"type":"EndWord""#),
-        "{answer}"
-    );
-    let (_, answer) = server
-        .request("POST", &format!("{}?format=srt", common::PATH), &wav)
-        .await;
-    assert!(answer.contains("00:00:00,160 --> "), "{answer}");
-    assert_eq!(
-        server.request("POST", common::PATH, b"no audio at all").await.0,
-        422
-    );
-    assert_eq!(
-        server.request("POST", common::PATH, &vec![0; 300_000]).await.0,
-        413
-    );
-    server.wait_for_used(0).await;
-}
-
-fn wav(samples: &[f32]) -> Vec<u8> {
-    let data: Vec<u8> = samples
-        .iter()
-        .flat_map(|s| ((s * 32768.0) as i16).to_le_bytes())
-        .collect();
-    let mut out = b"RIFF".to_vec();
-    out.extend((36 + data.len() as u32).to_le_bytes());
-    out.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    out.extend(24_000u32.to_le_bytes());
-    out.extend(48_000u32.to_le_bytes());
-    out.extend(b"\x02\0\x10\0data");
-    out.extend((data.len() as u32).to_le_bytes());
-    out.extend(data);
-    out
 }

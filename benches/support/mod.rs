@@ -129,7 +129,6 @@ pub fn checkpoint(dir: &Path, size: &LmSize, rows: usize, dtype: Option<&str>) -
         conditioning_learnt_padding: false,
         dtype_override: dtype.map(str::to_owned),
         kv_cache_dtype: None,
-        log_frequency_s: None,
         model: LmConfig {
             audio_vocab_size: 2049,
             text_in_vocab_size: size.text + 1,

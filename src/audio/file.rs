@@ -4,6 +4,7 @@
 //! any blocking reader; an async body is bridged by `tokio_util::io::SyncIoBridge`.
 
 use std::io::{self, Cursor, Read, Seek as _};
+use std::ops::Range;
 use std::time::Duration;
 
 use symphonia::core::codecs::CodecParameters;
@@ -19,7 +20,7 @@ use symphonia::core::packet::Packet;
 use crate::audio::ogg_opus::{Head, OggOpus, OggOpusError};
 use crate::audio::opus::{BadPacket, MAX_SAMPLES, OpusDecoder};
 use crate::audio::resample::Resampler;
-use crate::audio::{RATE, pcm};
+use crate::audio::{RATE, ogg, pcm};
 
 /// Bytes that tell the kinds apart.
 const SNIFF: usize = 64;
@@ -71,6 +72,8 @@ enum Source {
         reader: Box<dyn Read + Send + Sync>,
         decoder: Box<OggOpus>,
         bytes: Vec<u8>,
+        /// What of them was read and not decoded.
+        left: Range<usize>,
     },
     Packets {
         format: Box<dyn FormatReader>,
@@ -112,6 +115,7 @@ impl FileDecoder {
                 reader: Box::new(reader),
                 decoder: Box::default(),
                 bytes: vec![0; 16 << 10],
+                left: 0..0,
             };
             return Self::new(source, RATE, None);
         }
@@ -183,7 +187,7 @@ impl FileDecoder {
         self.length
     }
 
-    /// Decodes a piece (at most some hundred milliseconds) and hands its mono samples at 24 kHz, if any, to `emit`.
+    /// Decodes a packet or an Ogg page (half a minute of audio in the worst) and hands its mono samples at 24 kHz, if any, to `emit`.
     /// Returns false at the end of the file. A damaged packet is left out; a file cut short (but for mp4) ends where it was cut.
     ///
     /// # Errors
@@ -232,13 +236,19 @@ impl Source {
                 reader,
                 decoder,
                 bytes,
+                left,
             } => {
-                let count = reader.read(bytes).map_err(FileError::Read)?;
-                if count == 0 {
+                if left.start == left.end {
+                    *left = 0..reader.read(bytes).map_err(FileError::Read)?;
+                }
+                if left.start == left.end {
                     return Ok(Piece::End);
                 }
+                let size = ogg::piece(&bytes[left.clone()]);
+                let piece = left.start..left.start + size;
+                left.start += size;
                 decoder
-                    .push(&bytes[..count], &mut |samples| out.extend_from_slice(samples))
+                    .push(&bytes[piece], &mut |samples| out.extend_from_slice(samples))
                     .map_err(|error| FileError::Damaged(error.to_string()))?;
                 Ok(Piece::Audio { rate: RATE })
             }

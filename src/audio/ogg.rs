@@ -205,3 +205,14 @@ const CRC: [u32; 256] = {
     }
     table
 };
+
+/// Bytes that are decoded at once.
+const PIECE: usize = 4096;
+
+/// Bytes at the front of `stream` that hold little audio: not more than a page, because pages of silence are so short that
+/// kilobytes of them are minutes. Whatever else looks like the start of a page is cut there too, which hurts nothing.
+#[must_use]
+pub fn piece(stream: &[u8]) -> usize {
+    let start = stream.windows(4).skip(1).position(|bytes| bytes == b"OggS");
+    start.map_or(stream.len(), |at| at + 1).min(PIECE)
+}

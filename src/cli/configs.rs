@@ -19,7 +19,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Some(name) = args.name else {
         for (file, text) in bundled::CONFIGS {
             let about = text.lines().next().unwrap_or_default().trim_start_matches("# ");
-            println!("{file:26} {about}");
+            super::print(&format!("{file:26} {about}\n"))?;
         }
         return Ok(ExitCode::SUCCESS);
     };
@@ -27,10 +27,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .iter()
         .find(|(file, _)| file.strip_suffix(".toml") == Some(stem(&name)));
     match found {
-        Some((_, text)) => {
-            print!("{text}");
-            Ok(ExitCode::SUCCESS)
-        }
+        Some((_, text)) => super::print(text).map(|()| ExitCode::SUCCESS),
         None => {
             let names: Vec<&str> = bundled::CONFIGS.iter().map(|(file, _)| *file).collect();
             anyhow::bail!(

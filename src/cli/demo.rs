@@ -39,7 +39,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let sample = checkpoint.join("samples/demo.wav");
     let file = open(&sample)?;
     let port = args.port.to_string();
-    let mut worker = Worker::start(&["worker", "--addr", "127.0.0.1", "--port", &port, "--log", "warn"])?;
+    let mut worker = Worker::start(&[
+        "worker",
+        "--addr",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--log",
+        "warn",
+        "--with-parent",
+    ])?;
     worker.wait_until_ready(args.port)?;
 
     eprintln!(
@@ -61,7 +70,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     let report = runtime.block_on(play(&endpoint, file, Some(1.0), Some(live)))?;
-    print!("{}", report.transcript.render(Format::Txt));
+    super::print(&report.transcript.render(Format::Txt))?;
     eprintln!("\n{}", summary(&report));
     if args.exit {
         worker.stop()?;

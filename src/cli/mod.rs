@@ -12,8 +12,10 @@ pub mod transcribe;
 pub mod validate;
 pub mod worker;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 /// Real-time speech server: live audio in over a WebSocket, words out while the person speaks.
@@ -38,6 +40,17 @@ pub enum Command {
     #[cfg(feature = "cuda")]
     #[command(hide = true)]
     GpuCheck(gpu_check::Args),
+}
+
+/// Writes to standard output. Whoever reads it may have had enough: that is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Command {

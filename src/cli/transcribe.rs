@@ -27,11 +27,11 @@ pub struct Args {
     /// Server, with a path if it is not /api/asr-streaming
     #[arg(long, default_value = "ws://127.0.0.1:8080")]
     url: String,
-    /// API key
-    #[arg(long, env = "MOSHI_API_KEY", hide_env_values = true, conflicts_with = "token")]
+    /// API key. Without this and --token, the token in MOSHI_TOKEN is shown, or else the first key in MOSHI_API_KEY
+    #[arg(long, conflicts_with = "token")]
     api_key: Option<String>,
     /// Token (JWT) of a signed-in user
-    #[arg(long, env = "MOSHI_TOKEN", hide_env_values = true)]
+    #[arg(long)]
     token: Option<String>,
     /// Speed in multiples of real time; 1 sends as a microphone would. As fast as the server takes it when absent
     #[arg(long)]
@@ -55,11 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(rtf) = args.rtf {
         anyhow::ensure!(rtf.is_finite() && rtf > 0.0, "--rtf must be more than 0");
     }
-    let credential = match (args.api_key, args.token) {
-        (_, Some(token)) => Credential::Token(token),
-        (Some(key), None) => Credential::ApiKey(key),
-        (None, None) => Credential::None,
-    };
+    let credential = credential(args.token, args.api_key, |name| std::env::var(name).ok());
     let form = Form {
         extras: !args.classic,
         ..Form::default()
@@ -75,11 +71,33 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     let report = runtime.block_on(play(&endpoint, file, args.rtf, live))?;
-    print!("{}", report.transcript.render(args.format));
+    super::print(&report.transcript.render(args.format))?;
     if !args.quiet {
         eprintln!("{}", summary(&report));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the server is shown: what was given, or what the environment holds.
+fn credential(
+    token: Option<String>,
+    key: Option<String>,
+    env: impl Fn(&str) -> Option<String>,
+) -> Credential {
+    // Out of files and pipes they come with a line break; the server's variable holds all its keys.
+    let tidy = |text: String| {
+        let first = text.split(',').next().unwrap_or_default().trim();
+        (!first.is_empty()).then(|| first.to_owned())
+    };
+    let (token, key) = match (token, key) {
+        (None, None) => (env("MOSHI_TOKEN"), env("MOSHI_API_KEY")),
+        given => given,
+    };
+    match (token.and_then(tidy), key.and_then(tidy)) {
+        (Some(token), _) => Credential::Token(token),
+        (None, Some(key)) => Credential::ApiKey(key),
+        (None, None) => Credential::None,
+    }
 }
 
 /// Opens an audio file, or standard input for `-`.
@@ -122,4 +140,28 @@ fn decode(mut file: FileDecoder, pieces: &mpsc::Sender<Vec<f32>>) -> Result<(), 
     let mut open = true;
     while open && file.next(&mut |samples| open &= pieces.blocking_send(samples.to_vec()).is_ok())? {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_counts_before_what_the_environment_holds() {
+        let shown = |token: Option<&str>, key: Option<&str>, env: &[(&str, &str)]| {
+            let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            match credential(token.map(str::to_owned), key.map(str::to_owned), env) {
+                Credential::Token(token) => format!("token {token}"),
+                Credential::ApiKey(key) => format!("key {key}"),
+                _ => "nothing".to_owned(),
+            }
+        };
+        let both = [("MOSHI_API_KEY", "one,two"), ("MOSHI_TOKEN", "t\n")];
+        assert_eq!(shown(None, None, &[]), "nothing");
+        assert_eq!(shown(None, None, &both), "token t");
+        assert_eq!(shown(None, None, &both[..1]), "key one");
+        assert_eq!(shown(None, Some("mine\n"), &both), "key mine");
+        assert_eq!(shown(Some("mine"), None, &both), "token mine");
+        assert_eq!(shown(None, None, &[("MOSHI_API_KEY", "")]), "nothing");
+    }
 }

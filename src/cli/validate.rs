@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::worker;
+use crate::app::AppError;
 use crate::config::estimate::{self, Estimate};
 use crate::config::module::AsrModule;
 use crate::config::{Config, ModuleConfig, Warning};
@@ -26,7 +28,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut fine = true;
     for file in &args.files {
         let (report, good) = describe(file, &hub);
-        println!("{report}");
+        super::print(&format!("{report}\n"))?;
         fine &= good;
     }
     Ok(if fine {
@@ -56,7 +58,7 @@ fn describe(file: &Path, hub: &Hub) -> (String, bool) {
         Some(admin) => drop(writeln!(out, "  metrics and the operator's routes on {admin}")),
         None => out.push_str("  no admin listener\n"),
     }
-    let mut good = true;
+    let mut good = start_lines(&mut out, &config);
     for (name, module) in &config.modules {
         let rows = module.rows();
         let _ = writeln!(
@@ -72,6 +74,36 @@ fn describe(file: &Path, hub: &Hub) -> (String, bool) {
         }
     }
     (out, good)
+}
+
+/// What else the server needs to start: credentials and folders. False when it would not.
+fn start_lines(out: &mut String, config: &Config) -> bool {
+    let mut good = true;
+    match worker::guard(config) {
+        Err(error) => {
+            good = false;
+            let _ = writeln!(out, "  MISTAKE: {error:#}");
+        }
+        Ok(guard) if guard.is_open() && !config.server.addr.is_loopback() => {
+            good = false;
+            let _ = writeln!(out, "  MISTAKE: {}", AppError::Open(config.server.addr));
+        }
+        Ok(_) => {}
+    }
+    if let Some(dir) = &config.static_dir {
+        // The server does without, as for the published files, which all name a folder.
+        let there = dir.join("index.html").is_file();
+        let state = if there {
+            ""
+        } else {
+            " (no index.html there: no page)"
+        };
+        let _ = writeln!(out, "  serves the files in {}{state}", dir.display());
+    }
+    if let Some(dir) = config.log_dir.as_ref().filter(|_| config.telemetry.log_files) {
+        let _ = writeln!(out, "  writes its log to files in {}", dir.display());
+    }
+    good
 }
 
 fn warn(out: &mut String, file: &str, warnings: &[Warning]) {
@@ -163,6 +195,21 @@ mod tests {
         let (_, text) = crate::config::bundled::CONFIGS[1];
         let (report, good) = described(&text.replace("hf://kyutai", "/nowhere"));
         assert!(!good && report.contains("MISSING"), "{report}");
+    }
+
+    #[test]
+    fn what_would_keep_the_server_from_starting_is_no_success() {
+        let module = "[modules.a]\ntype = \"Scripted\"\npath = \"/a\"\n";
+        assert!(described(module).1);
+        for (more, part) in [
+            ("[server]\naddr = \"0.0.0.0\"\n", "no credentials"),
+            ("[auth.better_auth]\njwks_url = \"nowhere\"\n", "MISTAKE"),
+        ] {
+            let (report, good) = described(&format!("{module}{more}"));
+            assert!(!good && report.contains(part), "{report}");
+        }
+        let (report, good) = described(&format!("static_dir = \"/nowhere\"\n{module}"));
+        assert!(good && report.contains("no index.html"), "{report}");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::app::{App, Outcome};
 use crate::auth::Guard;
@@ -49,6 +51,9 @@ pub struct Args {
     /// Streams at once on each device, instead of the configured batch_size
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     rows: Option<u16>,
+    /// Stop when the process ends that started this one
+    #[arg(long, hide = true)]
+    with_parent: bool,
 }
 
 /// Runs the command. Exits with 0 after it was told to stop and with 70 after a failure.
@@ -56,6 +61,9 @@ pub struct Args {
 /// # Errors
 /// The server could not be started.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.with_parent {
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+    }
     let (mut config, warnings) = match &args.config {
         Some(path) => Config::load(path)?,
         None => Config::bundled()?,
@@ -68,25 +76,49 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let meters = Meters::new(config.telemetry.kyutai_metrics);
     telemetry::logs::count_panics(meters.clone());
     telemetry::publish_build(&meters);
-    let modules = load(&config, &args)?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.saturating_sub(3).max(2))
         .thread_name("io")
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(async {
-        let stop = stop_signal()?;
-        let app = App::start(&config, guard, modules, meters).await?;
-        tracing::info!(address = %app.address, admin = ?app.admin_address, "ready");
-        anyhow::Ok(app.run(stop).await)
-    })?;
+    let outcome = runtime.block_on(serve(config, args, guard, meters))?;
     // A hung step cannot be waited for.
     runtime.shutdown_background();
     Ok(match outcome {
         Outcome::Stopped => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::from(FAILED),
     })
+}
+
+/// Loads and serves until the first signal to stop and all that follows from it; the second ends at once what is left.
+async fn serve(config: Config, args: Args, guard: Guard, meters: Meters) -> anyhow::Result<Outcome> {
+    let mut signals = signals()?;
+    let loading = tokio::task::spawn_blocking(move || {
+        let modules = load(&config, &args)?;
+        anyhow::Ok((config, modules))
+    });
+    let (config, modules) = tokio::select! {
+        loaded = loading => loaded.context("loading the models")??,
+        // The counter lives as long as the runtime.
+        _ = signals.wait_for(|count| *count >= 1) => {
+            tracing::info!("told to stop while loading");
+            return Ok(Outcome::Stopped);
+        }
+    };
+    let app = App::start(&config, guard, modules, meters).await?;
+    tracing::info!(address = %app.address, admin = ?app.admin_address, "ready");
+    let mut again = signals.clone();
+    let first = async {
+        let _ = signals.wait_for(|count| *count >= 1).await;
+    };
+    tokio::select! {
+        outcome = app.run(first) => Ok(outcome),
+        _ = again.wait_for(|count| *count >= 2) => {
+            tracing::warn!("told to stop again: what is left ends now");
+            Ok(Outcome::Stopped)
+        }
+    }
 }
 
 fn start_logs(config: &Config, args: &Args) -> Result<LogGuard, LogError> {
@@ -106,7 +138,7 @@ fn report(warnings: &[Warning]) {
 }
 
 /// The guard that the configuration and the environment ask for.
-fn guard(config: &Config) -> anyhow::Result<Guard> {
+pub(super) fn guard(config: &Config) -> anyhow::Result<Guard> {
     let env = |name: &str| std::env::var(name).ok();
     Ok(Guard::from_config(
         &config.auth,
@@ -116,14 +148,20 @@ fn guard(config: &Config) -> anyhow::Result<Guard> {
     )?)
 }
 
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+/// Counts the signals to stop.
+fn signals() -> anyhow::Result<watch::Receiver<u32>> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+    let (count, signals) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            count.send_modify(|count| *count += 1);
         }
-    })
+    });
+    Ok(signals)
 }
 
 fn load(config: &Config, args: &Args) -> anyhow::Result<Vec<LoadedModule>> {

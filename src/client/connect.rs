@@ -175,7 +175,14 @@ impl Endpoint {
             url.path()
         };
         let mut query: Vec<String> = url.query().map(str::to_owned).into_iter().collect();
-        if self.form.extras {
+        // An address can ask for the same itself.
+        let named = |key: &str| {
+            url.query()
+                .unwrap_or_default()
+                .split('&')
+                .any(|pair| pair.starts_with(key))
+        };
+        if self.form.extras && !named("extras=") {
             query.push("extras=1".to_owned());
         }
         if self.form.json {
@@ -223,7 +230,7 @@ async fn ticket(url: &Uri, key: &str, socket: Box<dyn Wire>) -> Result<String, C
         200 => {}
         status @ (401 | 403) => return Err(ClientError::Unauthorized(status)),
         503 => return Err(ClientError::Full),
-        status => return Err(ClientError::Status(status)),
+        status => return Err(ClientError::Status { status }),
     }
     let body = Limited::new(response.into_body(), 4096).collect().await;
     let body = body.map_err(|_| ClientError::Lost)?.to_bytes();
@@ -248,6 +255,11 @@ mod tests {
     fn the_usual_path_and_what_the_form_asks_for() {
         assert_eq!(target("ws://h:1", Form::default()), "/api/asr-streaming");
         assert_eq!(target("ws://h:1/other?a=b", Form::default()), "/other?a=b");
+        let extras = Form {
+            extras: true,
+            ..Form::default()
+        };
+        assert_eq!(target("ws://h:1/other?extras=1", extras), "/other?extras=1");
         let form = Form {
             extras: true,
             json: true,

@@ -15,7 +15,9 @@ pub use stream::{Report, stream};
 pub enum ClientError {
     #[error("`{0}` is not an address like ws://host:8080 or wss://host/api/asr-streaming")]
     Address(String),
-    #[error("cannot connect to {address}: {source}")]
+    #[error(
+        "cannot connect to {address}: {source}; start a server there with `moshi-server worker`, or name another with --url"
+    )]
     Connect { address: String, source: std::io::Error },
     #[error("the server did not answer within {0} s")]
     Timeout(u64),
@@ -23,8 +25,8 @@ pub enum ClientError {
     Unauthorized(u16),
     #[error("the server is full; try again later")]
     Full,
-    #[error("the server answered with status {0} instead of opening a WebSocket")]
-    Status(u16),
+    #[error("the server answered with status {status} instead of opening a WebSocket{advice}", advice = advice(*status))]
+    Status { status: u16 },
     #[error("the server said: {0}")]
     Server(String),
     #[error("the server closed the connection ({code}{}{reason})", if reason.is_empty() { "" } else { ": " })]
@@ -37,13 +39,25 @@ pub enum ClientError {
     WebSocket(fastwebsockets::WebSocketError),
 }
 
+/// What a refused request should do about it.
+fn advice(status: u16) -> &'static str {
+    match status {
+        400 => ": it does not understand the query of the address; leave it out",
+        404 | 405 | 426 => {
+            ": no speech is served on that path; /api/modules_info of the server lists those that are"
+        }
+        429 => ": the user has as many sessions, or minutes, as allowed; end one, or try again later",
+        _ => "",
+    }
+}
+
 impl From<fastwebsockets::WebSocketError> for ClientError {
     fn from(error: fastwebsockets::WebSocketError) -> Self {
         use fastwebsockets::WebSocketError as E;
         match error {
             E::InvalidStatusCode(status @ (401 | 403)) => Self::Unauthorized(status),
             E::InvalidStatusCode(503) => Self::Full,
-            E::InvalidStatusCode(status) => Self::Status(status),
+            E::InvalidStatusCode(status) => Self::Status { status },
             E::UnexpectedEOF | E::ConnectionClosed | E::IoError(_) => Self::Lost,
             error => Self::WebSocket(error),
         }

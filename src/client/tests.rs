@@ -297,7 +297,9 @@ async fn a_status_instead_of_an_upgrade_is_explained() {
         (StatusCode::SERVICE_UNAVAILABLE, |e| {
             matches!(e, ClientError::Full)
         }),
-        (StatusCode::NOT_FOUND, |e| matches!(e, ClientError::Status(404))),
+        (StatusCode::NOT_FOUND, |e| {
+            matches!(e, ClientError::Status { status: 404 })
+        }),
     ];
     for (status, is_right) in statuses {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -94,7 +94,8 @@ fn check_paths(config: &Config, document: &mut Document<'_>) {
     for (name, module) in &config.modules {
         let path = module.path();
         let key = ["modules", name.as_str(), "path"];
-        if !path.starts_with('/') || path.contains(['?', '#', '{', '}']) {
+        let pattern = |part: &str| part.starts_with([':', '*']);
+        if !path.starts_with('/') || path.contains(['?', '#', '{', '}']) || path.split('/').any(pattern) {
             report(
                 document,
                 &key,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 pub struct Limits {
     /// Open connections, of any kind (4096). Further ones are refused with 503.
     pub max_connections: usize,
-    /// Connections that have not finished their upgrade or request head (256).
+    /// Connections whose first request head has not come (256). Further ones are refused with 503.
     pub max_handshakes: usize,
     /// Time for the request head and the upgrade (5 s).
     #[serde(rename = "handshake_timeout_s", deserialize_with = "seconds")]
@@ -32,7 +32,8 @@ pub struct Limits {
     /// Longest time one message may wait for room before the session ends with 1008 (10 s).
     #[serde(rename = "stall_s", deserialize_with = "seconds")]
     pub stall: Duration,
-    /// Messages for one client that its socket has not taken (64). A client that reads slower ends with 1008.
+    /// Messages for one client that its socket has not taken (256): twenty seconds of live ones, or a stutter while a file goes
+    /// through at a hundred times real time. A client that reads slower ends with 1008.
     pub outbox_messages: usize,
     /// Longest time one write to a socket may take (5 s).
     #[serde(rename = "write_timeout_s", deserialize_with = "seconds")]
@@ -43,7 +44,7 @@ pub struct Limits {
     /// A peer that sends nothing at all, pongs included, is gone (20 s).
     #[serde(rename = "peer_timeout_s", deserialize_with = "seconds")]
     pub peer_timeout: Duration,
-    /// A session without audio for this long ends with 1008 (120 s).
+    /// A session without audio for this long ends with 1008 (120 s); so does one whose end takes longer.
     #[serde(rename = "idle_s", deserialize_with = "seconds")]
     pub idle: Duration,
     /// Longest session (none).
@@ -80,7 +81,7 @@ impl Default for Limits {
             inbox_messages: 8,
             audio_ahead: Duration::from_millis(1200),
             stall: Duration::from_secs(10),
-            outbox_messages: 64,
+            outbox_messages: 256,
             write_timeout: Duration::from_secs(5),
             ping: Duration::from_secs(10),
             peer_timeout: Duration::from_secs(20),
@@ -113,6 +114,11 @@ impl Limits {
             ("max_handshakes", self.max_handshakes),
             ("inbox_messages", self.inbox_messages),
             ("outbox_messages", self.outbox_messages),
+            ("max_files", self.max_files),
+            (
+                "max_file_bytes",
+                usize::try_from(self.max_file_bytes).unwrap_or(usize::MAX),
+            ),
         ];
         for (key, count) in counts {
             if count == 0 {
@@ -131,6 +137,12 @@ impl Limits {
             if time.is_zero() {
                 found.push((key, "must be more than 0".to_owned()));
             }
+        }
+        if self.coalesce > Duration::from_secs(1) {
+            found.push((
+                "coalesce_s",
+                "must be at most 1: every step would wait that long".to_owned(),
+            ));
         }
         if self.max_session.is_some_and(|time| time.is_zero()) {
             found.push((

@@ -26,7 +26,6 @@ pub struct AsrModule {
     /// Our addition: how the language model's keys and values are held. On a CPU `f32` (as without it) or `bf16`; on a
     /// GPU as its weights are, or `fp8`.
     pub kv_cache_dtype: Option<String>,
-    pub log_frequency_s: Option<f64>,
     pub model: LmConfig,
 }
 

@@ -18,7 +18,8 @@ pub struct ServerConfig {
     pub admin_addr: Option<SocketAddr>,
     /// Also serve `/metrics` on the main port, without credentials, as Kyutai's server does (false).
     pub public_metrics: bool,
-    /// When full, upgrade and say `no free channels` as Kyutai's server does, instead of answering 503 (false).
+    /// When no row is free, say `no free channels` over the socket as Kyutai's server does, instead of letting clients without
+    /// `extras` wait in the queue, or answering 503 (false).
     pub classic_full: bool,
     /// Peers whose `X-Forwarded-For` and `X-Real-IP` are believed: addresses or networks like `10.0.0.0/8` (none).
     pub trusted_proxies: Vec<Network>,

@@ -1,11 +1,13 @@
 //! `POST` on a module's path: a whole audio file in, its words out.
 //!
 //! The file is a session like any other: it waits for a row in the same queue and is slowed down by the same credits, so it
-//! goes as fast as the model and never keeps live streams waiting for more than a step. Its body is decoded as it comes in.
+//! goes as fast as the model and never keeps live streams waiting for more than a step. Its body is decoded as it comes in;
+//! what comes before its audio (tags, pictures, all of an mp4 file) keeps no row from others.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -35,6 +37,9 @@ use crate::session::task;
 use crate::session::wire::{self, Farewell, Inbound, LastSeen, Reading, Writing};
 use crate::telemetry::labels::Refused;
 use crate::telemetry::logs;
+
+/// Bytes of decoded audio handed to the session at once: half a second.
+const MESSAGE: usize = 2 * SAMPLE_RATE as usize;
 
 /// Pieces of a body that were received and not decoded.
 const BODY_PIECES: usize = 4;
@@ -73,41 +78,78 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
             .increment(1);
         Refusal::busy("too many files are being transcribed").into_response()
     })?;
+    let seen = Arc::new(LastSeen::default());
+    let (pieces, body_reader) = BodyReader::new(Arc::clone(&seen));
+    let pump = pump(body, pieces, limits.max_file_bytes);
+    tokio::pin!(pump);
+    let opened = tokio::task::spawn_blocking(move || FileDecoder::open(body_reader));
+    let opened = tokio::select! {
+        opened = opened => opened.map_err(|_| Farewell::from(CloseReason::EngineFailed)),
+        () = silent(&seen, limits.peer_timeout) => Err(CloseReason::PeerGone.into()),
+        never = &mut pump => match never {},
+    };
+    let decoder = opened
+        .and_then(|opened| opened.map_err(farewell_of))
+        .map_err(|farewell| refused(&farewell, &limits))?;
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
-    let session = admit(shared, module, connecting, principal).map_err(IntoResponse::into_response)?;
+    let session = admit(shared, module, connecting, principal, true).map_err(IntoResponse::into_response)?;
 
     let form = Form {
         extras: true,
         ..Form::default()
     };
-    let (wire, outbox, reading, writing) = wire::wire(form, &limits);
+    let (wire, outbox, reading, writing) = wire::wire(form, &limits, seen);
     let Reading {
         inbox,
-        seen,
+        seen: _,
         gone,
         aside: _,
     } = reading;
-    let (pieces, body_reader) = BodyReader::new();
     let decoding = Decoding {
         inbox,
-        seen,
         limits: Arc::clone(&limits),
         permit,
     };
     thread::Builder::new()
         .name("file".to_owned())
-        .spawn(move || decoding.run(body_reader))
+        .spawn(move || decoding.run(decoder))
         .map_err(|_| Refusal::busy("no thread to decode the file with").into_response())?;
     tokio::spawn(task::run(session, wire, outbox, shared.context.clone()).instrument(span));
     let (messages, farewell) = tokio::select! {
         heard = collect(writing) => heard,
-        never = pump(body, pieces, limits.max_file_bytes) => match never {},
+        never = &mut pump => match never {},
     };
     drop(gone);
     match farewell.reason {
         CloseReason::Done => Ok(answer.render(messages)),
-        CloseReason::TooBig if farewell.text.is_none() => Err(too_big(&limits).into_response()),
-        reason => Err(Refusal::new(status_of(reason), farewell.text()).into_response()),
+        _ => Err(refused(&farewell, &limits)),
+    }
+}
+
+/// The answer to a file that could not be transcribed to its end.
+fn refused(farewell: &Farewell, limits: &Limits) -> Response {
+    let refusal = match (farewell.reason, &farewell.text) {
+        (CloseReason::TooBig, None) => too_big(limits),
+        (CloseReason::PeerGone, None) => {
+            let message = "nothing more of the file came: send it again";
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
+        }
+        (reason, _) => match status_of(reason) {
+            StatusCode::SERVICE_UNAVAILABLE => Refusal::busy(farewell.text()),
+            status => Refusal::new(status, farewell.text()),
+        },
+    };
+    refusal.into_response()
+}
+
+/// Ends when no byte has come for `patience`.
+async fn silent(seen: &LastSeen, patience: Duration) {
+    loop {
+        let until = seen.at() + patience;
+        if until <= Instant::now() {
+            return;
+        }
+        tokio::time::sleep_until(until.into()).await;
     }
 }
 
@@ -232,16 +274,18 @@ async fn pump(body: Body, to: mpsc::Sender<io::Result<Bytes>>, most: u64) -> Nev
 struct BodyReader {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     current: Bytes,
+    seen: Arc<LastSeen>,
 }
 
 impl BodyReader {
-    fn new() -> (mpsc::Sender<io::Result<Bytes>>, Self) {
+    fn new(seen: Arc<LastSeen>) -> (mpsc::Sender<io::Result<Bytes>>, Self) {
         let (tx, pieces) = links::inbox(BODY_PIECES);
         (
             tx,
             Self {
                 pieces,
                 current: Bytes::new(),
+                seen,
             },
         )
     }
@@ -251,7 +295,10 @@ impl Read for BodyReader {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
             match self.pieces.blocking_recv() {
-                Some(piece) => self.current = piece?,
+                Some(piece) => {
+                    self.seen.touch();
+                    self.current = piece?;
+                }
                 None => return Ok(0),
             }
         }
@@ -261,41 +308,43 @@ impl Read for BodyReader {
     }
 }
 
+fn farewell_of(error: FileError) -> Farewell {
+    match error {
+        FileError::Read(error) if error.kind() == io::ErrorKind::FileTooLarge => CloseReason::TooBig.into(),
+        FileError::Read(_) => CloseReason::PeerGone.into(),
+        error => Farewell {
+            reason: CloseReason::BadAudio,
+            text: Some(error.to_string()),
+        },
+    }
+}
+
 /// The thread that decodes a file: the client's side of its session.
 struct Decoding {
     inbox: mpsc::Sender<Inbound>,
-    seen: Arc<LastSeen>,
     limits: Arc<Limits>,
     permit: OwnedSemaphorePermit,
 }
 
 impl Decoding {
-    fn run(self, body: BodyReader) {
-        let last = match self.decode(body) {
+    fn run(self, decoder: FileDecoder) {
+        let last = match self.decode(decoder) {
             Ok(true) => Inbound::Message(ClientMsg::EndOfStream),
             // The session has ended; there is nobody to tell.
             Ok(false) => return,
-            Err(FileError::Read(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
-                Inbound::Ended(CloseReason::TooBig.into())
-            }
-            Err(FileError::Read(_)) => Inbound::Ended(CloseReason::PeerGone.into()),
-            Err(error) => Inbound::Ended(Farewell {
-                reason: CloseReason::BadAudio,
-                text: Some(error.to_string()),
-            }),
+            Err(error) => Inbound::Ended(farewell_of(error)),
         };
         let _ = self.inbox.blocking_send(last);
         drop(self.permit);
     }
 
     /// False when the session ended first.
-    fn decode(&self, body: BodyReader) -> Result<bool, FileError> {
+    fn decode(&self, mut decoder: FileDecoder) -> Result<bool, FileError> {
         let most = self
             .limits
             .max_file
             .as_secs()
             .saturating_mul(u64::from(SAMPLE_RATE));
-        let mut decoder = FileDecoder::open(body)?;
         let (mut total, mut more) = (0, true);
         let mut data = BytesMut::new();
         while more {
@@ -303,13 +352,15 @@ impl Decoding {
                 total += samples.len() as u64;
                 samples.iter().for_each(|sample| data.put_f32_le(*sample));
             })?;
-            self.seen.touch();
             if total > most {
                 return Err(FileError::Read(io::ErrorKind::FileTooLarge.into()));
             }
-            let message = Inbound::Message(ClientMsg::Audio(Sound::F32(data.split().freeze())));
-            if self.inbox.blocking_send(message).is_err() {
-                return Ok(false);
+            while !data.is_empty() {
+                let piece = data.split_to(data.len().min(MESSAGE)).freeze();
+                let message = Inbound::Message(ClientMsg::Audio(Sound::F32(piece)));
+                if self.inbox.blocking_send(message).is_err() {
+                    return Ok(false);
+                }
             }
         }
         Ok(true)

@@ -10,9 +10,10 @@ use axum::body::Body;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
 
 use super::Peer;
@@ -39,6 +40,7 @@ pub async fn serve(
     meters: Meters,
 ) {
     let connections = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let handshakes = Arc::new(Semaphore::new(limits.max_handshakes.min(Semaphore::MAX_PERMITS)));
     let server = Arc::new(server);
     loop {
         let accepted = tokio::select! {
@@ -54,7 +56,11 @@ pub async fn serve(
         };
         // Audio comes in small packets that must not wait for each other. Without it the server still works.
         let _ = stream.set_nodelay(true);
-        let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+        let permits = (
+            Arc::clone(&connections).try_acquire_owned(),
+            Arc::clone(&handshakes).try_acquire_owned(),
+        );
+        let (Ok(permit), Ok(handshake)) = permits else {
             meters.links.full.of(LinkName::Connections).increment(1);
             meters.admission.refused.of(Refused::Connections).increment(1);
             tokio::spawn(refuse(stream, limits.handshake_timeout));
@@ -65,7 +71,7 @@ pub async fn serve(
         let open = meters.links.depth.of(SharedLink::Connections).clone();
         open.increment(1);
         tokio::spawn(async move {
-            connection(stream, peer, router, &server, &limits, lifecycle).await;
+            connection(stream, (peer, handshake), router, &server, &limits, lifecycle).await;
             open.decrement(1);
             drop(permit);
         });
@@ -93,13 +99,16 @@ async fn refuse(mut stream: TcpStream, patience: Duration) {
 
 async fn connection(
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, handshake): (SocketAddr, OwnedSemaphorePermit),
     router: Router,
     server: &ServerConfig,
     limits: &Limits,
     mut lifecycle: watch::Receiver<Lifecycle>,
 ) {
+    let handshake = Mutex::new(Some(handshake));
     let service = hyper::service::service_fn(|mut request: Request<Incoming>| {
+        // The head has come.
+        drop(handshake.lock().take());
         let peer = Peer(client_address(&request, peer, server));
         request.extensions_mut().insert(peer);
         router.clone().oneshot(request.map(Body::new))

@@ -11,14 +11,21 @@ mod socket;
 mod upgrade;
 mod writer;
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
 use tower_http::services::{ServeDir, ServeFile};
 
+use self::refusal::Refusal;
 use crate::auth::Guard;
 use crate::config::{Limits, ServerConfig};
 use crate::session::admission::Admission;
@@ -96,6 +103,23 @@ impl Shared {
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub std::net::SocketAddr);
 
+/// The web client's page, which has routes of its own.
+#[derive(Clone)]
+struct Page(ServeFile);
+
+impl Page {
+    // A route of the server that does not exist, or a file that is not there, is no page.
+    async fn get(self, request: Request) -> Result<Response, Infallible> {
+        let path = request.uri().path();
+        let file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
+        if file || path.starts_with("/api/") || path == "/metrics" {
+            let message = "there is nothing here; /api/modules_info lists what is served";
+            return Ok(Refusal::new(StatusCode::NOT_FOUND, message).into_response());
+        }
+        Ok(self.0.oneshot(request).await?.map(Body::new))
+    }
+}
+
 /// The routes of the main port.
 pub fn router(shared: &Arc<Shared>, static_dir: Option<&Path>) -> Router {
     let mut router = Router::new()
@@ -115,9 +139,9 @@ pub fn router(shared: &Arc<Shared>, static_dir: Option<&Path>) -> Router {
         router = router.route("/metrics", get(admin::metrics));
     }
     if let Some(dir) = static_dir {
-        // Unknown paths are the web client's own routes.
-        let index = ServeFile::new(dir.join("index.html"));
-        router = router.fallback_service(ServeDir::new(dir).fallback(index));
+        let page = Page(ServeFile::new(dir.join("index.html")));
+        router = router
+            .fallback_service(ServeDir::new(dir).fallback(tower::service_fn(move |r| page.clone().get(r))));
     }
     let cors = axum::middleware::from_fn_with_state(Arc::clone(shared), credentials::cors);
     router.layer(cors).with_state(Arc::clone(shared))

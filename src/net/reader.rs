@@ -7,8 +7,9 @@ use bytes::{Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::pipeline::frame::SAMPLE_RATE;
 use crate::protocol::Form;
-use crate::protocol::client::ClientMsg;
+use crate::protocol::client::{ClientMsg, Sound};
 use crate::protocol::close::CloseReason;
 use crate::session::wire::{Aside, Farewell, Inbound, Reading};
 
@@ -21,9 +22,14 @@ pub(super) async fn read(mut socket: impl AsyncRead + Unpin, form: Form, most: u
         let message = match messages.next(&to).await {
             Ok(Message::Binary(data)) => ClientMsg::from_binary(data, form).map(Some),
             Ok(Message::Text(data)) => ClientMsg::from_text(&data, form),
+            Err(CloseReason::TooBig) => break Some(too_big(most)),
             Err(reason) => break Some(reason.into()),
         };
         match message {
+            // Numbers can be shorter than the samples that they stand for.
+            Ok(Some(ClientMsg::Audio(Sound::F32(samples)))) if samples.len() > most => {
+                break Some(too_big(most));
+            }
             Ok(None) => {}
             Ok(Some(message)) => {
                 if to.inbox.send(Inbound::Message(message)).await.is_err() {
@@ -52,6 +58,15 @@ pub(super) async fn read(mut socket: impl AsyncRead + Unpin, form: Form, most: u
     drop((inbox, gone));
     let mut scrap = [0; 1024];
     while socket.read(&mut scrap).await.is_ok_and(|n| n > 0) {}
+}
+
+fn too_big(most: usize) -> Farewell {
+    let seconds = most as f64 / f64::from(4 * SAMPLE_RATE);
+    let text = format!("a message may have {most} bytes and {seconds:.1} s of audio: send shorter ones");
+    Farewell {
+        reason: CloseReason::TooBig,
+        text: Some(text),
+    }
 }
 
 enum Message {

@@ -1,6 +1,7 @@
 //! One WebSocket connection: its two tasks around one session.
 
 use std::io::Cursor;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +27,13 @@ pub(super) async fn serve(upgraded: Upgraded, form: Form, session: Session<Queue
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         return;
     };
-    let (read, write) = parts.io.into_inner().into_split();
+    let socket = parts.io.into_inner();
+    // Without it, the end of a client that waits is seen later.
+    let watched = socket.as_fd().try_clone_to_owned().ok();
+    let (read, write) = socket.into_split();
     let early = Cursor::new(parts.read_buf);
-    let (wire, outbox, reading, writing) = wire::wire(form, &limits);
+    let (mut wire, outbox, reading, writing) = wire::wire(form, &limits, Arc::default());
+    wire.socket = watched;
     let most = limits.max_message_bytes;
     let reader = tokio::spawn(reader::read(early.chain(read), form, most, reading));
     let writer = tokio::spawn(writer::write(write, form, limits, writing));
@@ -49,7 +54,7 @@ pub(super) async fn turn_away(
         return;
     };
     let (read, write) = parts.io.into_inner().into_split();
-    let (wire, outbox, reading, writing) = wire::wire(form, &limits);
+    let (wire, outbox, reading, writing) = wire::wire(form, &limits, Arc::default());
     let early = Cursor::new(parts.read_buf);
     let reader = tokio::spawn(reader::read(
         early.chain(read),

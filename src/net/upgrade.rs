@@ -76,7 +76,9 @@ async fn open(
     };
     let subprotocol = principal.subprotocol;
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
-    match admit(shared, module, connecting, principal) {
+    // Clients of Kyutai's server know no queue: they are to hear at once that there is no room.
+    let waits = form.extras || !shared.server.classic_full;
+    match admit(shared, module, connecting, principal, waits) {
         Ok(session) => {
             let context = shared.context.clone();
             after(upgrading, shared, move |upgraded| {
@@ -167,6 +169,7 @@ pub(super) fn admit(
     module: &Module,
     connecting: Session<Connecting>,
     principal: Principal,
+    waits: bool,
 ) -> Result<Session<Queued>, Denied> {
     let refused = &shared.context.meters.admission.refused;
     let most = principal
@@ -183,7 +186,7 @@ pub(super) fn admit(
             refused.of(labels::Refused::UserLimit).increment(1);
             Denied::TooMany(too_many)
         })?;
-    match module.admission.request() {
+    match module.admission.request(waits) {
         Ok(ticket) => Ok(session.enqueue(ticket)),
         Err(why) => {
             let (reason, label) = match why {

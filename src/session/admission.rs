@@ -83,8 +83,8 @@ impl Admission {
         }
     }
 
-    /// Asks for a row.
-    pub fn request(self: &Arc<Self>) -> Result<Ticket, Refused> {
+    /// Asks for a row; who does not wait (`waits` false) is refused unless one is free.
+    pub fn request(self: &Arc<Self>, waits: bool) -> Result<Ticket, Refused> {
         let mut inner = self.inner.lock();
         if inner.gate != Gate::Open {
             return Err(Refused::Stopping);
@@ -94,7 +94,7 @@ impl Admission {
         } else {
             None
         };
-        if leased.is_none() && inner.waiting.len() >= self.queue_len {
+        if leased.is_none() && (!waits || inner.waiting.len() >= self.queue_len) {
             return Err(Refused::Full);
         }
         let number = inner.next;

@@ -12,4 +12,5 @@ mod renewal;
 pub mod stage;
 pub mod state;
 pub mod task;
+mod waiting;
 pub mod wire;

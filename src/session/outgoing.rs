@@ -1,5 +1,6 @@
 //! What a session is about to send to its row: long messages cut into pieces, each with its charge.
 
+use crate::audio::ogg;
 use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::decode::{Chunk, Meter, Pcm16Rate};
 use crate::pipeline::frame::SAMPLE_RATE;
@@ -8,9 +9,6 @@ use crate::pipeline::rows::RowLease;
 use crate::protocol::Form;
 use crate::protocol::client::{BadMessage, Sound};
 use crate::protocol::close::CloseReason;
-
-/// Bytes of an Ogg message that are metered at once.
-const OGG_PIECE: usize = 4096;
 
 enum Piece {
     Sound(Sound),
@@ -73,7 +71,7 @@ impl Outgoing {
         let most = match sound {
             Sound::F32(_) => 4 * SAMPLE_RATE as usize * 80 / 1000,
             Sound::Pcm16(_) => 2 * self.rate as usize * 80 / 1000,
-            Sound::Ogg(bytes) => first_page(bytes).min(OGG_PIECE),
+            Sound::Ogg(bytes) => ogg::piece(bytes),
         };
         let piece = sound.split_front(most);
         let chunk = match &piece {
@@ -100,13 +98,6 @@ impl Outgoing {
         self.next = Some((Piece::Sound(piece), charge));
         Ok(())
     }
-}
-
-/// Bytes of `stream` before the second Ogg page in it: pages of silence are so short that a piece would hold seconds of
-/// audio. Whatever else looks like the start of a page is cut there too, which hurts nothing.
-fn first_page(stream: &[u8]) -> usize {
-    let start = stream.windows(4).skip(1).position(|bytes| bytes == b"OggS");
-    start.map_or(stream.len(), |at| at + 1)
 }
 
 #[cfg(test)]

@@ -182,6 +182,11 @@ impl Session<Authenticated> {
 }
 
 impl Session<Queued> {
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.state.principal
+    }
+
     /// Its place in the queue.
     pub fn ticket(&mut self) -> &mut Ticket {
         &mut self.state.ticket

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-use super::admission::Turn;
 use super::limits::{Deadlines, Due};
 use super::outgoing::Outgoing;
 use super::renewal::{Renewal, valid_for};
 use super::state::{Active, Closed, DrainWhy, Draining, Queued, Session, Summary};
+use super::waiting;
 use super::wire::{Farewell, Inbound, Wire};
 use crate::auth::{Guard, Principal, Refusal};
 use crate::config::Limits;
@@ -25,7 +25,7 @@ use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::shutdown::Lifecycle;
 use crate::telemetry::Meters;
-use crate::telemetry::labels::{LinkName, Refused};
+use crate::telemetry::labels::LinkName;
 
 /// What is kept of the grace period to hear what was sent before it ends.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ type Ending = (Session<Closed>, Farewell);
 
 /// Runs a session to its end, says farewell to its client, and leaves a line in the log.
 pub async fn run(session: Session<Queued>, mut wire: Wire, outbox: OutboxTx, mut context: Context) {
-    let (session, farewell) = match wait_for_row(session, &mut wire, &mut context).await {
+    let (session, farewell) = match waiting::wait_for_row(session, &mut wire, &mut context).await {
         Ok((session, lease)) => {
             let active = session.activate(lease);
             Serving::new(&active, &mut wire, &mut context)
@@ -68,51 +68,7 @@ pub async fn run(session: Session<Queued>, mut wire: Wire, outbox: OutboxTx, mut
     );
 }
 
-async fn wait_for_row(
-    mut session: Session<Queued>,
-    wire: &mut Wire,
-    context: &mut Context,
-) -> Result<(Session<Queued>, RowLease), (Session<Queued>, Farewell)> {
-    let asked = Instant::now();
-    let deadline = sleep_until((asked + context.limits.queue_wait).into());
-    tokio::pin!(deadline);
-    let reason = loop {
-        tokio::select! {
-            biased;
-            reason = stopped(&mut context.lifecycle) => break reason,
-            turn = session.ticket().turn() => match turn {
-                Turn::Lease(lease) => {
-                    context.meters.admission.wait.record(asked.elapsed().as_secs_f64());
-                    return Ok((session, lease));
-                }
-                Turn::Position(position) => wire.say(ServerMsg::Queued { position }),
-                Turn::Over => break CloseReason::GoingAway,
-            },
-            _ = &mut wire.gone => return Err((session, wire.last_word())),
-            over = &mut wire.over => break over.unwrap_or(CloseReason::PeerGone),
-            () = &mut deadline => {
-                context.meters.admission.refused.of(Refused::QueueTimeout).increment(1);
-                break CloseReason::Full;
-            }
-        }
-    };
-    Err((session, reason.into()))
-}
-
-async fn stopped(lifecycle: &mut watch::Receiver<Lifecycle>) -> CloseReason {
-    let stops = |l: &Lifecycle| {
-        matches!(
-            l,
-            Lifecycle::Failed | Lifecycle::Draining { .. } | Lifecycle::Stopped
-        )
-    };
-    match lifecycle.wait_for(stops).await.as_deref() {
-        Ok(Lifecycle::Failed) => CloseReason::EngineFailed,
-        _ => CloseReason::GoingAway,
-    }
-}
-
-async fn at(due: Option<(Due, Instant)>) -> Due {
+pub(super) async fn at(due: Option<(Due, Instant)>) -> Due {
     match due {
         Some((due, at)) => {
             sleep_until(at.into()).await;
@@ -346,7 +302,8 @@ impl<'a> Serving<'a> {
     async fn drain(self, session: Session<Active>, why: DrainWhy) -> Ending {
         let until = match (why, *self.context.lifecycle.borrow()) {
             (DrainWhy::Shutdown, Lifecycle::Draining { until }) => until.into_std(),
-            _ => Instant::now() + self.context.limits.stall,
+            // As long as the model goes on so does this, however slow it is; a model that stands still has its own limit.
+            _ => Instant::now() + self.context.limits.idle,
         };
         let session = session.drain(why, until);
         let reason = drained(&session, self.wire, self.context).await;

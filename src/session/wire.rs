@@ -1,10 +1,12 @@
 //! The session's end of a connection: messages in, and a few things to say besides words. A socket or a posted file is at
 //! the other end; the session cannot tell.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Limits;
@@ -93,9 +95,23 @@ pub struct Wire {
     /// Ends the connection.
     pub close: oneshot::Sender<Farewell>,
     pub seen: Arc<LastSeen>,
+    /// The socket once more, to see that the peer has hung up while nobody reads what it sent before.
+    pub socket: Option<OwnedFd>,
 }
 
 impl Wire {
+    /// True when the peer has closed its end, even behind bytes that were not read yet.
+    #[must_use]
+    pub fn hung_up(&self) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        let mut poll = [PollFd::new(socket, PollFlags::RDHUP)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        rustix::event::poll(&mut poll, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
     /// Why nothing more comes from the client: behind what it sent before it is what its reader said at the end.
     pub fn last_word(&mut self) -> Farewell {
         loop {
@@ -131,14 +147,13 @@ pub struct Writing {
 
 /// A wire with its ends: for the session, for the words stage, for who reads the client and for who writes to it.
 #[must_use]
-pub fn wire(form: Form, limits: &Limits) -> (Wire, OutboxTx, Reading, Writing) {
+pub fn wire(form: Form, limits: &Limits, seen: Arc<LastSeen>) -> (Wire, OutboxTx, Reading, Writing) {
     let (inbox_tx, inbox) = links::inbox(limits.inbox_messages);
     let (aside, aside_rx) = links::aside();
     let (outbox, outbox_rx) = links::outbox(limits.outbox_messages);
     let (gone_tx, gone) = oneshot::channel();
     let (over_tx, over) = oneshot::channel();
     let (close, close_rx) = oneshot::channel();
-    let seen = Arc::new(LastSeen::default());
     let reading = Reading {
         inbox: inbox_tx,
         aside: aside.clone(),
@@ -160,6 +175,7 @@ pub fn wire(form: Form, limits: &Limits) -> (Wire, OutboxTx, Reading, Writing) {
             over,
             close,
             seen,
+            socket: None,
         },
         outbox,
         reading,

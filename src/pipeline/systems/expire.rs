@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use crate::pipeline::columns::{EngineCols, Stop, StopKind};
-use crate::pipeline::phase::Phase;
 
 /// Queues the silence that answers markers of rows whose client went quiet. Returns the next moment to look again.
 pub fn expire(cols: &mut EngineCols, now: Instant) -> Option<Instant> {
@@ -15,8 +14,13 @@ pub fn expire(cols: &mut EngineCols, now: Instant) -> Option<Instant> {
             continue;
         }
         cols.patience[row] = None;
-        // A stop that is queued already will answer them.
-        if cols.phase[row] == Phase::Active && cols.stops[row].is_empty() && !cols.marks[row].is_empty() {
+        let Some(last) = cols.marks[row].back() else {
+            continue;
+        };
+        // A silence that is asked for behind them will answer them; one in front of the last of them will not, nor does a
+        // stream that begins anew.
+        let answered = |stop: &Stop| stop.what != StopKind::Restart && stop.at >= last.at;
+        if !cols.stops[row].back().is_some_and(answered) {
             let at = cols.arrived(row);
             cols.stops[row].push_back(Stop {
                 at,

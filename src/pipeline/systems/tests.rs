@@ -183,3 +183,45 @@ fn markers_of_a_silent_client_are_settled_when_their_patience_is_over() {
     assert_eq!(expire(&mut cols, late), None);
     assert_eq!(cols.stops[RowId(0)].len(), 1);
 }
+
+#[test]
+fn a_marker_behind_a_silence_that_runs_gets_one_of_its_own() {
+    let mut cols = columns(1);
+    let now = Instant::now();
+    step(&mut cols, 1);
+    cols.marks[RowId(0)].push_back(mark(FRAME, 1));
+    cols.patience[RowId(0)] = Some(now);
+    expire(&mut cols, now);
+    assert!(resolved(&mut cols).is_empty());
+    assert_eq!(cols.phase[RowId(0)], Phase::Flushing);
+    // Audio and a marker come while the engine adds silence, and their patience ends before it does.
+    hear(&mut cols, 0, 100);
+    cols.marks[RowId(0)].push_back(mark(FRAME + 100, 2));
+    cols.patience[RowId(0)] = Some(now);
+    expire(&mut cols, now);
+    cols.steps[RowId(0)] += u64::from(DELAY);
+    cols.silence[RowId(0)] = 0;
+    assert_eq!(resolved(&mut cols), ["settled", "mark 1"]);
+    assert_eq!(planned(&mut cols, now), (Decision::Step, vec![(0, 100)]));
+    cols.ring[RowId(0)].clear();
+    cols.consumed[RowId(0)] += 100;
+    cols.steps[RowId(0)] += 1;
+    cols.heard_step[RowId(0)] = cols.steps[RowId(0)];
+    assert!(resolved(&mut cols).is_empty());
+    cols.steps[RowId(0)] += u64::from(DELAY);
+    cols.silence[RowId(0)] = 0;
+    assert_eq!(resolved(&mut cols), ["settled", "mark 2"]);
+}
+
+#[test]
+fn a_stream_that_begins_anew_does_not_leave_a_marker_behind() {
+    let mut cols = columns(1);
+    let now = Instant::now();
+    step(&mut cols, 1);
+    cols.marks[RowId(0)].push_back(mark(FRAME, 1));
+    cols.stops[RowId(0)].push_back(stop(FRAME, StopKind::Restart));
+    cols.patience[RowId(0)] = Some(now);
+    expire(&mut cols, now);
+    let kinds: Vec<StopKind> = cols.stops[RowId(0)].iter().map(|stop| stop.what).collect();
+    assert_eq!(kinds, [StopKind::Restart, StopKind::Settle]);
+}

@@ -47,14 +47,14 @@ async fn position(ticket: &mut Ticket) -> Option<u32> {
 #[tokio::test]
 async fn rows_go_to_who_waits_longest_and_positions_move_up() {
     let (admission, input) = admission(1, 2);
-    let mut first = admission.request().unwrap();
+    let mut first = admission.request(true).unwrap();
     let held = lease(&mut first).await.unwrap();
-    let (mut second, mut third) = (admission.request().unwrap(), admission.request().unwrap());
+    let (mut second, mut third) = (admission.request(true).unwrap(), admission.request(true).unwrap());
     assert_eq!(
         (position(&mut second).await, position(&mut third).await),
         (Some(1), Some(2))
     );
-    assert_eq!(admission.request().err(), Some(Refused::Full));
+    assert_eq!(admission.request(true).err(), Some(Refused::Full));
     drop(held);
     pump(&admission, &input);
     let held = lease(&mut second).await.unwrap();
@@ -68,19 +68,19 @@ async fn rows_go_to_who_waits_longest_and_positions_move_up() {
 #[tokio::test]
 async fn who_leaves_the_queue_makes_room() {
     let (admission, _input) = admission(1, 1);
-    let mut first = admission.request().unwrap();
+    let mut first = admission.request(true).unwrap();
     let _held = lease(&mut first).await.unwrap();
-    let second = admission.request().unwrap();
-    assert!(admission.request().is_err());
+    let second = admission.request(true).unwrap();
+    assert!(admission.request(true).is_err());
     drop(second);
-    let mut third = admission.request().unwrap();
+    let mut third = admission.request(true).unwrap();
     assert_eq!(position(&mut third).await, Some(1));
 }
 
 #[tokio::test]
 async fn a_lease_nobody_came_for_is_given_back() {
     let (admission, input) = admission(1, 1);
-    drop(admission.request().unwrap());
+    drop(admission.request(true).unwrap());
     pump(&admission, &input);
     assert_eq!(admission.used(), 0);
 }
@@ -88,12 +88,12 @@ async fn a_lease_nobody_came_for_is_given_back() {
 #[tokio::test]
 async fn draining_lets_nobody_in_and_tells_who_waits() {
     let (admission, _input) = admission(1, 1);
-    let mut first = admission.request().unwrap();
+    let mut first = admission.request(true).unwrap();
     let _held = lease(&mut first).await.unwrap();
-    let mut second = admission.request().unwrap();
+    let mut second = admission.request(true).unwrap();
     admission.drain();
     assert!(lease(&mut second).await.is_none());
-    assert_eq!(admission.request().err(), Some(Refused::Stopping));
+    assert_eq!(admission.request(true).err(), Some(Refused::Stopping));
 }
 
 /// Rows in use on each lane.
@@ -111,7 +111,7 @@ async fn sessions_go_to_the_lane_with_the_smallest_share_in_use() {
     let (admission, _inputs) = two_lanes(0);
     let mut held = Vec::new();
     let mut seen = Vec::new();
-    while let Ok(mut ticket) = admission.request() {
+    while let Ok(mut ticket) = admission.request(true) {
         held.push(lease(&mut ticket).await.unwrap());
         seen.push(loads(&admission));
     }
@@ -125,9 +125,9 @@ async fn a_row_of_any_lane_goes_to_who_waits() {
     let (admission, _inputs) = two_lanes(1);
     let mut held = Vec::new();
     for _ in 0..6 {
-        held.push(lease(&mut admission.request().unwrap()).await.unwrap());
+        held.push(lease(&mut admission.request(true).unwrap()).await.unwrap());
     }
-    let mut waiting = admission.request().unwrap();
+    let mut waiting = admission.request(true).unwrap();
     assert_eq!(position(&mut waiting).await, Some(1));
     // The third lease was on the second lane.
     let key = held.remove(2).key();
@@ -138,8 +138,8 @@ async fn a_row_of_any_lane_goes_to_who_waits() {
 #[tokio::test]
 async fn a_lost_lane_ends_its_leases_alone_and_gets_no_more() {
     let (admission, _inputs) = two_lanes(0);
-    let on_small = lease(&mut admission.request().unwrap()).await.unwrap();
-    let on_large = lease(&mut admission.request().unwrap()).await.unwrap();
+    let on_small = lease(&mut admission.request(true).unwrap()).await.unwrap();
+    let on_large = lease(&mut admission.request(true).unwrap()).await.unwrap();
     assert_eq!(admission.lose(0), 1);
     on_small.lost().await;
     let still = tokio::time::timeout(Duration::ZERO, on_large.lost()).await;
@@ -148,7 +148,7 @@ async fn a_lost_lane_ends_its_leases_alone_and_gets_no_more() {
     admission.row_free(0, on_small.key());
     assert_eq!((admission.used(), admission.total()), (1, 4));
     let mut held = Vec::new();
-    while let Ok(mut ticket) = admission.request() {
+    while let Ok(mut ticket) = admission.request(true) {
         held.push(lease(&mut ticket).await.unwrap());
     }
     assert_eq!((held.len(), loads(&admission)), (3, vec![0, 4]));

@@ -91,7 +91,6 @@ impl Model {
             conditioning_learnt_padding: false,
             dtype_override: None,
             kv_cache_dtype: None,
-            log_frequency_s: None,
             model: LmConfig {
                 audio_vocab_size: 2049,
                 text_in_vocab_size: self.text + 1,

@@ -1,0 +1,76 @@
+//! A session in the queue: it waits for its turn, or leaves.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::{interval, sleep_until};
+
+use super::admission::Turn;
+use super::limits::Due;
+use super::renewal::valid_for;
+use super::state::{Queued, Session};
+use super::task::{Context, at};
+use super::wire::{Farewell, Wire};
+use crate::pipeline::rows::RowLease;
+use crate::protocol::close::CloseReason;
+use crate::protocol::server::ServerMsg;
+use crate::shutdown::Lifecycle;
+use crate::telemetry::labels::Refused;
+
+/// How often a session that waits looks whether its client has hung up: what the client sent before is not read, so that
+/// the end behind it is not either.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Waits for a row; the session and its farewell when it gets none.
+pub(super) async fn wait_for_row(
+    mut session: Session<Queued>,
+    wire: &mut Wire,
+    context: &mut Context,
+) -> Result<(Session<Queued>, RowLease), (Session<Queued>, Farewell)> {
+    let asked = Instant::now();
+    let deadline = sleep_until((asked + context.limits.queue_wait).into());
+    tokio::pin!(deadline);
+    let expiry = valid_for(session.principal()).and_then(|valid| asked.checked_add(valid));
+    let expired = at(expiry.map(|expiry| (Due::Expiry, expiry)));
+    tokio::pin!(expired);
+    let mut look = interval(LOOK);
+    let reason = loop {
+        tokio::select! {
+            biased;
+            reason = stopped(&mut context.lifecycle) => break reason,
+            turn = session.ticket().turn() => match turn {
+                Turn::Lease(lease) => {
+                    wire.socket = None;
+                    context.meters.admission.wait.record(asked.elapsed().as_secs_f64());
+                    return Ok((session, lease));
+                }
+                Turn::Position(position) => wire.say(ServerMsg::Queued { position }),
+                Turn::Over => break CloseReason::GoingAway,
+            },
+            _ = &mut wire.gone => return Err((session, wire.last_word())),
+            over = &mut wire.over => break over.unwrap_or(CloseReason::PeerGone),
+            due = &mut expired => break due.reason(),
+            _ = look.tick() => if wire.hung_up() {
+                break CloseReason::PeerGone;
+            },
+            () = &mut deadline => {
+                context.meters.admission.refused.of(Refused::QueueTimeout).increment(1);
+                break CloseReason::Full;
+            }
+        }
+    };
+    Err((session, reason.into()))
+}
+
+async fn stopped(lifecycle: &mut watch::Receiver<Lifecycle>) -> CloseReason {
+    let stops = |l: &Lifecycle| {
+        matches!(
+            l,
+            Lifecycle::Failed | Lifecycle::Draining { .. } | Lifecycle::Stopped
+        )
+    };
+    match lifecycle.wait_for(stops).await.as_deref() {
+        Ok(Lifecycle::Failed) => CloseReason::EngineFailed,
+        _ => CloseReason::GoingAway,
+    }
+}
