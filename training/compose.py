@@ -26,7 +26,7 @@ FRAMES = 128
 LENGTH = FRAMES * FRAME
 PER_PACK = 256
 # Share of utterances by engine: people sound more like the neural voices.
-WEIGHTS = {"kokoro": 4.0, "hibari": 4.0, "piper": 2.0, "flite": 1.5, "espeak": 1.5}
+WEIGHTS = {"kokoro": 3.0, "hibari": 6.0, "piper": 2.0, "flite": 2.0, "espeak": 2.5}
 # The first packs are nearly clean: training starts on them.
 LIGHT_PACKS = 6
 

@@ -13,10 +13,12 @@ def disturb(features: Tensor, strength: float) -> Tensor:
     """Warped frequencies, channels, noise and masks on [batch, steps, DIM]; `strength` 1 is the full amount."""
     b, t, _ = features.shape
     x = features.view(b, t * STACK, MELS)
-    # a longer or shorter vocal tract moves the formants: mel bands are read at warped places
+    # a longer or shorter vocal tract moves the formants, and no two speakers set each of them alike: mel bands are read at
+    # warped places
     band = torch.arange(float(MELS))
     stretch = 1 + 0.07 * strength * torch.randn(b, 1)
-    place = (stretch * (band - 12) + 12 + 1.2 * strength * torch.randn(b, 1)).clamp(0, MELS - 1.01)
+    own = F.interpolate(0.5 * strength * torch.randn(b, 1, 7), size=MELS, mode="linear")[:, 0]
+    place = (stretch * (band - 12) + 12 + own + 1.2 * strength * torch.randn(b, 1)).clamp(0, MELS - 1.01)
     # [batch, band read, band written]: the two neighbours share each place
     x = x @ (1 - (place[:, None] - band[:, None]).abs()).clamp(min=0)
     # vocoders smear, other engines and close microphones sharpen: contrast between bands and from frame to frame

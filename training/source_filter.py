@@ -58,12 +58,24 @@ class Hibari:
         out = self.tts.sess.run(names, {"ids": np.array([ids], np.int64), "speed": np.array([r.uniform(0.75, 1.35)], np.float32)})
         frames = np.asarray(out.pop(), np.float64).ravel()
         parts = [x[0] for x in out]
-        voice = "heart"
+        voice, rhythm = "heart", np.arange(len(parts[-1]))
         if self.split == "train" and r.random() < 0.85:
             voice, parts = altered(parts, r)
-        audio = dsp.synth(*parts, np.random.default_rng(r.randrange(2**32)))
-        spans = spans_of(where, kept, frames, len(audio) / SAMPLE_RATE)
+            rhythm = uneven(len(rhythm), r)
+        audio = dsp.synth(*(x[..., rhythm] for x in parts), np.random.default_rng(r.randrange(2**32)))
+        spans = spans_of(where, kept, frames, 1.0)
+        # a share of the old time is reached by the frame whose source is there
+        at = lambda share: float(np.searchsorted(rhythm, share * len(parts[-1])) / len(rhythm) * len(audio) / SAMPLE_RATE)
+        spans = [(at(a), at(b)) for a, b in spans]
         return trim(Utterance(audio.astype(np.float32), words, spans, voice, self.name))
+
+
+def uneven(frames: int, r: random.Random) -> np.ndarray:
+    """Which of `frames` to speak, in order: now slower and now faster, as speakers differ in the length of each sound."""
+    knots = np.arange(0, frames + 10, 10)
+    slowness = np.exp(np.array([r.gauss(0, r.choice([0.1, 0.25])) for _ in knots]))
+    when = np.cumsum(np.interp(np.arange(frames), knots, slowness))
+    return np.minimum(np.searchsorted(when, np.arange(0, when[-1])), frames - 1)
 
 
 def altered(parts: list[np.ndarray], r: random.Random) -> tuple[str, list[np.ndarray]]:
@@ -77,8 +89,10 @@ def altered(parts: list[np.ndarray], r: random.Random) -> tuple[str, list[np.nda
     middle = np.median(f0[voiced]) if voiced.any() else 200.0
     # halve or widen the intonation about the speaker's own middle
     f0 = np.where(voiced, middle * pitch * (np.maximum(f0, 40) / middle) ** r.uniform(0.4, 1.4), 0.0).astype(np.float32)
-    # bin b of the new speaker is bin b / tract of the old one: formants move together
-    place = np.clip(np.arange(len(lh)) / tract, 0, len(lh) - 1.001)
+    # bin b of the new speaker is bin b / tract of the old one: formants move together, and a little on their own
+    bins = np.arange(len(lh))
+    own = np.interp(bins * BIN_HZ, [0, 500, 1200, 2200, 3500, 6000], [r.gauss(0, 0.05) for _ in range(6)])
+    place = np.clip(np.maximum.accumulate(bins / (tract * np.exp(own))), 0, len(lh) - 1.001)
     low = place.astype(int)
     share = (place - low).astype(np.float32)[:, None]
     warp = lambda x: x[low] * (1 - share) + x[low + 1] * share
