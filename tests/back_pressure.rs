@@ -10,6 +10,8 @@ use moshi_server::model::scripted::Scripted;
 use moshi_server::pipeline::credits::MIN_CHARGE;
 use moshi_server::pipeline::frame::FRAME_SAMPLES;
 use moshi_server::pipeline::links::Control;
+use moshi_server::pipeline::rows::RowLease;
+use moshi_server::pipeline::words::outbox::OutboxRx;
 use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
 use moshi_server::protocol::client::Sound;
 use moshi_server::telemetry::Meters;
@@ -37,16 +39,11 @@ fn silence(samples: usize) -> Sound {
     Sound::F32(Bytes::from(vec![0; 4 * samples]))
 }
 
-/// A pipeline of one row, its lease and its outbox.
-fn pipeline(
-    hang_after_steps: Option<u64>,
-) -> (
-    moshi_server::pipeline::rows::RowLease,
-    moshi_server::pipeline::words::outbox::OutboxRx,
-) {
+/// A pipeline, and of every row its lease and its outbox.
+fn pipeline(count: usize, hang_after_steps: Option<u64>) -> Vec<(RowLease, OutboxRx)> {
     let module = ScriptedModule {
         path: "/".to_owned(),
-        batch_size: 1,
+        batch_size: count,
         asr_delay_in_tokens: 6,
         step_s: 0.0,
         row_s: 0.0,
@@ -55,40 +52,71 @@ fn pipeline(
         panic_after_steps: None,
     };
     let (model, text): (Box<dyn StreamModel>, _) = Scripted::load(&module);
-    let (mut rows, wiring) = wire(1, options());
-    let lease = rows.lease().unwrap();
+    let (mut rows, wiring) = wire(count, options());
     let (ends, _) = links::ends::<StageEnd>(4);
     let meters = Meters::default();
     let engine = meters.engine("test");
     wiring
         .start("test", model, text, Box::new(|_| {}), &ends, (&meters, &engine))
         .unwrap();
-    let (tx, rx) = links::outbox(1024);
-    lease.attach(24_000, tx).unwrap();
-    (lease, rx)
+    (0..count)
+        .map(|_| {
+            let lease = rows.lease().unwrap();
+            let (tx, rx) = links::outbox(1024);
+            lease.attach(24_000, tx).unwrap();
+            (lease, rx)
+        })
+        .collect()
+}
+
+fn one_row(hang_after_steps: Option<u64>) -> (RowLease, OutboxRx) {
+    pipeline(1, hang_after_steps).remove(0)
 }
 
 #[test]
 fn a_frozen_engine_leaves_exactly_the_credits_of_a_session_in_flight() {
-    let (lease, _rx) = pipeline(Some(0));
+    let (lease, _rx) = one_row(Some(0));
     let credits = Arc::clone(lease.credits());
     assert!(credits.try_take(1920));
     lease.sound(silence(FRAME_SAMPLES), 1920).unwrap();
     // The engine took this one, and is stuck with it.
     until(|| credits.in_flight() == 0);
-    let mut frames = 0;
-    while credits.try_take(1920) {
-        lease.sound(silence(FRAME_SAMPLES), 1920).unwrap();
-        frames += 1;
-    }
-    assert_eq!(frames, AHEAD + 1);
+    assert_eq!(fill(&lease), AHEAD + 1);
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(credits.in_flight() as usize, (AHEAD + 1) * FRAME_SAMPLES);
 }
 
 #[test]
+fn a_frozen_engine_leaves_the_sum_of_all_sessions_bounds_in_flight_and_no_link_refuses_it() {
+    let sessions = pipeline(7, Some(0));
+    let first = sessions[0].0.credits();
+    assert!(first.try_take(1920));
+    sessions[0].0.sound(silence(FRAME_SAMPLES), 1920).unwrap();
+    until(|| first.in_flight() == 0);
+    for (lease, _) in &sessions {
+        assert_eq!(fill(lease), AHEAD + 1);
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    let in_flight: u32 = sessions
+        .iter()
+        .map(|(lease, _)| lease.credits().in_flight())
+        .sum();
+    assert_eq!(in_flight as usize, 7 * (AHEAD + 1) * FRAME_SAMPLES);
+}
+
+/// Sends frames as long as there are credits; how many that were.
+fn fill(lease: &RowLease) -> usize {
+    let mut frames = 0;
+    while lease.credits().try_take(1920) {
+        lease.sound(silence(FRAME_SAMPLES), 1920).unwrap();
+        frames += 1;
+    }
+    frames
+}
+
+#[test]
 fn tiny_messages_and_markers_fill_no_more_than_their_share() {
-    let (lease, _rx) = pipeline(Some(0));
+    let (lease, _rx) = one_row(Some(0));
     let credits = Arc::clone(lease.credits());
     assert!(credits.try_take(1920));
     lease.sound(silence(FRAME_SAMPLES), 1920).unwrap();
@@ -103,11 +131,11 @@ fn tiny_messages_and_markers_fill_no_more_than_their_share() {
 
 #[test]
 fn every_credit_comes_back() {
-    let (lease, mut rx) = pipeline(None);
+    let (lease, mut rx) = one_row(None);
     let credits = Arc::clone(lease.credits());
     for i in 0..300usize {
         let samples = [1, 479, 480, 481, 1919, 1920, 700][i % 7];
-        let charge = moshi_server::pipeline::rows::RowLease::charge(samples as u32);
+        let charge = RowLease::charge(samples as u32);
         until(|| credits.try_take(charge));
         lease.sound(silence(samples), charge).unwrap();
         if i % 5 == 0 {

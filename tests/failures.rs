@@ -2,6 +2,10 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use common::{Client, FRAME, Out, PATIENCE, Seen, Server, eventually, speech, words};
 use fastwebsockets::{Frame, OpCode, Payload};
 use moshi_server::app::Outcome;
@@ -227,6 +231,57 @@ async fn a_client_that_does_not_read_is_closed_and_does_not_hold_up_others() {
         steps += 1;
     }
     assert!(steps < 8_000);
+}
+
+#[tokio::test]
+async fn whoever_sends_much_faster_than_they_read_is_slowed_down_and_loses_nothing() {
+    const FRAMES: usize = 15_000;
+    let server = Server::start(ONE, "[limits]\noutbox_messages = 64").await;
+    let client = Client::with_small_window(server.address, "format=json&input=pcm16&extras=1").await;
+    let (mut reading, mut writing) = client.socket.into_inner().into_split();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let sending = tokio::spawn({
+        let sent = Arc::clone(&sent);
+        async move {
+            // Masked with zeros: RFC 6455, section 5.2.
+            let mut frame = vec![0x82, 0x80 | 126];
+            frame.extend(u16::try_from(2 * FRAME).unwrap().to_be_bytes());
+            frame.resize(frame.len() + 4 + 2 * FRAME, 0);
+            for _ in 0..FRAMES {
+                writing.write_all(&frame).await.unwrap();
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+            let end = br#"{"type":"EndOfStream"}"#;
+            writing
+                .write_all(&[0x81, 0x80 | end.len() as u8, 0, 0, 0, 0])
+                .await
+                .unwrap();
+            writing.write_all(end).await.unwrap();
+            writing
+        }
+    });
+    let mut before = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        match sent.load(Ordering::Relaxed) {
+            now if now == before => break,
+            now => before = now,
+        }
+    }
+    assert!(before < FRAMES, "nothing held the sender up");
+    let mut said = String::new();
+    let mut bytes = vec![0; 4096];
+    while !said.contains("EndOfStream") {
+        let got = reading.read(&mut bytes).await.unwrap();
+        assert!(
+            got > 0,
+            "closed too soon: {:?}",
+            &said[said.len().saturating_sub(200)..]
+        );
+        said.extend(bytes[..got].iter().map(|byte| char::from(*byte)));
+    }
+    assert_eq!(said.matches(r#""type":"Step""#).count(), FRAMES);
+    drop(sending.await.unwrap());
 }
 
 #[tokio::test]

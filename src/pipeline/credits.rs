@@ -41,6 +41,12 @@ impl Credits {
         self.size.saturating_sub(self.free.load(Ordering::Acquire))
     }
 
+    /// Whether `n` are free.
+    #[must_use]
+    pub fn has(&self, n: u32) -> bool {
+        self.free.load(Ordering::Acquire) >= n
+    }
+
     /// Takes `n` if they are free.
     pub fn try_take(&self, n: u32) -> bool {
         let less = |free: u32| free.checked_sub(n);
@@ -86,6 +92,7 @@ mod tests {
         let credits = Arc::new(Credits::new(1000));
         credits.take(900).await;
         assert!(!credits.try_take(101));
+        assert!(credits.has(100) && !credits.has(101));
         let waiting = tokio::spawn({
             let credits = Arc::clone(&credits);
             async move { credits.take(500).await }

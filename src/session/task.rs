@@ -19,7 +19,7 @@ use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::frame::SAMPLE_RATE;
 use crate::pipeline::links::Control;
 use crate::pipeline::rows::RowLease;
-use crate::pipeline::words::outbox::OutboxTx;
+use crate::pipeline::words::outbox::{OutboxRoom, OutboxTx};
 use crate::protocol::client::{BadMessage, ClientMsg};
 use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
@@ -46,7 +46,7 @@ pub async fn run(session: Session<Queued>, mut wire: Wire, outbox: OutboxTx, mut
     let (session, farewell) = match waiting::wait_for_row(session, &mut wire, &mut context).await {
         Ok((session, lease)) => {
             let active = session.activate(lease);
-            Serving::new(&active, &mut wire, &mut context)
+            Serving::new(&active, &mut wire, &mut context, outbox.room())
                 .run(active, outbox)
                 .await
         }
@@ -119,12 +119,19 @@ struct Serving<'a> {
     wire: &'a mut Wire,
     context: &'a mut Context,
     outgoing: Outgoing,
+    /// Of the words: a client that does not read them is not read either.
+    room: OutboxRoom,
     deadlines: Deadlines,
     renewal: Renewal,
 }
 
 impl<'a> Serving<'a> {
-    fn new(session: &Session<Active>, wire: &'a mut Wire, context: &'a mut Context) -> Self {
+    fn new(
+        session: &Session<Active>,
+        wire: &'a mut Wire,
+        context: &'a mut Context,
+        room: OutboxRoom,
+    ) -> Self {
         let (now, limits) = (Instant::now(), &context.limits);
         let mut deadlines = Deadlines::default();
         deadlines.set(Due::Idle, now, limits.idle);
@@ -141,6 +148,7 @@ impl<'a> Serving<'a> {
             wire,
             context,
             outgoing,
+            room,
             deadlines,
             renewal: Renewal::default(),
         }
@@ -179,7 +187,7 @@ impl<'a> Serving<'a> {
                 Event::Lifecycle(*self.context.lifecycle.borrow_and_update())
             }
             due = at(due) => Event::Due(due),
-            () = lease.credits().take(charge.unwrap_or(0)), if charge.is_some() => Event::Credits,
+            () = credits(&self.room, lease, charge.unwrap_or(0)), if charge.is_some() => Event::Credits,
             inbound = self.wire.inbox.recv(), if charge.is_none() => Event::Inbound(inbound),
             judged = self.renewal.verdict() => Event::Renewed(judged),
         }
@@ -197,7 +205,7 @@ impl<'a> Serving<'a> {
                     return CloseReason::EngineFailed.into();
                 }
                 let cut = self.outgoing.cut();
-                self.on_cut(cut)
+                self.on_cut(cut, session.lease())
             }
             Event::Inbound(None) => CloseReason::PeerGone.into(),
             Event::Inbound(Some(Inbound::Ended(farewell))) => Next::End(farewell),
@@ -217,7 +225,7 @@ impl<'a> Serving<'a> {
                 self.deadlines
                     .set(Due::Idle, Instant::now(), self.context.limits.idle);
                 let cut = self.outgoing.sound(sound);
-                return self.on_cut(cut);
+                return self.on_cut(cut, session.lease());
             }
             ClientMsg::EndOfStream => return Next::Drain(DrainWhy::EndOfStream),
             ClientMsg::Renew { token } => {
@@ -231,7 +239,7 @@ impl<'a> Serving<'a> {
             ClientMsg::Flush => Control::Flush,
         };
         self.outgoing.control(control);
-        self.on_cut(Ok(()))
+        self.on_cut(Ok(()), session.lease())
     }
 
     // The session lives as long as the newest token that was accepted; a refused one changes nothing.
@@ -250,12 +258,18 @@ impl<'a> Serving<'a> {
         Next::Go
     }
 
-    fn on_cut(&mut self, cut: Result<(), BadMessage>) -> Next {
+    fn on_cut(&mut self, cut: Result<(), BadMessage>, lease: &RowLease) -> Next {
         if let Err(bad) = cut {
             return bad.into();
         }
-        if self.outgoing.waiting().is_some() {
-            self.context.meters.links.full.of(LinkName::Credits).increment(1);
+        if let Some(charge) = self.outgoing.waiting() {
+            let full = &self.context.meters.links.full;
+            if !lease.credits().has(charge) {
+                full.of(LinkName::Credits).increment(1);
+            }
+            if !self.room.is_free() {
+                full.of(LinkName::Outbox).increment(1);
+            }
             self.deadlines
                 .set(Due::Stall, Instant::now(), self.context.limits.stall);
         }
@@ -275,6 +289,7 @@ impl<'a> Serving<'a> {
                 Next::Go
             }
             Due::Drain => Next::Drain(DrainWhy::Shutdown),
+            Due::Stall if !self.room.is_free() => CloseReason::SlowReader.into(),
             over => over.reason().into(),
         }
     }
@@ -313,6 +328,12 @@ impl<'a> Serving<'a> {
         };
         (session.close(farewell), farewell.into())
     }
+}
+
+// Takes `charge` once the client has read enough of its words. Safe to cancel.
+async fn credits(room: &OutboxRoom, lease: &RowLease, charge: u32) {
+    room.free().await;
+    lease.credits().take(charge).await;
 }
 
 // Asks the row for what is left and waits until all of it is out.
