@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::model::cuda::check;
+use crate::model::cuda::check::{self, Wanted};
 
 /// Compares GPU 0 with the reference and with itself, and measures the step. Prints a table, writes JSON.
 #[derive(clap::Args)]
@@ -18,7 +18,7 @@ pub struct Args {
     #[cfg(feature = "flash-attn")]
     #[arg(long, value_name = "LIBRARY")]
     flash_attn: Option<PathBuf>,
-    /// Leave the measurements out, for runs under a memory checker
+    /// Only a few steps of tiny-1b, for runs under a memory checker
     #[arg(long)]
     quick: bool,
     /// Where to write the results
@@ -35,16 +35,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!("{}", check::probe()?);
         return Ok(ExitCode::SUCCESS);
     }
-    #[cfg_attr(
-        not(feature = "flash-attn"),
-        expect(unused_mut, reason = "only the comparison adds to it")
-    )]
-    let mut report = check::run(&args.fixtures, args.quick)?;
-    #[cfg(feature = "flash-attn")]
-    if let Some(library) = &args.flash_attn {
-        check::compare(library, &mut report)?;
-    }
-    std::fs::write(&args.json, serde_json::to_vec_pretty(&report)?)?;
+    let wanted = Wanted {
+        fixtures: &args.fixtures,
+        quick: args.quick,
+        #[cfg(feature = "flash-attn")]
+        flash: args.flash_attn.as_deref(),
+        #[cfg(not(feature = "flash-attn"))]
+        flash: None,
+    };
+    let report = check::run(&wanted, |report| {
+        Ok(std::fs::write(&args.json, serde_json::to_vec_pretty(report)?)?)
+    })?;
     print!("{}", check::table(&report));
     Ok(if report.passed() {
         ExitCode::SUCCESS

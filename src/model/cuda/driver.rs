@@ -122,6 +122,20 @@ impl Driver {
         self.abreast = on;
     }
 
+    /// Fills `bytes` bytes with repetitions of `piece`.
+    pub(super) fn fill(&mut self, at: Ptr, bytes: usize, piece: &[u8]) -> Result<(), GpuError> {
+        let mut done = piece.len().min(bytes);
+        self.write(at, &piece[..done])?;
+        while done < bytes {
+            let next = done.min(bytes - done);
+            // SAFETY: within an allocation, by the caller; what is there and what follows it do not overlap.
+            unsafe { cu::memcpy_dtod_async(at.plus(done).0, at.0, next, self.lane.stream) }
+                .map_err(failed("a copy"))?;
+            done += next;
+        }
+        self.finish()
+    }
+
     /// Takes times by stage from now on, one part after the other and launch by launch instead of by graphs; or stops and
     /// returns seconds by stage.
     pub(super) fn profile(&mut self, on: bool) -> BTreeMap<Stage, f64> {
@@ -197,7 +211,7 @@ impl Backend for Driver {
         unsafe {
             let at = cu::malloc_sync(bytes.max(1)).map_err(failed(&what))?;
             self.memory.push(at);
-            cu::memset_d8_async(at, 0, bytes, self.lane.stream).map_err(failed(&what))?;
+            cu::memset_d8_async(at, 0, bytes.max(1), self.lane.stream).map_err(failed(&what))?;
             Ok(Ptr(at))
         }
     }
@@ -283,9 +297,10 @@ impl Backend for Driver {
         }
         // Launch by launch first: libraries load and choose their kernels now, which a capture would not allow.
         issue(self);
-        let captured = self.wait().and_then(|()| self.capture(issue));
+        let captured = self.wait().map(|()| self.capture(issue));
         self.lane = self.main;
-        match captured {
+        // What does not run launch by launch does not run at all; only a capture can be done without.
+        match captured? {
             Ok(graph) => {
                 if let Some(old) = self.graphs.insert((part, bucket), graph) {
                     // SAFETY: replaced, and not running: the stream was just waited for.

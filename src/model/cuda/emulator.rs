@@ -27,9 +27,9 @@ const FLAGS: [&str; 8] = [
     "-Wall",
     "-Wno-unknown-pragmas",
 ];
-/// Bytes before and after each allocation that nothing may change.
+/// Bytes before and after each allocation that nothing may change. As numbers they are NaN, so what reads them shows.
 const GUARD: usize = 256;
-const GUARD_BYTE: u8 = 0xa5;
+const GUARD_BYTE: u8 = 0xff;
 
 type Entry = unsafe extern "C" fn(*const c_void);
 type Launch = unsafe extern "C" fn(Entry, *const u32, u32, *const c_void, c_int) -> *const c_char;

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use half::bf16;
 use libloading::Library;
 
-use super::measure::{DIM, MODELS, Model, ROWS};
+use super::measure::{DIM, MODELS, Model, ROWS, bytes_of, noise};
 use super::parity::far;
 use super::{Attention, Check, Report};
 use crate::model::cuda::args::{AttendArgs, CombineArgs, Kernel, SPLIT};
@@ -102,7 +102,7 @@ pub fn compare(path: &Path, report: &mut Report) -> anyhow::Result<()> {
                 &read(&mut driver, layer.theirs, n)?,
                 &read(&mut driver, layer.ours, n)?,
             );
-            report.checks.push(Check {
+            report.add(Check {
                 name: format!("{} attention, {rows} rows", model.name),
                 passed: apart < 2e-2,
                 detail: format!("FlashAttention's within {apart:.1e} of ours"),
@@ -142,16 +142,6 @@ fn read(driver: &mut Driver, at: Ptr, n: usize) -> Result<Vec<f32>, GpuError> {
     Ok(bytes.chunks_exact(2).map(value).collect())
 }
 
-/// Values between -1 and 1, as they are in bf16.
-fn noise(n: usize) -> Vec<bf16> {
-    let mut state = 7u32;
-    let next = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        bf16::from_f32((state >> 8) as f32 / (1 << 23) as f32 - 1.0)
-    };
-    (0..n).map(next).collect()
-}
-
 impl Layer {
     fn new(b: &mut Driver, model: &Model, rows: usize) -> Result<Self, GpuError> {
         let (heads, head_dim) = (model.heads, DIM / model.heads);
@@ -176,20 +166,15 @@ impl Layer {
             ends: b.alloc((rows + 1) * 4)?,
             pages: b.alloc(rows * 4)?,
         };
-        // A prime number of values, so that no two rows are alike.
-        let chunk: Vec<u8> = noise(1_048_573).iter().flat_map(|x| x.to_le_bytes()).collect();
+        let piece = bytes_of(&noise(1_048_573));
         for at in [layer.keys, layer.values] {
-            for from in (0..ring).step_by(chunk.len()) {
-                let len = chunk.len().min(ring - from);
-                b.write(at.plus(from), &chunk[..len])?;
-            }
+            b.fill(at, ring, &piece)?;
         }
         let queries = noise(rows * DIM);
         for (row, q) in queries.chunks_exact(DIM).enumerate() {
             let wide: Vec<u8> = q.iter().flat_map(|x| x.to_f32().to_le_bytes()).collect();
-            let narrow: Vec<u8> = q.iter().flat_map(|x| x.to_le_bytes()).collect();
             b.write(layer.qkv.plus(row * 3 * DIM * 4), &wide)?;
-            b.write(layer.q.plus(row * DIM * 2), &narrow)?;
+            b.write(layer.q.plus(row * DIM * 2), &bytes_of(q))?;
         }
         Ok(layer)
     }

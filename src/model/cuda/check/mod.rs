@@ -7,10 +7,10 @@ mod measure;
 mod parity;
 
 #[cfg(feature = "flash-attn")]
-pub use flash::compare;
+use flash::compare;
 pub use measure::Stand;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use serde::Serialize;
@@ -24,6 +24,13 @@ pub struct Check {
     pub name: String,
     pub passed: bool,
     pub detail: String,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.passed { "ok    " } else { "FAILED" };
+        write!(f, "{mark}  {}: {}", self.name, self.detail)
+    }
 }
 
 /// The step at one size. Times in milliseconds.
@@ -68,6 +75,33 @@ impl Report {
     pub fn passed(&self) -> bool {
         self.checks.iter().all(|check| check.passed)
     }
+
+    // Says it at once, too: the run may be cut off.
+    fn add(&mut self, check: Check) {
+        eprintln!("{check}");
+        self.checks.push(check);
+    }
+
+    // What fails as a whole must not take the rest along.
+    fn section(&mut self, name: &str, run: impl FnOnce(&mut Self) -> anyhow::Result<()>) {
+        if let Err(e) = run(self) {
+            self.add(Check {
+                name: name.to_owned(),
+                passed: false,
+                detail: format!("{e:#}"),
+            });
+        }
+    }
+}
+
+/// What to check and measure.
+pub struct Wanted<'a> {
+    /// Folder with tiny-1b and tiny-2.6b.
+    pub fixtures: &'a Path,
+    /// A few steps of tiny-1b alone: under a memory checker a step takes very long.
+    pub quick: bool,
+    /// FlashAttention's kernels, to be measured beside ours.
+    pub flash: Option<&'a Path>,
 }
 
 /// Name of GPU 0, with our kernels loaded onto it.
@@ -79,28 +113,40 @@ pub fn probe() -> anyhow::Result<String> {
     Ok(Driver::open(0)?.name())
 }
 
-/// Runs all checks on GPU 0 and, unless `quick`, the measurements.
+/// Runs everything on GPU 0 and hands the report to `save` whenever there is more of it.
 ///
 /// # Errors
-/// There is no GPU, `fixtures` lacks files, or the device failed.
-pub fn run(fixtures: &Path, quick: bool) -> anyhow::Result<Report> {
+/// There is no GPU, or `save` failed. What fails later is a failed check of the report.
+pub fn run(wanted: &Wanted<'_>, save: impl Fn(&Report) -> anyhow::Result<()>) -> anyhow::Result<Report> {
     let mut report = Report {
         gpu: probe()?,
         checks: Vec::new(),
         sizes: Vec::new(),
         attention: Vec::new(),
     };
-    for (name, seed) in [("tiny-1b", 1), ("tiny-2.6b", 2)] {
-        parity::checks(
-            &fixtures.join(name),
-            seed,
-            if quick { 60 } else { 520 },
-            &mut report.checks,
-        )?;
+    let fixture = |report: &mut Report, name, seed, frames| {
+        report.section(name, |report| {
+            parity::checks(&wanted.fixtures.join(name), seed, frames, report)
+        });
+        save(report)
+    };
+    if wanted.quick {
+        // The rings of 24 frames wrap.
+        fixture(&mut report, "tiny-1b", 1, 30)?;
+        return Ok(report);
     }
-    if !quick {
-        measure::formats(&mut report, 400)?;
-        measure::sizes(&mut report)?;
+    fixture(&mut report, "tiny-1b", 1, 520)?;
+    fixture(&mut report, "tiny-2.6b", 2, 130)?;
+    for name in Stand::names() {
+        report.section(name, |report| measure::sizes(name, report));
+        save(&report)?;
+    }
+    report.section("formats", |report| measure::formats(report, 400));
+    save(&report)?;
+    #[cfg(feature = "flash-attn")]
+    if let Some(library) = wanted.flash {
+        report.section("FlashAttention", |report| compare(library, report));
+        save(&report)?;
     }
     Ok(report)
 }
@@ -109,13 +155,7 @@ pub fn run(fixtures: &Path, quick: bool) -> anyhow::Result<Report> {
 pub fn table(report: &Report) -> String {
     let mut out = format!("{}\n", report.gpu);
     for c in &report.checks {
-        let _ = writeln!(
-            out,
-            "{}  {}: {}",
-            if c.passed { "ok    " } else { "FAILED" },
-            c.name,
-            c.detail
-        );
+        let _ = writeln!(out, "{c}");
     }
     if !report.sizes.is_empty() {
         out.push_str("model       rows    p50    p99  codec serial  eager  ideal  ratio\n");

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use safetensors::SafeTensors;
 
-use super::Check;
 use super::led::Led;
+use super::{Check, Report};
 use crate::config::module::AsrModule;
 use crate::model::cuda::driver::Driver;
 use crate::model::cuda::engine::Engine;
@@ -113,18 +113,17 @@ pub(super) fn far(got: &[f32], want: &[f32]) -> f32 {
     got.iter().zip(want).fold(0.0, apart) / scale
 }
 
-/// All checks of one fixture over `frames` frames.
-pub(super) fn checks(dir: &Path, seed: u32, frames: usize, into: &mut Vec<Check>) -> anyhow::Result<()> {
+/// All checks of one fixture over as many frames as it holds, at most `frames`.
+pub(super) fn checks(dir: &Path, seed: u32, frames: usize, report: &mut Report) -> anyhow::Result<()> {
     let f = Fixture::open(dir)?;
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut add = |what: &str, passed: bool, detail: String| {
-        into.push(Check {
+        report.add(Check {
             name: format!("{name}: {what}"),
             passed,
             detail,
         });
     };
-    let sound = audio(seed, frames);
     let (books, vocabulary) = (f.module.model.audio_codebooks, f.module.model.text_out_vocab_size);
     let floats = |name| {
         anyhow::Ok(
@@ -137,6 +136,8 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, into: &mut Vec<Check>
     let (shown, latents, logits) = (f.bits("shown")?, floats("latents")?, floats("logits")?);
     let (codes, tokens) = (f.bits("codes")?, f.bits("tokens")?);
     let d = latents.len() / shown.len();
+    let frames = frames.min(tokens.len());
+    let sound = audio(seed, frames);
 
     let mut exact = f.engine(1, EXACT)?;
     let mut led = [
@@ -144,12 +145,17 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, into: &mut Vec<Check>
         (Led::new(f.engine(1, SHORTEST)?), FP8),
     ];
     let mut out = StepOutput::default();
-    let (mut wrong_codes, mut wrong_tokens) = (0, 0);
+    // Frames that differ.
+    let (mut wrong_codes, mut wrong_tokens) = (Vec::new(), Vec::new());
     let (mut latent_error, mut logit_error) = (0.0f32, 0.0f32);
     for (i, frame) in sound.chunks_exact(FRAME).enumerate() {
         exact.step(&[RowId(0)], frame, &mut out)?;
-        wrong_codes += usize::from(exact.codes(1, books)? != codes[i * books..][..books]);
-        wrong_tokens += usize::from(out.tokens[0] != tokens[i]);
+        if exact.codes(1, books)? != codes[i * books..][..books] {
+            wrong_codes.push(i);
+        }
+        if out.tokens[0] != tokens[i] {
+            wrong_tokens.push(i);
+        }
         let sure = exact.logits(1)?;
         if let Some(at) = shown.iter().position(|s| *s as usize == i) {
             latent_error = latent_error.max(far(&exact.latents(1)?, &latents[at * d..][..d]));
@@ -159,16 +165,17 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, into: &mut Vec<Check>
             led.step(frame, &sure[..vocabulary], out.tokens[0])?;
         }
     }
-    add(
-        "codes",
-        wrong_codes == 0,
-        format!("{wrong_codes} of {frames} frames differ"),
-    );
-    add(
-        "tokens",
-        wrong_tokens == 0,
-        format!("{wrong_tokens} of {frames} differ"),
-    );
+    for (what, wrong) in [("codes", wrong_codes), ("tokens", wrong_tokens)] {
+        // Whatever follows the first may follow from it.
+        let first = wrong
+            .first()
+            .map_or(String::new(), |i| format!(", first in frame {i}"));
+        add(
+            what,
+            wrong.is_empty(),
+            format!("{} of {frames} frames differ{first}", wrong.len()),
+        );
+    }
     add(
         "latents",
         latent_error < 1e-4,
@@ -176,10 +183,10 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, into: &mut Vec<Check>
     );
     add("logits", logit_error < 1e-4, format!("within {logit_error:.1e}"));
     for (led, (what, bar)) in led {
-        into.push(led.check(format!("{name}: {what}"), bar));
+        report.add(led.check(format!("{name}: {what}"), bar));
     }
     let mut add = |what: &str, passed: bool, detail: &str| {
-        into.push(Check {
+        report.add(Check {
             name: format!("{name}: {what}"),
             passed,
             detail: detail.to_owned(),
