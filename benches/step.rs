@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use moshi_server::model::device::Device;
 use moshi_server::model::{LoadOptions, StepOutput, load};
-use moshi_server::pipeline::ids::RowId;
+use moshi_server::stream::ids::RowId;
 
 fn step(c: &mut Criterion) {
     let wanted: Vec<String> = std::env::args().collect();

@@ -14,9 +14,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeou
 use crate::model::StreamModel;
 use crate::net::{Module, ModuleInfo};
 use crate::pipeline::engine::Heart;
-use crate::pipeline::words::assembler::Detokenize;
 use crate::pipeline::{self, PipelineError, PipelineOptions, StageEnd, links};
 use crate::session::admission::Admission;
+use crate::stream::text::Detokenize;
 use crate::telemetry::Meters;
 use crate::telemetry::labels::EngineFault;
 use crate::telemetry::metrics::Engine as EngineMeters;

@@ -17,4 +17,5 @@ pub mod pipeline;
 pub mod protocol;
 pub mod session;
 pub mod shutdown;
+pub mod stream;
 pub mod telemetry;

@@ -8,7 +8,7 @@ use counting::allocations;
 use moshi_server::config::module::AsrModule;
 use moshi_server::model::device::Device;
 use moshi_server::model::{LoadOptions, StepOutput, load};
-use moshi_server::pipeline::ids::RowId;
+use moshi_server::stream::ids::RowId;
 
 /// The fixture's rings hold 24 frames: all of them wrap before the count starts.
 const WARM_UP: usize = 40;

@@ -20,7 +20,8 @@ use symphonia::core::packet::Packet;
 use crate::audio::ogg_opus::{Head, OggOpus, OggOpusError};
 use crate::audio::opus::{BadPacket, MAX_SAMPLES, OpusDecoder};
 use crate::audio::resample::Resampler;
-use crate::audio::{RATE, ogg, pcm};
+use crate::audio::{ogg, pcm};
+use crate::stream::frame::SAMPLE_RATE;
 
 /// Bytes that tell the kinds apart.
 const SNIFF: usize = 64;
@@ -117,7 +118,7 @@ impl FileDecoder {
                 bytes: vec![0; 16 << 10],
                 left: 0..0,
             };
-            return Self::new(source, RATE, None);
+            return Self::new(source, SAMPLE_RATE, None);
         }
         if is_mp4 {
             let mut spool = tempfile::tempfile().map_err(FileError::Read)?;
@@ -149,9 +150,9 @@ impl FileDecoder {
         };
         let opus = params.codec == CODEC_ID_OPUS;
         let rate = if opus {
-            RATE
+            SAMPLE_RATE
         } else {
-            params.sample_rate.unwrap_or(RATE)
+            params.sample_rate.unwrap_or(SAMPLE_RATE)
         };
         let length = track
             .num_frames
@@ -250,7 +251,7 @@ impl Source {
                 decoder
                     .push(&bytes[piece], &mut |samples| out.extend_from_slice(samples))
                     .map_err(|error| FileError::Damaged(error.to_string()))?;
-                Ok(Piece::Audio { rate: RATE })
+                Ok(Piece::Audio { rate: SAMPLE_RATE })
             }
             Self::Packets {
                 format,
@@ -330,7 +331,7 @@ impl Codec {
                 let from = (*skip).min(samples);
                 *skip -= from;
                 out.extend(pcm[from..samples].iter().map(|sample| sample * head.gain));
-                Ok(RATE)
+                Ok(SAMPLE_RATE)
             }
         }
     }

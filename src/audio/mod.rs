@@ -7,6 +7,3 @@ pub mod ogg_writer;
 pub mod opus;
 pub mod pcm;
 pub mod resample;
-
-/// Sample rate of the models, in Hz.
-pub const RATE: u32 = 24_000;

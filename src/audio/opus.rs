@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-use crate::audio::RATE;
+use crate::stream::frame::SAMPLE_RATE;
 
 /// The longest packet Opus allows, 120 ms, in samples at 24 kHz.
-pub const MAX_SAMPLES: usize = RATE as usize * 120 / 1000;
+pub const MAX_SAMPLES: usize = SAMPLE_RATE as usize * 120 / 1000;
 
 /// A packet libopus cannot decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +29,7 @@ impl OpusDecoder {
     pub fn new() -> Option<Self> {
         let mut error = 0;
         // SAFETY: rate and channel count are ones libopus takes, `error` is valid for a write; null means failure.
-        let state = unsafe { unsafe_libopus::opus_decoder_create(RATE as i32, 1, &raw mut error) };
+        let state = unsafe { unsafe_libopus::opus_decoder_create(SAMPLE_RATE as i32, 1, &raw mut error) };
         NonNull::new(state).map(|state| Self { state, broken: false })
     }
 
@@ -127,7 +127,12 @@ impl OpusEncoder {
         let mut error = 0;
         // SAFETY: rate and application are ones libopus takes, it checks the channels itself, `error` is valid for a write.
         let state = unsafe {
-            unsafe_libopus::opus_encoder_create(RATE as i32, channels as i32, application, &raw mut error)
+            unsafe_libopus::opus_encoder_create(
+                SAMPLE_RATE as i32,
+                channels as i32,
+                application,
+                &raw mut error,
+            )
         };
         NonNull::new(state).map(|state| Self { state, channels })
     }

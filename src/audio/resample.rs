@@ -3,7 +3,7 @@
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
-use crate::audio::RATE;
+use crate::stream::frame::SAMPLE_RATE;
 
 /// Rates that can be converted, in Hz: from telephones' lowest to studio's highest.
 pub const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
@@ -33,13 +33,13 @@ impl Resampler {
     /// A converter from `rate` Hz; none when `rate` is outside [`RATES`].
     #[must_use]
     pub fn new(rate: u32) -> Option<Self> {
-        if rate == RATE {
+        if rate == SAMPLE_RATE {
             return Some(Self { engine: None });
         }
         if !RATES.contains(&rate) {
             return None;
         }
-        let (from, to) = (rate as usize, RATE as usize);
+        let (from, to) = (rate as usize, SAMPLE_RATE as usize);
         // Fixed blocks of at least 20 ms: shorter ones would dull the treble. They are an even number of the smallest
         // ones that fit both rates, or the filter's delay would be half a sample off.
         let smallest = from / gcd(from, to);
@@ -76,7 +76,7 @@ impl Resampler {
     /// Gives the tail that was held back and starts over, for a new stream.
     pub fn finish(&mut self, emit: &mut impl FnMut(&[f32])) {
         let Some(engine) = &mut self.engine else { return };
-        let due = (engine.taken * u64::from(RATE)).div_ceil(u64::from(engine.rate));
+        let due = (engine.taken * u64::from(SAMPLE_RATE)).div_ceil(u64::from(engine.rate));
         let silence = vec![0.0; engine.block_in];
         while engine.given < due {
             engine.push(&silence, due, emit);

@@ -235,7 +235,7 @@ fn routes(args: &Args) -> Vec<Route> {
     let form = |send: Send| Form {
         extras: matches!(send, Send::Extras | Send::Pcm16),
         json: false,
-        pcm16: (send == Send::Pcm16).then_some(crate::audio::RATE),
+        pcm16: (send == Send::Pcm16).then_some(crate::stream::frame::SAMPLE_RATE),
     };
     let with = |credential: &Credential| {
         let credential = credential.clone();

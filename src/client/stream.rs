@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::audio::RATE;
 use crate::captions::Transcript;
 use crate::client::{ClientError, Endpoint, Latency, Sender};
 use crate::protocol::server::ServerMsg;
+use crate::stream::frame::SAMPLE_RATE;
 
 /// Samples of one message: 80 ms, a frame of the model.
 const CHUNK: usize = 1920;
@@ -80,7 +80,7 @@ pub async fn stream(
         }
     }
     report.took = started.elapsed();
-    report.audio = Duration::from_secs_f64(sent.load(Ordering::Relaxed) as f64 / f64::from(RATE));
+    report.audio = Duration::from_secs_f64(sent.load(Ordering::Relaxed) as f64 / f64::from(SAMPLE_RATE));
     // The server may have closed first; the transcript is whole either way.
     let _ = sender.close().await;
     Ok(report)
@@ -109,7 +109,7 @@ async fn upload(
             let total = sent.fetch_add(chunk.len() as u64, Ordering::Relaxed) + chunk.len() as u64;
             if let Some(pace) = pace {
                 // Live audio is there when its last sample has been spoken.
-                let due = Duration::from_secs_f64(total as f64 / (f64::from(RATE) * pace));
+                let due = Duration::from_secs_f64(total as f64 / (f64::from(SAMPLE_RATE) * pace));
                 tokio::time::sleep_until((started + due).into()).await;
             }
             sender.audio(chunk).await?;
@@ -119,7 +119,7 @@ async fn upload(
         return sender.end_of_stream().await;
     }
     sender.marker(LAST).await?;
-    for _ in 0..TAIL_S * RATE / CHUNK as u32 {
+    for _ in 0..TAIL_S * SAMPLE_RATE / CHUNK as u32 {
         sender.audio(&[0.0; CHUNK]).await?;
     }
     Ok(())

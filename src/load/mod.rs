@@ -31,8 +31,8 @@ pub use search::{Probe, Search, search};
 pub use sound::Clip;
 pub use tally::{Latency, Tally};
 
-use crate::audio::RATE;
 use crate::client::Endpoint;
+use crate::stream::frame::SAMPLE_RATE;
 use session::Stage;
 use voice::Voice;
 
@@ -177,11 +177,13 @@ async fn stream(plan: Plan, number: usize, start: Instant, stage: Stage) {
     while Instant::now() < stage.until {
         let clip = plan.clips[turn % plan.clips.len()].clone();
         let samples = match plan.session {
-            Some(mean) => (mean.as_secs_f64() * random.random_range(0.5..1.5) * f64::from(RATE)) as u64,
+            Some(mean) => {
+                (mean.as_secs_f64() * random.random_range(0.5..1.5) * f64::from(SAMPLE_RATE)) as u64
+            }
             None if clip.is_made_up => u64::MAX - 1,
             None => clip.samples.len() as u64,
         };
-        let chunk = ((chunk_ms * f64::from(RATE) / 1000.0) as usize).max(1);
+        let chunk = ((chunk_ms * f64::from(SAMPLE_RATE) / 1000.0) as usize).max(1);
         let voice = Voice::new(clip.clone(), samples, chunk, route.opus.then_some(number as u32));
         session::run(&route.endpoint, clip, voice, &stage).await;
         turn += 1;

@@ -13,16 +13,16 @@ use super::sound::Clip;
 use super::tally::{Latency, Tally};
 use super::voice::Voice;
 use super::wer::WordErrors;
-use crate::audio::RATE;
 use crate::client::{ClientError, Endpoint, Receiver, Sender};
 use crate::protocol::server::ServerMsg;
+use crate::stream::frame::SAMPLE_RATE;
 
 /// Samples of a frame of the model.
 const FRAME: u64 = 1920;
 /// Marker that asks a server without our extras whether it is done.
 const LAST: i64 = 0;
 /// Silence for such a server, which answers a marker only while audio comes, in samples.
-const TAIL: usize = 30 * RATE as usize;
+const TAIL: usize = 30 * SAMPLE_RATE as usize;
 /// Longest wait for the end of a stream once its audio is sent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -109,7 +109,7 @@ async fn talk(endpoint: &Endpoint, clip: Clip, voice: Voice, stage: &Stage) -> R
 
 /// When the sample number `sample` of a stream was due to be sent in chunks of `chunk`.
 fn due(start: Instant, sample: u64, chunk: u64) -> Instant {
-    start + Duration::from_secs_f64((sample.div_ceil(chunk) * chunk) as f64 / f64::from(RATE))
+    start + Duration::from_secs_f64((sample.div_ceil(chunk) * chunk) as f64 / f64::from(SAMPLE_RATE))
 }
 
 async fn speak(
@@ -128,7 +128,7 @@ async fn speak(
         sleep_until(at.into()).await;
         let samples = voice.speak(&sender).await?;
         stage.add(Latency::Late, at);
-        stage.tally.lock().audio += samples as f64 / f64::from(RATE);
+        stage.tally.lock().audio += samples as f64 / f64::from(SAMPLE_RATE);
     }
     sent.store(voice.said(), Ordering::Release);
     if extras {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::audio::RATE;
 use crate::audio::file::FileDecoder;
 use crate::audio::opus::{Application, OpusEncoder};
+use crate::stream::frame::SAMPLE_RATE;
 
 /// Samples of an Opus packet: 20 ms, as clients send.
-pub const PACKET: usize = RATE as usize / 50;
+pub const PACKET: usize = SAMPLE_RATE as usize / 50;
 
 /// A clip as Opus packets.
 #[derive(Debug)]
@@ -58,9 +58,9 @@ impl Clip {
     /// speech costs it, and means nothing.
     #[must_use]
     pub fn made_up(seconds: u32) -> Self {
-        let rate = RATE as f32;
+        let rate = SAMPLE_RATE as f32;
         let mut phase = 0.0f32;
-        let samples = (0..seconds * RATE).map(|i| {
+        let samples = (0..seconds * SAMPLE_RATE).map(|i| {
             let t = i as f32 / rate;
             phase = (phase + (120.0 + 30.0 * (TAU * 0.4 * t).sin()) / rate).fract();
             let buzz: f32 = (1..=12u8)
@@ -108,7 +108,7 @@ impl Clip {
     /// Length in seconds.
     #[must_use]
     pub fn seconds(&self) -> f64 {
-        self.samples.len() as f64 / f64::from(RATE)
+        self.samples.len() as f64 / f64::from(SAMPLE_RATE)
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
         let peak = clip.samples.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
         assert!((0.1..=1.0).contains(&peak), "{peak}");
         assert!(
-            clip.samples[3 * RATE as usize..].iter().all(|x| *x == 0.0),
+            clip.samples[3 * SAMPLE_RATE as usize..].iter().all(|x| *x == 0.0),
             "a pause after the phrase"
         );
     }

@@ -4,7 +4,7 @@ use half::bf16;
 
 use super::cpu::pool::Pool;
 use super::cpu::{self, Hidden, SyncPtr};
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 /// Multiply-adds of attention below which one thread is faster than several.
 const PARALLEL_FROM: usize = 200_000;

@@ -13,7 +13,7 @@ use super::sampling;
 use super::transformer::{Feed, Norm, Shape, Transformer, linear};
 use super::weights::Weights;
 use crate::config::module::{AsrModule, TransformerConfig};
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 const SLACK: usize = 32;
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use stt::{LoadOptions, Loaded, delay_frames, load};
 
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 /// What the pipeline must know of a model.
 #[derive(Clone, Debug)]

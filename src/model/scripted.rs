@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::{ModelError, ModelSpec, StepOutput, StreamModel};
 use crate::config::ScriptedModule;
-use crate::pipeline::frame::{FRAME_SAMPLES, SAMPLE_RATE};
-use crate::pipeline::ids::RowId;
-use crate::pipeline::words::assembler::Detokenize;
+use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
+use crate::stream::ids::RowId;
+use crate::stream::text::Detokenize;
 
 /// Pause heads, as Kyutai's 1B model has.
 const HEADS: usize = 4;

@@ -17,7 +17,7 @@ use super::tokenizer::Tokenizer;
 use super::weights::Weights;
 use super::{ModelError, ModelSpec, StepOutput, StreamModel};
 use crate::config::module::AsrModule;
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 /// How to load a model.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use sentencepiece_model::{SentencePieceModel, Type};
 
 use super::error::LoadError;
-use crate::pipeline::words::assembler::Detokenize;
+use crate::stream::text::Detokenize;
 
 /// SentencePiece's mark for a space.
 const SPACE: char = '\u{2581}';

@@ -8,7 +8,7 @@ use super::cpu::{self, Unary};
 use super::error::LoadError;
 use super::kv_cache::{CacheFormat, KvCache, Rope};
 use super::weights::Weights;
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 /// Floats kept readable after activations, so that kernels may read whole padded rows.
 const SLACK: usize = 32;

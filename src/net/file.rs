@@ -26,15 +26,15 @@ use super::{Module, Shared};
 use crate::audio::file::{FileDecoder, FileError};
 use crate::captions::{Format, Transcript};
 use crate::config::Limits;
-use crate::pipeline::frame::SAMPLE_RATE;
 use crate::pipeline::links;
 use crate::protocol::Form;
 use crate::protocol::client::{ClientMsg, Sound};
-use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::session::state::{Connecting, Session};
 use crate::session::task;
 use crate::session::wire::{self, Farewell, Inbound, LastSeen, Reading, Writing};
+use crate::stream::end::EndReason;
+use crate::stream::frame::SAMPLE_RATE;
 use crate::telemetry::labels::Refused;
 use crate::telemetry::logs;
 
@@ -84,8 +84,8 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     tokio::pin!(pump);
     let opened = tokio::task::spawn_blocking(move || FileDecoder::open(body_reader));
     let opened = tokio::select! {
-        opened = opened => opened.map_err(|_| Farewell::from(CloseReason::EngineFailed)),
-        () = silent(&seen, limits.peer_timeout) => Err(CloseReason::PeerGone.into()),
+        opened = opened => opened.map_err(|_| Farewell::from(EndReason::EngineFailed)),
+        () = silent(&seen, limits.peer_timeout) => Err(EndReason::PeerGone.into()),
         never = &mut pump => match never {},
     };
     let decoder = opened
@@ -121,7 +121,7 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     };
     drop(gone);
     match farewell.reason {
-        CloseReason::Done => Ok(answer.render(messages)),
+        EndReason::Done => Ok(answer.render(messages)),
         _ => Err(refused(&farewell, &limits)),
     }
 }
@@ -129,8 +129,8 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
 /// The answer to a file that could not be transcribed to its end.
 fn refused(farewell: &Farewell, limits: &Limits) -> Response {
     let refusal = match (farewell.reason, &farewell.text) {
-        (CloseReason::TooBig, None) => too_big(limits),
-        (CloseReason::PeerGone, None) => {
+        (EndReason::TooBig, None) => too_big(limits),
+        (EndReason::PeerGone, None) => {
             let message = "nothing more of the file came: send it again";
             Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
         }
@@ -162,13 +162,13 @@ fn too_big(limits: &Limits) -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
-fn status_of(reason: CloseReason) -> StatusCode {
+fn status_of(reason: EndReason) -> StatusCode {
     match reason {
-        CloseReason::BadAudio => StatusCode::UNPROCESSABLE_ENTITY,
-        CloseReason::TooBig => StatusCode::PAYLOAD_TOO_LARGE,
-        CloseReason::PeerGone | CloseReason::Idle => StatusCode::REQUEST_TIMEOUT,
-        CloseReason::Unauthorized => StatusCode::UNAUTHORIZED,
-        CloseReason::EngineFailed => StatusCode::INTERNAL_SERVER_ERROR,
+        EndReason::BadAudio => StatusCode::UNPROCESSABLE_ENTITY,
+        EndReason::TooBig => StatusCode::PAYLOAD_TOO_LARGE,
+        EndReason::PeerGone | EndReason::Idle => StatusCode::REQUEST_TIMEOUT,
+        EndReason::Unauthorized => StatusCode::UNAUTHORIZED,
+        EndReason::EngineFailed => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
@@ -240,7 +240,7 @@ async fn collect(from: Writing) -> (Vec<ServerMsg>, Farewell) {
 }
 
 fn failed() -> Farewell {
-    CloseReason::EngineFailed.into()
+    EndReason::EngineFailed.into()
 }
 
 enum Never {}
@@ -310,10 +310,10 @@ impl Read for BodyReader {
 
 fn farewell_of(error: FileError) -> Farewell {
     match error {
-        FileError::Read(error) if error.kind() == io::ErrorKind::FileTooLarge => CloseReason::TooBig.into(),
-        FileError::Read(_) => CloseReason::PeerGone.into(),
+        FileError::Read(error) if error.kind() == io::ErrorKind::FileTooLarge => EndReason::TooBig.into(),
+        FileError::Read(_) => EndReason::PeerGone.into(),
         error => Farewell {
-            reason: CloseReason::BadAudio,
+            reason: EndReason::BadAudio,
             text: Some(error.to_string()),
         },
     }

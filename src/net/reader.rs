@@ -7,11 +7,11 @@ use bytes::{Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::pipeline::frame::SAMPLE_RATE;
 use crate::protocol::Form;
 use crate::protocol::client::{ClientMsg, Sound};
-use crate::protocol::close::CloseReason;
 use crate::session::wire::{Aside, Farewell, Inbound, Reading};
+use crate::stream::end::EndReason;
+use crate::stream::frame::SAMPLE_RATE;
 
 /// Reads messages until the client or the session ends, then swallows what still comes, so that the farewell is not lost
 /// to a connection reset.
@@ -22,7 +22,7 @@ pub(super) async fn read(mut socket: impl AsyncRead + Unpin, form: Form, most: u
         let message = match messages.next(&to).await {
             Ok(Message::Binary(data)) => ClientMsg::from_binary(data, form).map(Some),
             Ok(Message::Text(data)) => ClientMsg::from_text(&data, form),
-            Err(CloseReason::TooBig) => break Some(too_big(most)),
+            Err(EndReason::TooBig) => break Some(too_big(most)),
             Err(reason) => break Some(reason.into()),
         };
         match message {
@@ -64,7 +64,7 @@ fn too_big(most: usize) -> Farewell {
     let seconds = most as f64 / f64::from(4 * SAMPLE_RATE);
     let text = format!("a message may have {most} bytes and {seconds:.1} s of audio: send shorter ones");
     Farewell {
-        reason: CloseReason::TooBig,
+        reason: EndReason::TooBig,
         text: Some(text),
     }
 }
@@ -95,7 +95,7 @@ impl<S: AsyncRead + Unpin> Messages<S> {
         }
     }
 
-    async fn next(&mut self, to: &Reading) -> Result<Message, CloseReason> {
+    async fn next(&mut self, to: &Reading) -> Result<Message, EndReason> {
         loop {
             let frame = self
                 .frames
@@ -104,7 +104,7 @@ impl<S: AsyncRead + Unpin> Messages<S> {
                 .map_err(|e| reason_of(&e))?;
             to.seen.touch();
             match frame.opcode {
-                OpCode::Close => return Err(CloseReason::ClientClosed),
+                OpCode::Close => return Err(EndReason::ClientClosed),
                 OpCode::Pong => {}
                 OpCode::Ping => {
                     let data = Bytes::copy_from_slice(&frame.payload);
@@ -114,7 +114,7 @@ impl<S: AsyncRead + Unpin> Messages<S> {
                 OpCode::Text | OpCode::Binary => {
                     let text = frame.opcode == OpCode::Text;
                     if self.partial.is_some() {
-                        return Err(CloseReason::Protocol);
+                        return Err(EndReason::Protocol);
                     }
                     if frame.fin {
                         return Ok(message(text, Bytes::copy_from_slice(&frame.payload)));
@@ -123,10 +123,10 @@ impl<S: AsyncRead + Unpin> Messages<S> {
                 }
                 OpCode::Continuation => {
                     let Some((_, data)) = &mut self.partial else {
-                        return Err(CloseReason::Protocol);
+                        return Err(EndReason::Protocol);
                     };
                     if data.len() + frame.payload.len() > self.most {
-                        return Err(CloseReason::TooBig);
+                        return Err(EndReason::TooBig);
                     }
                     data.extend_from_slice(&frame.payload);
                     if frame.fin
@@ -152,13 +152,13 @@ async fn nothing_to_send(_: Frame<'_>) -> Result<(), WebSocketError> {
     Ok(())
 }
 
-fn reason_of(error: &WebSocketError) -> CloseReason {
+fn reason_of(error: &WebSocketError) -> EndReason {
     match error {
-        WebSocketError::FrameTooLarge => CloseReason::TooBig,
+        WebSocketError::FrameTooLarge => EndReason::TooBig,
         WebSocketError::UnexpectedEOF | WebSocketError::IoError(_) | WebSocketError::ConnectionClosed => {
-            CloseReason::PeerGone
+            EndReason::PeerGone
         }
-        WebSocketError::InvalidUTF8 => CloseReason::BadMessage,
-        _ => CloseReason::Protocol,
+        WebSocketError::InvalidUTF8 => EndReason::BadMessage,
+        _ => EndReason::Protocol,
     }
 }

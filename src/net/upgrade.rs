@@ -17,12 +17,12 @@ use super::{Module, Shared, credentials, socket};
 use crate::auth::{self, Principal, selected_subprotocol};
 use crate::clock::unix_now;
 use crate::protocol::Form;
-use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
 use crate::session::state::{Connecting, Queued, Session};
 use crate::session::wire::Farewell;
+use crate::stream::end::EndReason;
 use crate::telemetry::{labels, logs};
 
 /// `GET` on a module's path.
@@ -90,7 +90,7 @@ async fn open(
                 message: Refused::Full.to_string(),
             };
             let context = shared.context.clone();
-            let farewell = CloseReason::Full.into();
+            let farewell = EndReason::Full.into();
             after(upgrading, shared, move |upgraded| {
                 socket::turn_away(upgraded, form, Some(message), farewell, context)
             });
@@ -107,9 +107,9 @@ fn wants_close(query: &str) -> bool {
 
 fn farewell_of(refusal: &auth::Refusal) -> Farewell {
     let reason = match refusal.close_code() {
-        4403 => CloseReason::Forbidden,
-        4401 => CloseReason::Unauthorized,
-        _ => CloseReason::Full,
+        4403 => EndReason::Forbidden,
+        4401 => EndReason::Unauthorized,
+        _ => EndReason::Full,
     };
     Farewell {
         reason,
@@ -190,8 +190,8 @@ pub(super) fn admit(
         Ok(ticket) => Ok(session.enqueue(ticket)),
         Err(why) => {
             let (reason, label) = match why {
-                Refused::Full => (CloseReason::Full, labels::Refused::Full),
-                Refused::Stopping => (CloseReason::GoingAway, labels::Refused::Draining),
+                Refused::Full => (EndReason::Full, labels::Refused::Full),
+                Refused::Stopping => (EndReason::GoingAway, labels::Refused::Draining),
             };
             refused.of(label).increment(1);
             drop(session.close(reason));

@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::Limits;
 use crate::pipeline::words::outbox::OutboxRx;
-use crate::protocol::Form;
-use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
+use crate::protocol::{Form, close};
 use crate::session::wire::{Aside, Farewell, Writing};
+use crate::stream::end::EndReason;
 
 /// Bytes written at once; a second of classic messages.
 const BUFFER: usize = 2048;
@@ -49,7 +49,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(socket: W, form: Form, limits: 
     let farewell = loop {
         let wrote = tokio::select! {
             biased;
-            farewell = &mut close => break farewell.unwrap_or_else(|_| CloseReason::EngineFailed.into()),
+            farewell = &mut close => break farewell.unwrap_or_else(|_| EndReason::EngineFailed.into()),
             Some(aside) = aside.recv() => match aside {
                 Aside::Message(message) => socket.message(&message).await,
                 Aside::Pong(data) => socket.pong(&data).await,
@@ -73,7 +73,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(socket: W, form: Form, limits: 
 /// The outbox, and the news that it is over.
 struct Source {
     outbox: OutboxRx,
-    over: Option<oneshot::Sender<CloseReason>>,
+    over: Option<oneshot::Sender<EndReason>>,
 }
 
 impl Source {
@@ -88,7 +88,7 @@ impl Source {
         std::future::pending().await
     }
 
-    fn end(&mut self, reason: CloseReason) {
+    fn end(&mut self, reason: EndReason) {
         if let Some(over) = self.over.take() {
             // The session may have ended first.
             let _ = over.send(reason);
@@ -105,7 +105,7 @@ struct Socket<W> {
 
 impl<W: AsyncWrite + Unpin> Socket<W> {
     /// Writes `first` and what is there besides in one go.
-    async fn burst(&mut self, first: ServerMsg, source: &mut Source) -> Result<(), CloseReason> {
+    async fn burst(&mut self, first: ServerMsg, source: &mut Source) -> Result<(), EndReason> {
         let deadline = self.deadline;
         in_time(deadline, async {
             self.put(&first).await?;
@@ -120,7 +120,7 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
         .await
     }
 
-    async fn message(&mut self, message: &ServerMsg) -> Result<(), CloseReason> {
+    async fn message(&mut self, message: &ServerMsg) -> Result<(), EndReason> {
         let deadline = self.deadline;
         in_time(deadline, async {
             self.put(message).await?;
@@ -146,17 +146,17 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
             .await
     }
 
-    async fn pong(&mut self, data: &Bytes) -> Result<(), CloseReason> {
+    async fn pong(&mut self, data: &Bytes) -> Result<(), EndReason> {
         self.control(Frame::pong(Payload::Owned(data.to_vec()))).await
     }
 
-    async fn ping(&mut self) -> Result<(), CloseReason> {
+    async fn ping(&mut self) -> Result<(), EndReason> {
         self.control(Frame::new(true, OpCode::Ping, None, Payload::Owned(Vec::new())))
             .await
     }
 
     async fn farewell(&mut self, farewell: &Farewell) {
-        if farewell.reason == CloseReason::PeerGone {
+        if farewell.reason == EndReason::PeerGone {
             return;
         }
         let mut end = farewell.text().len().min(123);
@@ -166,13 +166,13 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
         // The client may be gone; there is no one else to tell.
         let _ = self
             .control(Frame::close(
-                farewell.reason.code(),
+                close::code(farewell.reason),
                 &farewell.text().as_bytes()[..end],
             ))
             .await;
     }
 
-    async fn control(&mut self, frame: Frame<'static>) -> Result<(), CloseReason> {
+    async fn control(&mut self, frame: Frame<'static>) -> Result<(), EndReason> {
         let deadline = self.deadline;
         in_time(deadline, async {
             self.frames.write_frame(frame).await?;
@@ -185,10 +185,10 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
 async fn in_time(
     deadline: Duration,
     writing: impl Future<Output = Result<(), WebSocketError>>,
-) -> Result<(), CloseReason> {
+) -> Result<(), EndReason> {
     match timeout(deadline, writing).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(CloseReason::PeerGone),
-        Err(_) => Err(CloseReason::SlowReader),
+        Ok(Err(_)) => Err(EndReason::PeerGone),
+        Err(_) => Err(EndReason::SlowReader),
     }
 }

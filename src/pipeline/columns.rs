@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use super::credits::Credits;
 use super::frame::FrameBuf;
-use super::ids::{RowId, RowKey};
 use super::links::Bounds;
 use super::phase::{Phase, PhaseEvent};
+use crate::stream::frame::FRAME_SAMPLES;
+use crate::stream::ids::{RowId, RowKey};
 
 /// A component of every row. Never grows.
 pub struct Col<T>(Box<[T]>);
@@ -76,7 +77,7 @@ impl AudioRing {
     #[must_use]
     pub fn push(&mut self, mut buf: FrameBuf) -> bool {
         // Decoded audio may be a sample a message longer than what was charged.
-        if self.len + buf.len() > self.bound + super::frame::FRAME_SAMPLES {
+        if self.len + buf.len() > self.bound + FRAME_SAMPLES {
             return false;
         }
         self.len += buf.len();
@@ -295,7 +296,6 @@ impl EngineCols {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::FRAME_SAMPLES;
     use super::super::links;
     use super::*;
 

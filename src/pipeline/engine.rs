@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::columns::EngineCols;
-use super::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use super::gauges::EngineGauges;
 use super::links::{Arrival, Bounds, Pcm, PcmRx, StepTx};
 use super::systems::ingest::{self, Ingested};
@@ -16,6 +15,7 @@ use super::systems::plan::{BatchPlan, Decision};
 use super::systems::{expire, plan, resolve, step};
 use super::words::output::TickOutput;
 use crate::model::{ModelError, ModelSpec, StreamModel};
+use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 
 /// Why the engine ended before its input did. Fatal for the process.
 #[derive(Debug, thiserror::Error)]

@@ -3,11 +3,7 @@
 use std::time::Instant;
 
 use super::links::{FrameHome, FrameShelf};
-
-/// Samples per frame and row: 80 ms at 24 kHz, what every Mimi checkpoint takes.
-pub const FRAME_SAMPLES: usize = 1920;
-/// Sample rate of all audio behind the decoders, in Hz.
-pub const SAMPLE_RATE: u32 = 24_000;
+use crate::stream::frame::FRAME_SAMPLES;
 
 /// Storage of one block.
 pub type Block = Box<[f32; FRAME_SAMPLES]>;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use metrics::Gauge;
 
 use super::columns::EngineCols;
-use super::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use super::links::STEP_LINK;
 use super::systems::ingest::Ingested;
 use super::words::output::TickOutput;
+use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use crate::telemetry::Meters;
 use crate::telemetry::capacity::Capacity;
 use crate::telemetry::labels::{Dropped, LinkName, SharedLink};

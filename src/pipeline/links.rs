@@ -9,12 +9,13 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::credits::{Credits, MIN_CHARGE};
-use super::frame::{Block, FRAME_SAMPLES, FrameBuf, FramePool};
-use super::ids::RowKey;
+use super::frame::{Block, FrameBuf, FramePool};
 use super::words::outbox::{OutboxRx, OutboxTx};
 use super::words::output::TickOutput;
 use crate::protocol::client::Sound;
-use crate::protocol::close::CloseReason;
+use crate::stream::end::EndReason;
+use crate::stream::frame::FRAME_SAMPLES;
+use crate::stream::ids::RowKey;
 
 /// What a full queue does to its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +152,7 @@ pub enum Pcm {
     /// The audio cannot be decoded.
     Fail {
         key: RowKey,
-        reason: CloseReason,
+        reason: EndReason,
     },
     Detach {
         key: RowKey,

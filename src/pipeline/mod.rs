@@ -9,7 +9,6 @@ pub mod decode;
 pub mod engine;
 pub mod frame;
 mod gauges;
-pub mod ids;
 pub mod links;
 pub mod phase;
 pub mod rows;
@@ -29,9 +28,9 @@ use self::engine::{Engine, Heart, Unsupported};
 use self::gauges::EngineGauges;
 use self::links::Bounds;
 use self::rows::Rows;
-use self::words::assembler::Detokenize;
 use self::words::{RowFree, Words};
 use crate::model::StreamModel;
+use crate::stream::text::Detokenize;
 use crate::telemetry::Meters;
 use crate::telemetry::metrics::Engine as EngineMeters;
 

@@ -1,6 +1,8 @@
 //! Phases of a row: a column of the engine cannot hold a type a state, and late messages really reach it, so phases are
 //! an enum with one transition function, and errors at run time. Stages of a session are types: `session::state`.
 
+use crate::stream::stage::Stage;
+
 /// Phase of a row in the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
@@ -84,11 +86,22 @@ impl Phase {
     }
 }
 
+/// The stage a session is in as far as its row can tell. A vacant row has none.
+#[must_use]
+pub const fn stage_of(phase: Phase) -> Option<Stage> {
+    match phase {
+        Phase::Vacant => None,
+        Phase::Resetting | Phase::Active | Phase::Flushing => Some(Stage::Active),
+        Phase::Ending | Phase::Retired => Some(Stage::Draining),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::stream::stage::is_edge;
 
     #[test]
     fn every_phase_can_be_left_and_only_a_vacant_row_can_be_taken() {
@@ -106,6 +119,22 @@ mod tests {
                 phase = phase.next(event).unwrap_or(phase);
                 if phase == Phase::Vacant { break }
                 prop_assert!(matches!(phase, Phase::Ending | Phase::Retired));
+            }
+        }
+    }
+
+    proptest! {
+        /// Whatever happens to a row, its session sees a walk along the edges.
+        #[test]
+        fn phases_agree_with_stages(events in prop::collection::vec(0..PhaseEvent::ALL.len(), 0..60)) {
+            let (mut phase, mut stage) = (Phase::Vacant, Stage::Queued);
+            for event in events.into_iter().map(|i| PhaseEvent::ALL[i]) {
+                let Some(next) = phase.next(event) else { continue };
+                let to = stage_of(next).unwrap_or(Stage::Closed);
+                prop_assert!(to == stage || is_edge(stage, to), "{phase:?} -{event:?}-> {next:?}: {stage} -> {to}");
+                // A row that became vacant serves a new session.
+                stage = if next == Phase::Vacant { Stage::Queued } else { to };
+                phase = next;
             }
         }
     }

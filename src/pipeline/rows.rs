@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::credits::{Credits, MIN_CHARGE};
-use super::ids::{RowId, RowKey};
 use super::links::{Attach, Bounds, Control, Ingress, IngressTx, LinkError};
 use super::words::outbox::OutboxTx;
 use crate::protocol::client::Sound;
+use crate::stream::ids::{RowId, RowKey};
 
 /// A set of rows that gives out the lowest first, so that the rows in use stay dense.
 #[derive(Clone, Debug)]

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::Form;
-use super::close::CloseReason;
 use super::msgpack::{self, Fields};
 use crate::auth::Credential;
+use crate::stream::end::EndReason;
 
 /// One message of the client.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,13 +61,13 @@ impl Sound {
 /// A message that cannot be understood: why the session ends, and what to tell the client.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadMessage {
-    pub reason: CloseReason,
+    pub reason: EndReason,
     pub message: String,
 }
 
 fn malformed(message: impl Into<String>) -> BadMessage {
     BadMessage {
-        reason: CloseReason::BadMessage,
+        reason: EndReason::BadMessage,
         message: message.into(),
     }
 }
@@ -75,7 +75,7 @@ fn malformed(message: impl Into<String>) -> BadMessage {
 fn unknown(kind: &str) -> BadMessage {
     let kind: String = kind.chars().take(32).collect();
     BadMessage {
-        reason: CloseReason::Unsupported,
+        reason: EndReason::Unsupported,
         message: format!("unknown message type `{kind}`"),
     }
 }

@@ -138,7 +138,7 @@ fn what_is_no_message_closes_with_bad_message() {
     for bytes in cases {
         assert_eq!(
             classic(&bytes).unwrap_err().reason,
-            CloseReason::BadMessage,
+            EndReason::BadMessage,
             "{bytes:?}"
         );
     }
@@ -147,13 +147,13 @@ fn what_is_no_message_closes_with_bad_message() {
         &[0xca],
     ]
     .concat();
-    assert_eq!(classic(&claims_much).unwrap_err().reason, CloseReason::BadMessage);
+    assert_eq!(classic(&claims_much).unwrap_err().reason, EndReason::BadMessage);
 }
 
 #[test]
 fn extras_are_unknown_to_a_classic_session() {
     let flush = map(&[("type", Value::Str("Flush"))]);
-    assert_eq!(classic(&flush).unwrap_err().reason, CloseReason::Unsupported);
+    assert_eq!(classic(&flush).unwrap_err().reason, EndReason::Unsupported);
     assert_eq!(ClientMsg::from_binary(flush.into(), EXTRAS), Ok(ClientMsg::Flush));
     assert_eq!(
         ClientMsg::from_text(b"{\"type\":\"Flush\"}", Form::default()),
@@ -177,7 +177,7 @@ fn control_messages_come_as_json_beside_raw_pcm() {
         text("{\"id\":3,\"type\":\"Marker\"}"),
         Ok(Some(ClientMsg::Marker { id: 3 }))
     );
-    assert_eq!(text("flush").unwrap_err().reason, CloseReason::BadMessage);
+    assert_eq!(text("flush").unwrap_err().reason, EndReason::BadMessage);
     let raw = Bytes::from_static(&[1, 2, 3]);
     assert_eq!(
         ClientMsg::from_binary(raw.clone(), form),

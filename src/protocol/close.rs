@@ -1,152 +1,42 @@
-//! Why sessions end, and the WebSocket close code of each reason. One table.
+//! The WebSocket close code and the words for each way a session ends (RFC 6455, section 7.4). One table.
 
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum CloseReason {
-    /// The stream was ended by a message and everything it held was sent.
-    Done,
-    /// The client sent a close frame.
-    ClientClosed,
-    /// The connection ended without a close frame, or the peer answers nothing any more.
-    PeerGone,
-    /// The server stops before the session was served.
-    GoingAway,
-    /// A message is of no known type.
-    Unsupported,
-    /// A message cannot be decoded.
-    BadMessage,
-    /// The audio cannot be decoded.
-    BadAudio,
-    /// No audio for too long.
-    Idle,
-    /// The session's audio was not taken for too long.
-    Stalled,
-    /// The client does not take what it is sent.
-    SlowReader,
-    /// The session reached its longest duration.
-    TooLong,
-    /// A message, or the audio in it, is too big.
-    TooBig,
-    /// The WebSocket rules were broken.
-    Protocol,
-    /// The model or a stage failed.
-    EngineFailed,
-    /// The server stops and the grace period is over.
-    Restart,
-    /// No row and no place in the queue, or the wait was too long.
-    Full,
-    /// No valid credentials, or they expired.
-    Unauthorized,
-    /// The credentials do not allow this.
-    Forbidden,
-}
+use crate::stream::end::EndReason;
 
-/// One line of the table.
-pub struct CloseRow {
-    pub reason: CloseReason,
-    /// Code of the close frame.
-    pub code: u16,
-    /// Value of the metric label and of the `reason` field in logs.
-    pub label: &'static str,
-    /// What the close frame says.
-    pub text: &'static str,
-}
-
-const fn row(reason: CloseReason, code: u16, label: &'static str, text: &'static str) -> CloseRow {
-    CloseRow {
-        reason,
-        code,
-        label,
-        text,
+/// Returns the code of the close frame and what it says where there is nothing more exact to say.
+#[must_use]
+pub const fn close_frame(reason: EndReason) -> (u16, &'static str) {
+    match reason {
+        EndReason::Done => (1000, "end of stream"),
+        EndReason::ClientClosed => (1000, ""),
+        EndReason::PeerGone => (1001, "peer is gone"),
+        EndReason::GoingAway => (1001, "server is stopping"),
+        EndReason::Unsupported => (1003, "unknown message type"),
+        EndReason::BadMessage => (1007, "message cannot be decoded"),
+        EndReason::BadAudio => (1007, "audio cannot be decoded"),
+        EndReason::Idle => (1008, "no audio for too long"),
+        EndReason::Stalled => (1008, "audio was not taken in time"),
+        EndReason::SlowReader => (1008, "client reads too slowly"),
+        EndReason::TooLong => (1008, "longest session reached"),
+        EndReason::TooBig => (1009, "message too big"),
+        EndReason::Protocol => (1002, "WebSocket protocol error"),
+        EndReason::EngineFailed => (1011, "internal failure"),
+        EndReason::Restart => (1012, "server restarts"),
+        EndReason::Full => (1013, "no free channels, try again later"),
+        EndReason::Unauthorized => (4401, "credentials are missing or no longer valid"),
+        EndReason::Forbidden => (4403, "not allowed"),
     }
 }
 
-/// Every reason, in the order of the enum.
-pub const TABLE: [CloseRow; 18] = [
-    row(CloseReason::Done, 1000, "done", "end of stream"),
-    row(CloseReason::ClientClosed, 1000, "client_closed", ""),
-    row(CloseReason::PeerGone, 1001, "peer_gone", "peer is gone"),
-    row(CloseReason::GoingAway, 1001, "going_away", "server is stopping"),
-    row(
-        CloseReason::Unsupported,
-        1003,
-        "unsupported",
-        "unknown message type",
-    ),
-    row(
-        CloseReason::BadMessage,
-        1007,
-        "bad_message",
-        "message cannot be decoded",
-    ),
-    row(
-        CloseReason::BadAudio,
-        1007,
-        "bad_audio",
-        "audio cannot be decoded",
-    ),
-    row(CloseReason::Idle, 1008, "idle", "no audio for too long"),
-    row(
-        CloseReason::Stalled,
-        1008,
-        "stalled",
-        "audio was not taken in time",
-    ),
-    row(
-        CloseReason::SlowReader,
-        1008,
-        "slow_reader",
-        "client reads too slowly",
-    ),
-    row(CloseReason::TooLong, 1008, "too_long", "longest session reached"),
-    row(CloseReason::TooBig, 1009, "too_big", "message too big"),
-    row(
-        CloseReason::Protocol,
-        1002,
-        "protocol",
-        "WebSocket protocol error",
-    ),
-    row(
-        CloseReason::EngineFailed,
-        1011,
-        "engine_failed",
-        "internal failure",
-    ),
-    row(CloseReason::Restart, 1012, "restart", "server restarts"),
-    row(
-        CloseReason::Full,
-        1013,
-        "full",
-        "no free channels, try again later",
-    ),
-    row(
-        CloseReason::Unauthorized,
-        4401,
-        "unauthorized",
-        "credentials are missing or no longer valid",
-    ),
-    row(CloseReason::Forbidden, 4403, "forbidden", "not allowed"),
-];
+/// Returns the code of the close frame.
+#[must_use]
+pub const fn code(reason: EndReason) -> u16 {
+    close_frame(reason).0
+}
 
-impl CloseReason {
-    /// Its line of the table.
-    #[must_use]
-    pub fn row(self) -> &'static CloseRow {
-        &TABLE[self as usize]
-    }
-
-    /// Code of the close frame.
-    #[must_use]
-    pub fn code(self) -> u16 {
-        self.row().code
-    }
-
-    /// Value of the metric label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        self.row().label
-    }
+/// Returns what the close frame says where there is nothing more exact to say.
+#[must_use]
+pub const fn text(reason: EndReason) -> &'static str {
+    close_frame(reason).1
 }
 
 #[cfg(test)]
@@ -154,12 +44,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_own_line_label_and_a_valid_code() {
-        for (i, row) in TABLE.iter().enumerate() {
-            assert_eq!(row.reason as usize, i, "{} is out of order", row.label);
-            assert!(matches!(row.code, 1000..=1003 | 1007..=1014 | 4000..=4999));
-            assert!(row.text.len() <= 123, "a close frame holds 125 bytes");
-            assert_eq!(TABLE.iter().filter(|other| other.label == row.label).count(), 1);
+    fn every_reason_has_a_valid_code_and_a_text_that_fits_a_close_frame() {
+        for reason in EndReason::ALL {
+            let (code, text) = close_frame(reason);
+            assert!(matches!(code, 1000..=1003 | 1007..=1014 | 4000..=4999));
+            assert!(text.len() <= 123, "a close frame holds 125 bytes");
         }
     }
 }

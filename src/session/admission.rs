@@ -10,8 +10,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-use crate::pipeline::ids::RowKey;
 use crate::pipeline::rows::{RowLease, Rows};
+use crate::stream::ids::RowKey;
 
 /// Whether anyone is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

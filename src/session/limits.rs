@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::protocol::close::CloseReason;
+use crate::stream::end::EndReason;
 
 /// What a session may run out of time for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +37,15 @@ const DUES: [Due; 7] = [
 impl Due {
     /// Why a session ends whose time is over.
     #[must_use]
-    pub fn reason(self) -> CloseReason {
+    pub fn reason(self) -> EndReason {
         match self {
-            Self::Queue => CloseReason::Full,
-            Self::Idle => CloseReason::Idle,
-            Self::Peer => CloseReason::PeerGone,
-            Self::Stall => CloseReason::Stalled,
-            Self::Age => CloseReason::TooLong,
-            Self::Expiry => CloseReason::Unauthorized,
-            Self::Drain => CloseReason::Restart,
+            Self::Queue => EndReason::Full,
+            Self::Idle => EndReason::Idle,
+            Self::Peer => EndReason::PeerGone,
+            Self::Stall => EndReason::Stalled,
+            Self::Age => EndReason::TooLong,
+            Self::Expiry => EndReason::Unauthorized,
+            Self::Drain => EndReason::Restart,
         }
     }
 }

@@ -9,7 +9,6 @@ pub mod limits;
 mod outgoing;
 pub mod registry;
 mod renewal;
-pub mod stage;
 pub mod state;
 pub mod task;
 mod waiting;

@@ -3,12 +3,12 @@
 use crate::audio::ogg;
 use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::decode::{Chunk, Meter, Pcm16Rate};
-use crate::pipeline::frame::SAMPLE_RATE;
 use crate::pipeline::links::{Control, LinkError};
 use crate::pipeline::rows::RowLease;
 use crate::protocol::Form;
 use crate::protocol::client::{BadMessage, Sound};
-use crate::protocol::close::CloseReason;
+use crate::stream::end::EndReason;
+use crate::stream::frame::SAMPLE_RATE;
 
 enum Piece {
     Sound(Sound),
@@ -80,14 +80,14 @@ impl Outgoing {
             Sound::Ogg(bytes) => Chunk::Ogg(bytes),
         };
         let cost = self.meter.cost(chunk).map_err(|e| BadMessage {
-            reason: CloseReason::BadAudio,
+            reason: EndReason::BadAudio,
             message: e.to_string(),
         })?;
         let samples = (cost.as_nanos() * u128::from(SAMPLE_RATE) + 500_000_000) / 1_000_000_000;
         let charge = u32::try_from(samples).map_or(u32::MAX, RowLease::charge);
         if charge > self.largest {
             return Err(BadMessage {
-                reason: CloseReason::TooBig,
+                reason: EndReason::TooBig,
                 message: format!(
                     "one Ogg page holds {:.2} s of audio and at most {:.2} s are taken: send shorter pages",
                     cost.as_secs_f64(),
@@ -140,6 +140,6 @@ mod tests {
         let error = outgoing
             .sound(Sound::F32(Bytes::from_static(&[0; 5])))
             .unwrap_err();
-        assert_eq!(error.reason, CloseReason::BadAudio);
+        assert_eq!(error.reason, EndReason::BadAudio);
     }
 }

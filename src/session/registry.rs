@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::id::SessionId;
-use super::stage::Stage;
+use crate::stream::stage::Stage;
 use crate::telemetry::Meters;
 use crate::telemetry::metrics::Sessions;
 

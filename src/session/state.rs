@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use super::admission::Ticket;
 use super::id::SessionId;
 use super::registry::{Entry, TooMany};
-use super::stage::{Stage, is_edge};
 use crate::auth::{self, Principal};
 use crate::pipeline::rows::RowLease;
-use crate::protocol::close::CloseReason;
+use crate::stream::end::EndReason;
+use crate::stream::stage::{Stage, is_edge};
 
 mod sealed {
     pub trait Sealed {}
@@ -74,7 +74,7 @@ pub struct Draining {
 
 /// It is over.
 pub struct Closed {
-    reason: CloseReason,
+    reason: EndReason,
     row_was_leased: bool,
 }
 
@@ -99,7 +99,7 @@ pub struct Session<S: State> {
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
     pub id: SessionId,
-    pub reason: CloseReason,
+    pub reason: EndReason,
     /// It had a row, so it was served.
     pub served: bool,
     pub lasted: Duration,
@@ -159,7 +159,7 @@ impl Session<Connecting> {
     ) -> Result<Session<Authenticated>, (Session<Closed>, TooMany)> {
         match self.entry.claim(&principal.subject, most) {
             Ok(()) => Ok(self.go(|_| Authenticated { principal, minutes })),
-            Err(too_many) => Err((self.close(CloseReason::Full), too_many)),
+            Err(too_many) => Err((self.close(EndReason::Full), too_many)),
         }
     }
 }
@@ -264,7 +264,7 @@ impl Session<Draining> {
 
 impl<S: Open> Session<S> {
     /// Ends the session, whatever it was doing. Its row, if it has one, is on its way back.
-    pub fn close(self, reason: CloseReason) -> Session<Closed>
+    pub fn close(self, reason: EndReason) -> Session<Closed>
     where
         S: State,
     {

@@ -16,14 +16,14 @@ use super::wire::{Farewell, Inbound, Wire};
 use crate::auth::{Guard, Principal, Refusal};
 use crate::config::Limits;
 use crate::pipeline::credits::MIN_CHARGE;
-use crate::pipeline::frame::SAMPLE_RATE;
 use crate::pipeline::links::Control;
 use crate::pipeline::rows::RowLease;
 use crate::pipeline::words::outbox::{OutboxRoom, OutboxTx};
 use crate::protocol::client::{BadMessage, ClientMsg};
-use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::shutdown::Lifecycle;
+use crate::stream::end::EndReason;
+use crate::stream::frame::SAMPLE_RATE;
 use crate::telemetry::Meters;
 use crate::telemetry::labels::LinkName;
 
@@ -86,7 +86,7 @@ enum Event {
     Credits,
     Inbound(Option<Inbound>),
     /// The outbox is over.
-    Over(CloseReason),
+    Over(EndReason),
     /// The pipeline behind the row has failed.
     Lost,
     /// The token of a `Renew` was judged.
@@ -100,8 +100,8 @@ enum Next {
     Drain(DrainWhy),
 }
 
-impl From<CloseReason> for Next {
-    fn from(reason: CloseReason) -> Self {
+impl From<EndReason> for Next {
+    fn from(reason: EndReason) -> Self {
         Self::End(reason.into())
     }
 }
@@ -158,8 +158,8 @@ impl<'a> Serving<'a> {
         let rate = self.wire.form.pcm16.unwrap_or(SAMPLE_RATE);
         if session.lease().attach(rate, outbox).is_err() {
             return (
-                session.close(CloseReason::EngineFailed),
-                CloseReason::EngineFailed.into(),
+                session.close(EndReason::EngineFailed),
+                EndReason::EngineFailed.into(),
             );
         }
         let lifecycle = *self.context.lifecycle.borrow_and_update();
@@ -181,7 +181,7 @@ impl<'a> Serving<'a> {
         let charge = self.outgoing.waiting();
         tokio::select! {
             biased;
-            over = &mut self.wire.over => Event::Over(over.unwrap_or(CloseReason::PeerGone)),
+            over = &mut self.wire.over => Event::Over(over.unwrap_or(EndReason::PeerGone)),
             () = lease.lost() => Event::Lost,
             Ok(()) = self.context.lifecycle.changed() => {
                 Event::Lifecycle(*self.context.lifecycle.borrow_and_update())
@@ -196,18 +196,18 @@ impl<'a> Serving<'a> {
     fn on_event(&mut self, event: Event, session: &Session<Active>) -> Next {
         match event {
             Event::Over(reason) => reason.into(),
-            Event::Lost => CloseReason::EngineFailed.into(),
+            Event::Lost => EndReason::EngineFailed.into(),
             Event::Lifecycle(lifecycle) => self.on_lifecycle(lifecycle),
             Event::Due(due) => self.on_due(due),
             Event::Credits => {
                 self.deadlines.clear(Due::Stall);
                 if self.outgoing.send(session.lease()).is_err() {
-                    return CloseReason::EngineFailed.into();
+                    return EndReason::EngineFailed.into();
                 }
                 let cut = self.outgoing.cut();
                 self.on_cut(cut, session.lease())
             }
-            Event::Inbound(None) => CloseReason::PeerGone.into(),
+            Event::Inbound(None) => EndReason::PeerGone.into(),
             Event::Inbound(Some(Inbound::Ended(farewell))) => Next::End(farewell),
             Event::Inbound(Some(Inbound::Message(message))) => {
                 if self.wire.inbox.len() + 1 >= self.wire.inbox.max_capacity() {
@@ -289,15 +289,15 @@ impl<'a> Serving<'a> {
                 Next::Go
             }
             Due::Drain => Next::Drain(DrainWhy::Shutdown),
-            Due::Stall if !self.room.is_free() => CloseReason::SlowReader.into(),
+            Due::Stall if !self.room.is_free() => EndReason::SlowReader.into(),
             over => over.reason().into(),
         }
     }
 
     fn on_lifecycle(&mut self, lifecycle: Lifecycle) -> Next {
         match lifecycle {
-            Lifecycle::Failed => CloseReason::EngineFailed.into(),
-            Lifecycle::Stopped => CloseReason::Restart.into(),
+            Lifecycle::Failed => EndReason::EngineFailed.into(),
+            Lifecycle::Stopped => EndReason::Restart.into(),
             Lifecycle::Draining { until } => {
                 let left = until.into_std().saturating_duration_since(Instant::now());
                 self.wire.say(ServerMsg::Draining {
@@ -323,7 +323,7 @@ impl<'a> Serving<'a> {
         let session = session.drain(why, until);
         let reason = drained(&session, self.wire, self.context).await;
         let farewell = match (reason, why) {
-            (CloseReason::Done, DrainWhy::Shutdown) => CloseReason::Restart,
+            (EndReason::Done, DrainWhy::Shutdown) => EndReason::Restart,
             (reason, _) => reason,
         };
         (session.close(farewell), farewell.into())
@@ -337,7 +337,7 @@ async fn credits(room: &OutboxRoom, lease: &RowLease, charge: u32) {
 }
 
 // Asks the row for what is left and waits until all of it is out.
-async fn drained(session: &Session<Draining>, wire: &mut Wire, context: &mut Context) -> CloseReason {
+async fn drained(session: &Session<Draining>, wire: &mut Wire, context: &mut Context) -> EndReason {
     let lease = session.lease();
     let late = sleep_until(session.until().into());
     tokio::pin!(late);
@@ -345,12 +345,12 @@ async fn drained(session: &Session<Draining>, wire: &mut Wire, context: &mut Con
     loop {
         tokio::select! {
             biased;
-            over = &mut wire.over => return over.unwrap_or(CloseReason::PeerGone),
-            () = lease.lost() => return CloseReason::EngineFailed,
+            over = &mut wire.over => return over.unwrap_or(EndReason::PeerGone),
+            () = lease.lost() => return EndReason::EngineFailed,
             () = lease.credits().take(MIN_CHARGE), if !asked => {
                 asked = true;
                 if lease.control(Control::End).is_err() {
-                    return CloseReason::EngineFailed;
+                    return EndReason::EngineFailed;
                 }
             }
             Some(inbound) = wire.inbox.recv() => if let Inbound::Ended(farewell) = inbound {
@@ -358,12 +358,12 @@ async fn drained(session: &Session<Draining>, wire: &mut Wire, context: &mut Con
             },
             Ok(()) = context.lifecycle.changed() => {
                 if *context.lifecycle.borrow() == Lifecycle::Failed {
-                    return CloseReason::EngineFailed;
+                    return EndReason::EngineFailed;
                 }
             }
             () = &mut late => return match session.why() {
-                DrainWhy::EndOfStream => CloseReason::Stalled,
-                DrainWhy::Shutdown => CloseReason::Restart,
+                DrainWhy::EndOfStream => EndReason::Stalled,
+                DrainWhy::Shutdown => EndReason::Restart,
             },
         }
     }

@@ -12,9 +12,9 @@ use super::state::{Queued, Session};
 use super::task::{Context, at};
 use super::wire::{Farewell, Wire};
 use crate::pipeline::rows::RowLease;
-use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::shutdown::Lifecycle;
+use crate::stream::end::EndReason;
 use crate::telemetry::labels::Refused;
 
 /// How often a session that waits looks whether its client has hung up: what the client sent before is not read, so that
@@ -45,24 +45,24 @@ pub(super) async fn wait_for_row(
                     return Ok((session, lease));
                 }
                 Turn::Position(position) => wire.say(ServerMsg::Queued { position }),
-                Turn::Over => break CloseReason::GoingAway,
+                Turn::Over => break EndReason::GoingAway,
             },
             _ = &mut wire.gone => return Err((session, wire.last_word())),
-            over = &mut wire.over => break over.unwrap_or(CloseReason::PeerGone),
+            over = &mut wire.over => break over.unwrap_or(EndReason::PeerGone),
             due = &mut expired => break due.reason(),
             _ = look.tick() => if wire.hung_up() {
-                break CloseReason::PeerGone;
+                break EndReason::PeerGone;
             },
             () = &mut deadline => {
                 context.meters.admission.refused.of(Refused::QueueTimeout).increment(1);
-                break CloseReason::Full;
+                break EndReason::Full;
             }
         }
     };
     Err((session, reason.into()))
 }
 
-async fn stopped(lifecycle: &mut watch::Receiver<Lifecycle>) -> CloseReason {
+async fn stopped(lifecycle: &mut watch::Receiver<Lifecycle>) -> EndReason {
     let stops = |l: &Lifecycle| {
         matches!(
             l,
@@ -70,7 +70,7 @@ async fn stopped(lifecycle: &mut watch::Receiver<Lifecycle>) -> CloseReason {
         )
     };
     match lifecycle.wait_for(stops).await.as_deref() {
-        Ok(Lifecycle::Failed) => CloseReason::EngineFailed,
-        _ => CloseReason::GoingAway,
+        Ok(Lifecycle::Failed) => EndReason::EngineFailed,
+        _ => EndReason::GoingAway,
     }
 }

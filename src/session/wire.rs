@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::Limits;
 use crate::pipeline::links;
 use crate::pipeline::words::outbox::{OutboxRx, OutboxTx};
-use crate::protocol::Form;
 use crate::protocol::client::ClientMsg;
-use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
+use crate::protocol::{Form, close};
+use crate::stream::end::EndReason;
 
 /// What comes from the client's side.
 #[derive(Debug)]
@@ -28,13 +28,13 @@ pub enum Inbound {
 /// The last word to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Farewell {
-    pub reason: CloseReason,
+    pub reason: EndReason,
     /// More exact than the table, where there is more to say.
     pub text: Option<String>,
 }
 
-impl From<CloseReason> for Farewell {
-    fn from(reason: CloseReason) -> Self {
+impl From<EndReason> for Farewell {
+    fn from(reason: EndReason) -> Self {
         Self { reason, text: None }
     }
 }
@@ -43,7 +43,7 @@ impl Farewell {
     /// What the close frame says.
     #[must_use]
     pub fn text(&self) -> &str {
-        self.text.as_deref().unwrap_or(self.reason.row().text)
+        self.text.as_deref().unwrap_or(close::text(self.reason))
     }
 }
 
@@ -91,7 +91,7 @@ pub struct Wire {
     pub gone: oneshot::Receiver<()>,
     pub aside: mpsc::Sender<Aside>,
     /// Fires when the outbox is over, and why.
-    pub over: oneshot::Receiver<CloseReason>,
+    pub over: oneshot::Receiver<EndReason>,
     /// Ends the connection.
     pub close: oneshot::Sender<Farewell>,
     pub seen: Arc<LastSeen>,
@@ -118,7 +118,7 @@ impl Wire {
             match self.inbox.try_recv() {
                 Ok(Inbound::Message(_)) => {}
                 Ok(Inbound::Ended(farewell)) => return farewell,
-                Err(_) => return CloseReason::PeerGone.into(),
+                Err(_) => return EndReason::PeerGone.into(),
             }
         }
     }
@@ -141,7 +141,7 @@ pub struct Reading {
 pub struct Writing {
     pub outbox: OutboxRx,
     pub aside: mpsc::Receiver<Aside>,
-    pub over: oneshot::Sender<CloseReason>,
+    pub over: oneshot::Sender<EndReason>,
     pub close: oneshot::Receiver<Farewell>,
 }
 

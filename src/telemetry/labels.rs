@@ -6,8 +6,9 @@
 use std::borrow::Cow;
 
 use crate::auth::{Method, Reason};
-use crate::protocol::close::{CloseReason, TABLE};
-use crate::session::stage::{EDGES, Stage};
+use crate::protocol::close;
+use crate::stream::end::EndReason;
+use crate::stream::stage::{EDGES, Stage};
 
 /// One `key="value"` pair.
 pub type Pair = (&'static str, Cow<'static, str>);
@@ -251,22 +252,22 @@ impl Labels for Edge {
     }
 }
 
-/// Gives the labels `reason` and `code`.
-impl Labels for CloseReason {
-    const COUNT: usize = TABLE.len();
+/// Gives the labels `reason` and `code`, the close code on Kyutai's wire.
+impl Labels for EndReason {
+    const COUNT: usize = Self::ALL.len();
 
     fn index(self) -> usize {
         self as usize
     }
 
     fn all() -> Vec<Vec<Pair>> {
-        let pairs = |row: &crate::protocol::close::CloseRow| {
+        let pairs = |reason: Self| {
             vec![
-                ("reason", row.label.into()),
-                ("code", row.code.to_string().into()),
+                ("reason", reason.label().into()),
+                ("code", close::code(reason).to_string().into()),
             ]
         };
-        TABLE.iter().map(pairs).collect()
+        Self::ALL.into_iter().map(pairs).collect()
     }
 }
 

@@ -17,8 +17,8 @@ use super::labels::{
 };
 use super::legacy::Legacy;
 use crate::auth::Method;
-use crate::protocol::close::CloseReason;
-use crate::session::stage::Stage;
+use crate::stream::end::EndReason;
+use crate::stream::stage::Stage;
 
 area! {
     /// Who comes in, and who does not.
@@ -45,7 +45,7 @@ area! {
             "Sessions that were given a row.";
         transitions: Family<Counter, Edge> = "moshi_session_transitions_total", Unit::Of("transitions"),
             "Moves of sessions from stage to stage.";
-        ended: Family<Counter, CloseReason> = "moshi_session_ended_total", Unit::Of("sessions"),
+        ended: Family<Counter, EndReason> = "moshi_session_ended_total", Unit::Of("sessions"),
             "Sessions that ended, by reason and close code.";
         illegal: Counter = "moshi_session_illegal_events_total", Unit::Of("events"),
             "Events a row could not take in its phase; each retired its row. Anything but 0 is a defect of the server.";

@@ -6,7 +6,7 @@ use super::buckets::STEP_BUDGET;
 use super::labels::{Edge, StepStage, Verdict};
 use super::metrics::{Auth, Engine, Sessions};
 use crate::auth::{Principal, Refusal};
-use crate::session::stage::Stage;
+use crate::stream::stage::Stage;
 
 impl Auth {
     /// A credential was judged in `took`.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use moshi_server::model::device::Device;
 use moshi_server::model::{LoadOptions, Loaded, StepOutput, load};
-use moshi_server::pipeline::ids::RowId;
+use moshi_server::stream::ids::RowId;
 use support::LmSize;
 
 // Both sides get the allocator that the server runs with.

@@ -15,7 +15,7 @@ use crate::config::module::AsrModule;
 use crate::model::error::LoadError;
 use crate::model::mimi::config::MimiConfig;
 use crate::model::{ModelError, ModelSpec, StepOutput, StreamModel, delay_frames};
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 /// Device memory left alone beside weights, rows and scratch: what cuBLAS, graphs and the driver take.
 const HEADROOM: u64 = 1 << 30;

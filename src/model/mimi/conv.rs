@@ -8,7 +8,7 @@ use crate::model::cpu::matrix::{Matrix, WeightFormat};
 use crate::model::cpu::pool::Pool;
 use crate::model::error::LoadError;
 use crate::model::weights::Weights;
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 /// What stands before the first sample of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use super::error::LoadError;
 use super::kv_cache::CacheFormat;
 use super::transformer::{Feed, Shape, Transformer};
 use super::weights::Weights;
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 /// Encoder steps (25 Hz) in one frame.
 const STEPS: usize = 2;

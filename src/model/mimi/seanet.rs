@@ -7,7 +7,7 @@ use crate::model::cpu::pool::Pool;
 use crate::model::cpu::{SyncPtr, Unary, unary, unary_in_place};
 use crate::model::error::LoadError;
 use crate::model::weights::Weights;
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 /// Rows computed together: enough to reuse the large late weights, few enough for the wide early layers to stay in cache.
 pub(crate) const GROUP: usize = 8;

@@ -9,8 +9,8 @@ use crate::model::mimi::MimiEncoder;
 use crate::model::mimi::config::MimiConfig;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::Weights;
-use crate::pipeline::ids::RowId;
-use crate::pipeline::words::assembler::Detokenize;
+use crate::stream::ids::RowId;
+use crate::stream::text::Detokenize;
 
 /// Relative to the largest magnitude, in f32.
 const TOLERANCE: f32 = 1e-4;

@@ -1,7 +1,7 @@
 use super::fixture::{Fixture, pcm};
 use crate::model::device::Device;
 use crate::model::{LoadOptions, StepOutput, StreamModel, load};
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 const STREAMS: [(u32, usize); 4] = [(11, 60), (12, 35), (13, 80), (14, 20)];
 

@@ -5,8 +5,9 @@ pub mod stage;
 use std::time::Duration;
 
 use crate::audio::ogg_opus::{OggMeter, OggOpus, OggOpusError};
+use crate::audio::pcm;
 use crate::audio::resample::Resampler;
-use crate::audio::{RATE, pcm};
+use crate::stream::frame::SAMPLE_RATE;
 
 /// One message's audio, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -157,11 +158,11 @@ impl Meter {
     /// As [`Decoder::push`], as far as it shows without decoding.
     pub fn cost(&mut self, chunk: Chunk<'_>) -> Result<Duration, DecodeError> {
         let (samples, rate) = match chunk {
-            Chunk::F32(samples) => (samples.len() as u64, RATE),
+            Chunk::F32(samples) => (samples.len() as u64, SAMPLE_RATE),
             Chunk::F32Bytes(bytes) if bytes.len() % 4 != 0 => return Err(DecodeError::TornFloat),
-            Chunk::F32Bytes(bytes) => (bytes.len() as u64 / 4, RATE),
+            Chunk::F32Bytes(bytes) => (bytes.len() as u64 / 4, SAMPLE_RATE),
             Chunk::Pcm16(bytes) => (bytes.len().div_ceil(2) as u64, self.rate.hz()),
-            Chunk::Ogg(bytes) => (self.ogg.get_or_insert_default().push(bytes)?, RATE),
+            Chunk::Ogg(bytes) => (self.ogg.get_or_insert_default().push(bytes)?, SAMPLE_RATE),
         };
         Ok(Duration::from_nanos(samples * 1_000_000_000 / u64::from(rate)))
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::{Chunk, Decoder, Pcm16Rate};
 use crate::pipeline::credits::{Credits, MIN_CHARGE};
-use crate::pipeline::frame::{FRAME_SAMPLES, FrameBuf, FramePool, SAMPLE_RATE};
-use crate::pipeline::ids::{RowId, RowKey};
+use crate::pipeline::frame::{FrameBuf, FramePool};
 use crate::pipeline::links::{Attach, Control, Ingress, IngressRx, LinkError, Pcm, PcmTx};
 use crate::protocol::client::Sound;
-use crate::protocol::close::CloseReason;
+use crate::stream::end::EndReason;
+use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
+use crate::stream::ids::{RowId, RowKey};
 use crate::telemetry::labels::Codec;
 use crate::telemetry::metrics::Audio;
 
@@ -123,7 +124,7 @@ impl Decode {
             stream.refund();
             return self.output.send(Pcm::Fail {
                 key,
-                reason: CloseReason::BadAudio,
+                reason: EndReason::BadAudio,
             });
         }
         stream.refund();

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use crate::pipeline::columns::{EngineCols, Mark, Stop, StopKind};
 use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::frame::FrameBuf;
-use crate::pipeline::ids::{RowId, RowKey};
 use crate::pipeline::links::{Attach, Control, Pcm};
 use crate::pipeline::phase::{Phase, PhaseEvent};
 use crate::pipeline::words::output::{RowEvent, TickOutput};
-use crate::protocol::close::CloseReason;
+use crate::stream::end::EndReason;
+use crate::stream::ids::{RowId, RowKey};
 
 /// How long a marker waits for audio to go on before the engine adds the silence itself: three frames, more than a live
 /// client's gaps and less than a person notices.
@@ -63,7 +63,7 @@ fn open(cols: &mut EngineCols, key: RowKey, attach: Attach, out: &mut TickOutput
     if !cols.advance(key.row, PhaseEvent::Attach) {
         // Rows are leased again only after their Detach has passed: the newcomer is refused, not the one who is in.
         seen.illegal += 1;
-        attach.outbox.finish(CloseReason::EngineFailed);
+        attach.outbox.finish(EndReason::EngineFailed);
         return;
     }
     cols.epoch[key.row] = key.epoch.get();
@@ -122,11 +122,11 @@ fn queue(cols: &mut EngineCols, row: RowId, control: Control, now: Instant) {
 
 fn illegal(cols: &mut EngineCols, key: RowKey, out: &mut TickOutput, seen: &mut Ingested) {
     seen.illegal += 1;
-    fail(cols, key, CloseReason::EngineFailed, out);
+    fail(cols, key, EndReason::EngineFailed, out);
 }
 
 /// Ends a row's stream before its time.
-pub fn fail(cols: &mut EngineCols, key: RowKey, reason: CloseReason, out: &mut TickOutput) {
+pub fn fail(cols: &mut EngineCols, key: RowKey, reason: EndReason, out: &mut TickOutput) {
     if cols.advance(key.row, PhaseEvent::Fail) {
         let held = cols.ring[key.row].len();
         cols.ring[key.row].clear();

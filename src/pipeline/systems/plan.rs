@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::pipeline::columns::{EngineCols, StopKind};
-use crate::pipeline::frame::FRAME_SAMPLES;
-use crate::pipeline::ids::RowId;
 use crate::pipeline::phase::Phase;
+use crate::stream::frame::FRAME_SAMPLES;
+use crate::stream::ids::RowId;
 
 /// The rows of one step. Reused from tick to tick.
 pub struct BatchPlan {

@@ -5,10 +5,10 @@
 
 use crate::pipeline::columns::{EngineCols, StopKind};
 use crate::pipeline::credits::MIN_CHARGE;
-use crate::pipeline::frame::FRAME_SAMPLES;
-use crate::pipeline::ids::{RowId, RowKey};
 use crate::pipeline::phase::{Phase, PhaseEvent};
 use crate::pipeline::words::output::RowEvent;
+use crate::stream::frame::FRAME_SAMPLES;
+use crate::stream::ids::{RowId, RowKey};
 
 /// Lets `row` do what its place in the audio asks for. `delay` is the model's, in frames.
 pub fn resolve(cols: &mut EngineCols, row: RowId, delay: u32, events: &mut Vec<(RowKey, RowEvent)>) {

@@ -3,9 +3,9 @@
 use super::plan::BatchPlan;
 use crate::model::{ModelError, StreamModel};
 use crate::pipeline::columns::EngineCols;
-use crate::pipeline::frame::FRAME_SAMPLES;
 use crate::pipeline::phase::{Phase, PhaseEvent};
 use crate::pipeline::words::output::{RowEvent, TickOutput};
+use crate::stream::frame::FRAME_SAMPLES;
 
 /// Resets the model's state of every row that waits for it. Returns how many there were.
 pub fn reset(cols: &mut EngineCols, model: &mut dyn StreamModel, out: &mut TickOutput) -> usize {

@@ -6,11 +6,11 @@ use super::expire::expire;
 use super::plan::{BatchPlan, Decision, plan};
 use super::resolve::resolve;
 use crate::pipeline::columns::{EngineCols, Mark, Stop, StopKind};
-use crate::pipeline::frame::FRAME_SAMPLES;
-use crate::pipeline::ids::{RowId, RowKey};
 use crate::pipeline::links::{self, Bounds};
 use crate::pipeline::phase::Phase;
 use crate::pipeline::words::output::RowEvent;
+use crate::stream::frame::FRAME_SAMPLES;
+use crate::stream::ids::{RowId, RowKey};
 
 const DELAY: u32 = 6;
 const FRAME: u64 = FRAME_SAMPLES as u64;

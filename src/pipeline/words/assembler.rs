@@ -3,11 +3,7 @@
 //! Kyutai's models emit, per 80 ms frame, a pad (3), an end-of-padding mark (0) in the frame where a word starts, or a
 //! piece of the word. Times are counted in frames of this stream, so they stay exact over hours and after a restart.
 
-/// Turns text token ids into text.
-pub trait Detokenize: Send + Sync {
-    /// Text of `ids`, without a leading space. Ids outside the vocabulary are skipped.
-    fn decode(&self, ids: &[u32]) -> String;
-}
+use crate::stream::text::Detokenize;
 
 /// What the machine heard in one step. Times are seconds of this stream's audio.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::pipeline::frame::{FRAME_SAMPLES, SAMPLE_RATE};
+use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 
 /// Stretches of added silence that are kept apart. Words never refer further back than the last few.
 const STRETCHES: usize = 8;

@@ -9,17 +9,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::assembler::{Detokenize, Heard, WordMachine};
+use self::assembler::{Heard, WordMachine};
 use self::clock::RowClock;
 use self::outbox::{NotTaken, OutboxTx};
 use self::output::{RowEvent, TickOutput};
 use super::columns::Col;
-use super::frame::{FRAME_SAMPLES, SAMPLE_RATE};
-use super::ids::RowKey;
 use super::links::StepRx;
 use crate::model::ModelSpec;
-use crate::protocol::close::CloseReason;
 use crate::protocol::server::{Pauses, ServerMsg};
+use crate::stream::end::EndReason;
+use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
+use crate::stream::ids::RowKey;
+use crate::stream::text::Detokenize;
 use crate::telemetry::Meters;
 use crate::telemetry::labels::{FlushKind, LinkName};
 use crate::telemetry::metrics::Engine as EngineMeters;
@@ -124,11 +125,11 @@ impl Words {
             RowEvent::Flushed { asked } => self.answer(key, ServerMsg::Flushed, FlushKind::Flush, asked),
             RowEvent::Ended { asked } => {
                 self.answer(key, ServerMsg::EndOfStream, FlushKind::End, asked);
-                self.close(key, CloseReason::Done);
+                self.close(key, EndReason::Done);
             }
             RowEvent::Failed(reason) => self.close(key, reason),
             RowEvent::Detached => {
-                self.close(key, CloseReason::ClientClosed);
+                self.close(key, EndReason::ClientClosed);
                 (self.row_free)(key);
             }
         }
@@ -155,13 +156,13 @@ impl Words {
             Ok(Ok(())) => {}
             Ok(Err(NotTaken)) => {
                 self.meters.links.full.of(LinkName::Outbox).increment(1);
-                self.close(key, CloseReason::SlowReader);
+                self.close(key, EndReason::SlowReader);
             }
-            Err(_) => self.close(key, CloseReason::EngineFailed),
+            Err(_) => self.close(key, EndReason::EngineFailed),
         }
     }
 
-    fn close(&mut self, key: RowKey, reason: CloseReason) {
+    fn close(&mut self, key: RowKey, reason: EndReason) {
         if let Some(stream) = self.streams[key.row].take_if(|s| s.epoch == key.epoch.get()) {
             if let Some((first, last)) = stream.came {
                 let heard = stream.heard as f64 / f64::from(SAMPLE_RATE);

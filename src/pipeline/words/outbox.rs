@@ -8,8 +8,8 @@ use std::task::Poll;
 use futures_util::task::AtomicWaker;
 use tokio::sync::mpsc;
 
-use crate::protocol::close::{CloseReason, TABLE};
 use crate::protocol::server::ServerMsg;
+use crate::stream::end::EndReason;
 
 struct Shared {
     end: AtomicU8,
@@ -47,7 +47,7 @@ impl OutboxTx {
     ) -> (Self, OutboxRx) {
         // Whoever vanishes without a word has failed.
         let shared = Arc::new(Shared {
-            end: AtomicU8::new(CloseReason::EngineFailed as u8),
+            end: AtomicU8::new(EndReason::EngineFailed as u8),
             waits: AtomicWaker::new(),
         });
         let receiver = OutboxRx {
@@ -72,7 +72,7 @@ impl OutboxTx {
     }
 
     /// Nothing more follows, because of `reason`.
-    pub fn finish(self, reason: CloseReason) {
+    pub fn finish(self, reason: EndReason) {
         self.shared.end.store(reason as u8, Ordering::Release);
     }
 }
@@ -110,10 +110,10 @@ fn enough(free: usize, all: usize) -> bool {
 
 impl OutboxRx {
     /// The next message, or why there are no more. Safe to cancel.
-    pub async fn recv(&mut self) -> Result<ServerMsg, CloseReason> {
+    pub async fn recv(&mut self) -> Result<ServerMsg, EndReason> {
         match self.messages.recv().await {
             Some(message) => Ok(self.took(message)),
-            None => Err(TABLE[usize::from(self.shared.end.load(Ordering::Acquire))].reason),
+            None => Err(EndReason::ALL[usize::from(self.shared.end.load(Ordering::Acquire))]),
         }
     }
 
@@ -167,9 +167,9 @@ mod tests {
         let room = tx.room();
         tx.send(ServerMsg::Ready).unwrap();
         assert!(!room.is_free());
-        tx.finish(CloseReason::Done);
+        tx.finish(EndReason::Done);
         room.free().await;
         rx.recv().await.unwrap();
-        assert_eq!(rx.recv().await, Err(CloseReason::Done));
+        assert_eq!(rx.recv().await, Err(EndReason::Done));
     }
 }

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::outbox::OutboxTx;
 use crate::model::StepOutput;
-use crate::pipeline::ids::RowKey;
-use crate::protocol::close::CloseReason;
+use crate::stream::end::EndReason;
+use crate::stream::ids::RowKey;
 
 /// Something that happened to a row.
 pub enum RowEvent {
@@ -26,7 +26,7 @@ pub enum RowEvent {
     Ended {
         asked: Instant,
     },
-    Failed(CloseReason),
+    Failed(EndReason),
     /// The session left the row.
     Detached,
 }

@@ -6,7 +6,7 @@ use super::parity::far;
 use crate::model::cuda::driver::Driver;
 use crate::model::cuda::engine::Engine;
 use crate::model::{ModelError, StepOutput, StreamModel};
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 /// Row 0 of an engine, and how far it has been from another's.
 pub(super) struct Led {

@@ -18,7 +18,7 @@ use crate::model::cuda::source::Source;
 use crate::model::error::LoadError;
 use crate::model::mimi::config::MimiConfig;
 use crate::model::{ModelError, StepOutput, StreamModel};
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 pub(super) const ROWS: [usize; 6] = [64, 128, 256, 400, 800, 1200];
 const WARM_STEPS: usize = 10;

@@ -14,7 +14,7 @@ use crate::model::cuda::load::open;
 use crate::model::mimi::config::MimiConfig;
 use crate::model::weights::Weights;
 use crate::model::{StepOutput, StreamModel};
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 const FRAME: usize = 1920;
 

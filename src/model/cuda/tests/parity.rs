@@ -8,7 +8,7 @@ use crate::model::mimi::config::MimiConfig;
 use crate::model::tests::fixture::{Fixture, pcm, relative_error};
 use crate::model::weights::Weights;
 use crate::model::{StepOutput, StreamModel};
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 pub(super) fn engine(f: &Fixture, rows: usize, real: Real, backwards: bool) -> Engine<Emulator> {
     engine_with(f, rows, (real, Cache::Plain(real)), backwards)

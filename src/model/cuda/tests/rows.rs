@@ -6,7 +6,7 @@ use crate::model::cuda::engine::{Engine, buckets};
 use crate::model::device::Device;
 use crate::model::tests::fixture::{Fixture, pcm, relative_error};
 use crate::model::{LoadOptions, StepOutput, StreamModel, load};
-use crate::pipeline::ids::RowId;
+use crate::stream::ids::RowId;
 
 /// Frames that wrap the rings of both transformers of `tiny-1b` (24 frames, and 10).
 const FRAMES: usize = 30;

@@ -19,7 +19,7 @@ fn json(output: &Output) -> Value {
 
 #[test]
 fn inspect_gives_every_vector_its_verdict() {
-    let file: Value = serde_json::from_str(include_str!("better-auth/vectors.json")).unwrap();
+    let file: Value = serde_json::from_str(include_str!("../better-auth/vectors.json")).unwrap();
     for vector in file["vectors"].as_array().unwrap() {
         let secrets: Vec<&str> = vector["secrets"]
             .as_array()

@@ -3,9 +3,7 @@
 //! Sessions are given to the device with the smallest share of its rows in use, the first of equals: of two devices the
 //! first session is on the first, the second on the second.
 
-mod common;
-
-use common::{Client, FRAME, Out, Server, eventually, words};
+use crate::common::{Client, FRAME, Out, Server, eventually, words};
 use moshi_server::app::Outcome;
 use moshi_server::protocol::server::ServerMsg;
 

@@ -1,17 +1,14 @@
 //! Spans of sessions as a collector gets them. Needs the feature `otel`.
-#![cfg(feature = "otel")]
-
-mod common;
 
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::common::{Client, PATH, eventually};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
-use common::{Client, PATH, eventually};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};

@@ -1,13 +1,11 @@
 //! A panic of a thread of the pipeline is the end of the process, told to everyone it concerns. That every thread's is
 //! noticed is a unit test of `src/pipeline/mod.rs`; here it is the engine's.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use common::{Client, PATH, eventually};
+use crate::common::{Client, PATH, eventually};
 use moshi_server::protocol::server::ServerMsg;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,8 +1,6 @@
 //! Sessions over real sockets: every message, and what comes of it.
 
-mod common;
-
-use common::{Client, FRAME, Out, Seen, Server, speech, words};
+use crate::common::{Client, FRAME, Out, Seen, Server, speech, words};
 use moshi_server::protocol::server::ServerMsg;
 
 const ONE: &str = "batch_size = 1";

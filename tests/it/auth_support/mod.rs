@@ -1,5 +1,7 @@
 //! Signing tokens of any form, and asking the guard about requests.
-#![allow(dead_code)]
+
+pub mod better_auth;
+pub mod worker;
 
 use axum::http::Request;
 use axum::http::request::Parts;

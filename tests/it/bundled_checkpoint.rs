@@ -25,7 +25,7 @@ impl Worker {
             .port();
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config.toml");
-        let bundled = include_str!("../configs/config-stt-demo.toml");
+        let bundled = include_str!("../../configs/config-stt-demo.toml");
         std::fs::write(&config, format!("{bundled}\n[server]\nadmin_addr = \"\"\n")).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
             .args([
@@ -142,7 +142,7 @@ fn the_configuration_is_that_of_the_checkpoint() {
     };
     let exported = std::fs::read_to_string(Path::new(MODEL).join("config.toml")).unwrap();
     assert_eq!(
-        model(include_str!("../configs/config-stt-demo.toml")),
+        model(include_str!("../../configs/config-stt-demo.toml")),
         model(&exported)
     );
 }

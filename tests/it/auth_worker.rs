@@ -1,17 +1,13 @@
 //! The running program: every way in, over real sockets, every route's policy, and not a word of any credential in what
 //! it logs.
 
-mod auth_support;
-#[path = "auth_support/worker.rs"]
-mod worker;
-
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use auth_support::{SECRET, flat, token, with};
+use crate::auth_support::worker::{KEY, PATH, Worker};
+use crate::auth_support::{SECRET, flat, token, with};
 use moshi_server::auth::Access;
 use serde_json::{Value, json};
-use worker::{KEY, PATH, Worker};
 
 fn tables(origin: &str) -> String {
     format!(
@@ -149,7 +145,7 @@ fn routes<'a>(source: &'a str, modules: &'a str) -> Vec<&'a str> {
 
 #[test]
 fn every_route_has_a_policy_and_keeps_it() {
-    let mut paths = routes(include_str!("../src/net/mod.rs"), PATH);
+    let mut paths = routes(include_str!("../../src/net/mod.rs"), PATH);
     assert!(paths.len() >= 7);
     paths.retain(|path| *path != "/metrics" && *path != PATH);
     let worker = Worker::start(&tables("https://app.example"), SECRET);
@@ -172,7 +168,7 @@ fn every_route_has_a_policy_and_keeps_it() {
 
 #[test]
 fn every_route_of_the_operator_has_a_policy_and_is_nowhere_else() {
-    let paths = routes(include_str!("../src/net/admin.rs"), PATH);
+    let paths = routes(include_str!("../../src/net/admin.rs"), PATH);
     assert!(paths.len() >= 4);
     let own = tables("https://app.example").replace("admin_addr = \"\"", "admin_addr = \"127.0.0.1:0\"");
     let worker = Worker::start(&own, SECRET);

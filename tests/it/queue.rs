@@ -1,10 +1,7 @@
 //! Waiting for a row, over real sockets: who does, who leaves, who is not let in.
 
-mod auth_support;
-mod common;
-
-use auth_support::{SECRET, token};
-use common::{FRAME, Out, Seen, Server};
+use crate::auth_support::{SECRET, token};
+use crate::common::{FRAME, Out, Seen, Server};
 use moshi_server::clock::unix_now;
 use moshi_server::protocol::server::ServerMsg;
 use serde_json::json;

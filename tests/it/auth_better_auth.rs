@@ -1,14 +1,10 @@
 //! A real Better Auth server issues, our guard judges.
 
-mod auth_support;
-#[path = "auth_support/better_auth.rs"]
-mod better_auth;
-
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use auth_support::{SECRET, request};
-use better_auth::{BetterAuth, Browser};
+use crate::auth_support::better_auth::{BetterAuth, Browser};
+use crate::auth_support::{SECRET, request};
 use moshi_server::auth::{AuthConfig, BetterAuthConfig, Guard, Method, Principal, Reason, Refusal};
 use serde_json::{Value, json};
 

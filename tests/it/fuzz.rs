@@ -1,6 +1,6 @@
 //! The claims of the fuzz targets, on random input.
 
-#[path = "../fuzz/bodies.rs"]
+#[path = "../../fuzz/bodies.rs"]
 mod bodies;
 
 use proptest::collection::vec;

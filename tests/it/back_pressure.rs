@@ -8,12 +8,12 @@ use moshi_server::config::ScriptedModule;
 use moshi_server::model::StreamModel;
 use moshi_server::model::scripted::Scripted;
 use moshi_server::pipeline::credits::MIN_CHARGE;
-use moshi_server::pipeline::frame::FRAME_SAMPLES;
 use moshi_server::pipeline::links::Control;
 use moshi_server::pipeline::rows::RowLease;
 use moshi_server::pipeline::words::outbox::OutboxRx;
 use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
 use moshi_server::protocol::client::Sound;
+use moshi_server::stream::frame::FRAME_SAMPLES;
 use moshi_server::telemetry::Meters;
 
 const AHEAD: usize = 15;

@@ -1,5 +1,4 @@
 //! A whole server in this process, and a client that can misbehave.
-#![allow(dead_code)]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,10 +1,8 @@
 //! The guard: precedence of credentials, origins, throttling, tickets, renewal.
 
-mod auth_support;
-
 use std::net::SocketAddr;
 
-use auth_support::{NOW, flat, guard, nested, request, token, with};
+use crate::auth_support::{NOW, flat, guard, nested, request, token, with};
 use axum::response::IntoResponse;
 use moshi_server::auth::{
     AuthConfig, AuthConfigError, BetterAuthConfig, Credential, Guard, Method, OnExpiry, Principal, Reason,

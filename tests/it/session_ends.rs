@@ -1,10 +1,7 @@
 //! Sessions that end although nobody wants them to: credentials that run out, audio that is not taken, pages too long.
 
-mod auth_support;
-mod common;
-
-use auth_support::{SECRET, token};
-use common::{Client, Out, Seen, Server};
+use crate::auth_support::{SECRET, token};
+use crate::common::{Client, Out, Seen, Server};
 use moshi_server::clock::unix_now;
 use moshi_server::protocol::server::ServerMsg;
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};

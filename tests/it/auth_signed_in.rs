@@ -1,20 +1,13 @@
 //! People whom a real Better Auth server signed in, at the running program, over real sockets.
 
-mod auth_support;
-#[path = "auth_support/better_auth.rs"]
-mod better_auth;
-mod common;
-#[path = "auth_support/worker.rs"]
-mod worker;
-
 use std::time::{Duration, Instant};
 
-use auth_support::SECRET;
-use better_auth::{BetterAuth, Browser};
-use common::{Client, Out, PATIENCE};
+use crate::auth_support::SECRET;
+use crate::auth_support::better_auth::{BetterAuth, Browser};
+use crate::auth_support::worker::Worker;
+use crate::common::{Client, Out, PATIENCE};
 use moshi_server::protocol::server::ServerMsg;
 use serde_json::{Value, json};
-use worker::Worker;
 
 const NEW_SECRET: &str = "another-secret-of-the-tests-for-the-rotation";
 
@@ -67,7 +60,7 @@ async fn live(worker: &Worker, query: &str, headers: &str) -> Client {
 }
 
 async fn hears(client: &mut Client, word: &str) {
-    client.say(word, common::FRAME).await;
+    client.say(word, crate::common::FRAME).await;
     client.silence(20).await;
     loop {
         match client.hear().await {

@@ -212,7 +212,7 @@ const HEAD: &str = "| name | kind | unit | labels | meaning |\n| --- | --- | ---
 fn the_reference_is_the_catalogue() {
     let mut page = "# Metrics\n\nServed as text for Prometheus at `/metrics` on the admin listener (127.0.0.1:9464 unless \
         configured). Made from the catalogue in `src/telemetry/metrics.rs`; after a change there run\n\
-        `UPDATE=1 cargo test --test metrics_catalogue`.\n\nLabels only ever take the values listed below. Every series is there \
+        `UPDATE=1 cargo test --test it metrics_catalogue`.\n\nLabels only ever take the values listed below. Every series is there \
         at zero from the start, so `rate()` works from the first event on.\n"
         .to_owned();
     for area in CATALOGUE {
@@ -255,6 +255,6 @@ fn the_reference_is_the_catalogue() {
     let written = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == page,
-        "docs/metrics.md is stale: UPDATE=1 cargo test --test metrics_catalogue"
+        "docs/metrics.md is stale: UPDATE=1 cargo test --test it metrics_catalogue"
     );
 }

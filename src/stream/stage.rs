@@ -1,8 +1,6 @@
-//! Stages of a session, the edges between them, and how they agree with the phases of a row ([`Phase`]).
+//! Stages of a session and the edges between them.
 
 use std::fmt;
-
-use crate::pipeline::phase::Phase;
 
 /// Where a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -42,7 +40,7 @@ impl Stage {
     }
 }
 
-/// Every transition there is. Transitions of [`super::state`] that are not listed do not compile, the table in
+/// Every transition there is. Transitions of `session::state` that are not listed do not compile, the table in
 /// ARCHITECTURE.md and the metric labels are tested against it.
 pub const EDGES: [(Stage, Stage); 9] = [
     (Stage::Connecting, Stage::Authenticated),
@@ -69,16 +67,6 @@ pub const fn is_edge(from: Stage, to: Stage) -> bool {
     false
 }
 
-/// The stage a session is in as far as its row can tell. A vacant row has none.
-#[must_use]
-pub const fn stage_of(phase: Phase) -> Option<Stage> {
-    match phase {
-        Phase::Vacant => None,
-        Phase::Resetting | Phase::Active | Phase::Flushing => Some(Stage::Active),
-        Phase::Ending | Phase::Retired => Some(Stage::Draining),
-    }
-}
-
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
@@ -87,10 +75,7 @@ impl fmt::Display for Stage {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::pipeline::phase::PhaseEvent;
 
     #[test]
     fn stages_only_go_forward_and_all_can_close() {
@@ -118,22 +103,6 @@ mod tests {
                 .collect();
             let row = format!("| {from} | {} |", to.join(", "));
             assert!(shown.contains(&row), "ARCHITECTURE.md lacks {row}");
-        }
-    }
-
-    proptest! {
-        /// Whatever happens to a row, its session sees a walk along the edges.
-        #[test]
-        fn phases_agree_with_stages(events in prop::collection::vec(0..PhaseEvent::ALL.len(), 0..60)) {
-            let (mut phase, mut stage) = (Phase::Vacant, Stage::Queued);
-            for event in events.into_iter().map(|i| PhaseEvent::ALL[i]) {
-                let Some(next) = phase.next(event) else { continue };
-                let to = stage_of(next).unwrap_or(Stage::Closed);
-                prop_assert!(to == stage || is_edge(stage, to), "{phase:?} -{event:?}-> {next:?}: {stage} -> {to}");
-                // A row that became vacant serves a new session.
-                stage = if next == Phase::Vacant { Stage::Queued } else { to };
-                phase = next;
-            }
         }
     }
 }

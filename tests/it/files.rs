@@ -1,11 +1,9 @@
 //! Files by `POST`, over real sockets: every kind, slow and broken uploads, full servers.
 
-mod common;
-
 use std::path::Path;
 use std::time::Duration;
 
-use common::{FRAME, PATH, PATIENCE, Server, eventually, speech};
+use crate::common::{FRAME, PATH, PATIENCE, Server, eventually, speech};
 use moshi_server::protocol::server::ServerMsg;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

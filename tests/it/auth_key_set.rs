@@ -1,13 +1,11 @@
 //! A key set from a URL: one fetch for all, and the former set while the auth server fails.
 
-mod auth_support;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use auth_support::{NOW, request, with};
+use crate::auth_support::{NOW, request, with};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -112,7 +110,7 @@ async fn a_plugins_token_is_of_type_jwt_or_of_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
-    let file: serde_json::Value = serde_json::from_str(include_str!("better-auth/vectors.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_str(include_str!("../better-auth/vectors.json")).unwrap();
     let vector = file["vectors"]
         .as_array()
         .unwrap()

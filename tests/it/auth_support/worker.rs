@@ -1,5 +1,4 @@
 //! The running program, as its users meet it.
-#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

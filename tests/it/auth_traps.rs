@@ -1,8 +1,6 @@
 //! One test per trap of checking Better Auth's tokens with a JWT library.
 
-mod auth_support;
-
-use auth_support::{NOW, SECRET, flat, inspect, judge, nested, sign, token, with};
+use crate::auth_support::{NOW, SECRET, flat, inspect, judge, nested, sign, token, with};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use moshi_server::auth::BetterAuthConfig;

@@ -1,12 +1,10 @@
 //! What goes wrong, over real sockets: every close code, full servers, rude clients, failing engines, stopping.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Client, FRAME, Out, PATIENCE, Seen, Server, eventually, speech, words};
+use crate::common::{Client, FRAME, Out, PATIENCE, Seen, Server, eventually, speech, words};
 use fastwebsockets::{Frame, OpCode, Payload};
 use moshi_server::app::Outcome;
 use moshi_server::protocol::server::ServerMsg;
@@ -369,7 +367,7 @@ async fn requests_that_make_no_sense_are_told_why() {
         .err()
         .unwrap();
     assert!(head.starts_with("HTTP/1.1 400"), "{head}");
-    let (status, text) = server.request("GET", common::PATH, b"").await;
+    let (status, text) = server.request("GET", crate::common::PATH, b"").await;
     assert!(status == 426 && text.contains("POST an audio file"), "{text}");
     let head = Client::open(server.address, "", "origin: https://evil.example\r\n")
         .await

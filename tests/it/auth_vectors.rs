@@ -7,7 +7,7 @@ use moshi_server::auth::{BetterAuthConfig, KeySource, Origins, Secrets, parse_li
 use serde_json::Value;
 
 fn vectors() -> Value {
-    serde_json::from_str(include_str!("better-auth/vectors.json")).unwrap()
+    serde_json::from_str(include_str!("../better-auth/vectors.json")).unwrap()
 }
 
 fn secrets(names: &Value, all: &Value) -> Secrets {

@@ -1,0 +1,29 @@
+//! The integration tests, one module per behaviour. One binary, because linking the server costs more than running most of
+//! them; nextest still gives each test a process of its own. Tests that replace the allocator or must not compile stay apart.
+
+mod auth_support;
+mod common;
+
+mod auth_better_auth;
+mod auth_cli;
+mod auth_guard;
+mod auth_key_set;
+mod auth_signed_in;
+mod auth_traps;
+mod auth_vectors;
+mod auth_worker;
+mod back_pressure;
+mod bundled_checkpoint;
+mod cli;
+mod devices;
+mod failures;
+mod files;
+mod fuzz;
+mod metrics_catalogue;
+#[cfg(feature = "otel")]
+mod otel;
+mod panic;
+mod queue;
+mod session_ends;
+mod session_lifecycle;
+mod tidy;
