@@ -4,9 +4,10 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use moshi_server::protocol::Form;
-use moshi_server::protocol::client::ClientMsg;
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::protocol::kyutai::Form;
+use moshi_server::protocol::kyutai::client::ClientMsg;
+use moshi_server::protocol::kyutai::server::ServerMsg;
+use moshi_server::stream::input::PcmRate;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -25,7 +26,7 @@ fn protocol(c: &mut Criterion) {
         b.iter(|| ClientMsg::from_binary(black_box(audio.clone()), form))
     });
     let raw = Form {
-        pcm16: Some(24_000),
+        pcm16: Some(PcmRate::default()),
         ..form
     };
     group.bench_function("read 80 ms of raw PCM", |b| {

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use moshi_server::config::ScriptedModule;
 use moshi_server::model::scripted::Scripted;
+use moshi_server::pipeline::outbox::OutboxRx;
 use moshi_server::pipeline::rows::RowLease;
-use moshi_server::pipeline::words::outbox::OutboxRx;
 use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
-use moshi_server::protocol::client::Sound;
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::stream::input::{AudioBytes, Encoding};
+use moshi_server::stream::output::Output;
 use moshi_server::telemetry::Meters;
 
 static FRAME: [u8; 4 * 1920] = [0; 4 * 1920];
@@ -43,8 +43,8 @@ fn sessions(rows: usize) -> Vec<(RowLease, OutboxRx)> {
     assert!(started.is_ok());
     let session = || {
         let lease = free.lease()?;
-        let (tx, rx) = links::outbox(64);
-        lease.attach(24_000, tx).ok()?;
+        let (tx, rx) = links::outbox(64, 192);
+        lease.attach(tx).ok()?;
         Some((lease, rx))
     };
     std::iter::from_fn(session).take(rows).collect()
@@ -55,10 +55,14 @@ fn one_frame_each(sessions: &mut [(RowLease, OutboxRx)]) {
         while !Arc::clone(lease.credits()).try_take(1920) {
             spin_loop();
         }
-        assert!(lease.sound(Sound::F32(Bytes::from_static(&FRAME)), 1920).is_ok());
+        let audio = AudioBytes {
+            encoding: Encoding::F32,
+            data: Bytes::from_static(&FRAME),
+        };
+        assert!(lease.audio(audio, 1920).is_ok());
     }
     for (_, outbox) in sessions {
-        while !matches!(outbox.try_recv(), Some(ServerMsg::Step { .. })) {
+        while !matches!(outbox.try_recv(), Some(Output::Step { .. })) {
             std::thread::yield_now();
         }
     }

@@ -1,13 +1,14 @@
 //! What must hold for any bytes a client or an operator can give. Shared by the fuzz targets and `tests/fuzz.rs`.
 
 use bytes::Bytes;
+use moshi_server::audio::decode::{Decoder, Meter};
 use moshi_server::auth::inspect::{Inspector, Subject};
 use moshi_server::auth::{BetterAuthConfig, Secrets};
 use moshi_server::config::Config;
 use moshi_server::config::expand::Expander;
-use moshi_server::pipeline::decode::{Chunk, Decoder, Meter, Pcm16Rate};
-use moshi_server::protocol::Form;
-use moshi_server::protocol::client::{ClientMsg, Sound};
+use moshi_server::protocol::kyutai::Form;
+use moshi_server::protocol::kyutai::client::{ClientMsg, Sound};
+use moshi_server::stream::input::{Encoding, PcmRate};
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 
 /// A frame of a client is a message or an error, in every form of session; floats come whole.
@@ -21,14 +22,14 @@ pub fn client_msg(data: &[u8]) {
         Form {
             extras: true,
             json: true,
-            pcm16: Some(16_000),
+            pcm16: PcmRate::new(16_000),
         },
     ] {
         if let Ok(ClientMsg::Audio(Sound::F32(bytes))) =
             ClientMsg::from_binary(Bytes::copy_from_slice(data), form)
         {
             assert_eq!(bytes.len() % 4, 0);
-            decode(&[Chunk::F32Bytes(&bytes)]);
+            decode(Encoding::F32, &[&bytes]);
         }
         let _ = ClientMsg::from_text(data, form);
     }
@@ -71,27 +72,28 @@ pub fn credentials(data: &[u8]) {
 /// a page's checksum.
 pub fn ogg_pages(data: &[u8]) {
     let [channels, cut, rest @ ..] = data else { return };
-    decode(&[Chunk::Ogg(data)]);
+    decode(Encoding::OggOpus, &[data]);
     let stream = ogg_stream(*channels, rest);
     let cut = 1 + usize::from(*cut);
-    let whole = decode(&[Chunk::Ogg(&stream)]);
-    let parts: Vec<Chunk<'_>> = stream.chunks(cut).map(Chunk::Ogg).collect();
-    let parts = decode(&parts);
+    let whole = decode(Encoding::OggOpus, &[&stream]);
+    let parts: Vec<&[u8]> = stream.chunks(cut).collect();
+    let parts = decode(Encoding::OggOpus, &parts);
     assert_eq!(whole, parts);
-    let mut meter = Meter::new(Pcm16Rate::default());
-    if let Ok(cost) = meter.cost(Chunk::Ogg(&stream)) {
+    if let Ok(cost) = Meter::default().cost(Encoding::OggOpus, &stream) {
         let decoded = whole.0.len() as f64 / 24_000.0;
         assert!(decoded <= cost.as_secs_f64() + 1e-6);
     }
 }
 
 /// The samples' bits (a decoder may give NaN for garbage), and whether all chunks could be decoded.
-fn decode(chunks: &[Chunk<'_>]) -> (Vec<u32>, bool) {
-    let mut decoder = Decoder::new(Pcm16Rate::default());
+fn decode(encoding: Encoding, chunks: &[&[u8]]) -> (Vec<u32>, bool) {
+    let mut decoder = Decoder::default();
     let mut samples = Vec::new();
     let good = chunks.iter().all(|chunk| {
         decoder
-            .push(*chunk, &mut |pcm| samples.extend(pcm.iter().map(|s| s.to_bits())))
+            .push(encoding, chunk, &mut |pcm| {
+                samples.extend(pcm.iter().map(|s| s.to_bits()))
+            })
             .is_ok()
     });
     (samples, good)

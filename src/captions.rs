@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::protocol::server::ServerMsg;
+use crate::protocol::kyutai::server::ServerMsg;
 
 /// Longest line of a subtitle, in characters, and lines of one cue.
 const LINE: usize = 42;

@@ -15,6 +15,7 @@ use crate::model::StreamModel;
 use crate::net::{Module, ModuleInfo};
 use crate::pipeline::engine::Heart;
 use crate::pipeline::{self, PipelineError, PipelineOptions, StageEnd, links};
+use crate::protocol::dialect::OpenDialect;
 use crate::session::admission::Admission;
 use crate::stream::text::Detokenize;
 use crate::telemetry::Meters;
@@ -39,6 +40,7 @@ pub struct Placed {
 pub struct LoadedModule {
     pub name: String,
     pub path: String,
+    pub dialect: OpenDialect,
     pub info: ModuleInfo,
     /// The same checkpoint on each device; at least one.
     pub models: Vec<Placed>,
@@ -174,6 +176,7 @@ fn start_module(
     let LoadedModule {
         name,
         path,
+        dialect,
         info,
         models,
         text,
@@ -188,6 +191,7 @@ fn start_module(
     let served = Arc::new(Module {
         name,
         path,
+        dialect,
         admission,
         info,
         meters: engine,

@@ -10,7 +10,7 @@ use counting::allocations;
 use moshi_server::config::ScriptedModule;
 use moshi_server::model::scripted::{Scripted, level};
 use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
-use moshi_server::protocol::client::Sound;
+use moshi_server::stream::input::{AudioBytes, Encoding};
 use moshi_server::telemetry::Meters;
 
 const WARM_UP: usize = 300;
@@ -21,6 +21,13 @@ const STREAMS: usize = 4;
 // A frame of constant samples.
 fn frame(level: f32) -> Bytes {
     level.to_le_bytes().repeat(1920).into()
+}
+
+fn floats(data: Bytes) -> AudioBytes {
+    AudioBytes {
+        encoding: Encoding::F32,
+        data,
+    }
 }
 
 #[test]
@@ -68,8 +75,8 @@ fn allocations_of(sounds: &[Bytes]) -> Vec<u64> {
     let mut sessions: Vec<_> = (0..STREAMS)
         .map(|_| {
             let lease = rows.lease().unwrap();
-            let (tx, rx) = links::outbox(256);
-            lease.attach(24_000, tx).unwrap();
+            let (tx, rx) = links::outbox(256, 192);
+            lease.attach(tx).unwrap();
             let credits = Arc::clone(lease.credits());
             (lease, credits, rx)
         })
@@ -87,7 +94,7 @@ fn allocations_of(sounds: &[Bytes]) -> Vec<u64> {
                     std::thread::yield_now();
                 }
                 lease
-                    .sound(Sound::F32(sounds[i % sounds.len()].clone()), 1920)
+                    .audio(floats(sounds[i % sounds.len()].clone()), 1920)
                     .unwrap();
                 while rx.try_recv().is_some() {}
             }

@@ -1,5 +1,6 @@
 //! Audio in any form to what the models hear: mono, 24 kHz, f32 in [-1, 1]. Pure: bytes in, samples out.
 
+pub mod decode;
 pub mod file;
 pub mod ogg;
 pub mod ogg_opus;

@@ -11,7 +11,7 @@ use super::transcribe::{open, play};
 use crate::captions::Format;
 use crate::client::{Credential, Endpoint};
 use crate::config::bundled;
-use crate::protocol::Form;
+use crate::protocol::kyutai::Form;
 
 /// Time for the server to become ready.
 const START: Duration = Duration::from_secs(120);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::client::Report;
-use crate::protocol::server::ServerMsg;
+use crate::protocol::kyutai::server::ServerMsg;
 
 /// Characters of one line of captions.
 const LINE: usize = 76;

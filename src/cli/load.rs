@@ -10,7 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::client::{Credential, Endpoint};
 use crate::load::{self, Clip, Latency, Plan, Report, Route, Rude, Slo, Tally, memory};
-use crate::protocol::Form;
+use crate::protocol::kyutai::Form;
+use crate::stream::input::PcmRate;
 
 /// Length of the made-up sound; it is repeated.
 const MADE_UP_S: u32 = 20;
@@ -235,7 +236,7 @@ fn routes(args: &Args) -> Vec<Route> {
     let form = |send: Send| Form {
         extras: matches!(send, Send::Extras | Send::Pcm16),
         json: false,
-        pcm16: (send == Send::Pcm16).then_some(crate::stream::frame::SAMPLE_RATE),
+        pcm16: (send == Send::Pcm16).then(PcmRate::default),
     };
     let with = |credential: &Credential| {
         let credential = credential.clone();

@@ -12,7 +12,7 @@ use super::live::{Live, summary};
 use crate::audio::file::{FileDecoder, FileError};
 use crate::captions::Format;
 use crate::client::{self, Credential, Endpoint, Report};
-use crate::protocol::Form;
+use crate::protocol::kyutai::Form;
 
 /// Pieces of decoded audio that wait for the network.
 const AHEAD: usize = 16;

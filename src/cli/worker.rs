@@ -18,6 +18,7 @@ use crate::model::device::Devices;
 use crate::model::scripted::Scripted;
 use crate::model::{self, LoadOptions};
 use crate::net::ModuleInfo;
+use crate::protocol::kyutai;
 use crate::telemetry::logs::{LogError, LogGuard, LogOptions};
 use crate::telemetry::{self, Meters};
 
@@ -223,6 +224,7 @@ fn load_one(
     Ok(LoadedModule {
         name: name.to_owned(),
         path: module.path().to_owned(),
+        dialect: kyutai::asr::open,
         info: ModuleInfo { kind, files },
         models,
         text,

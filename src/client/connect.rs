@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::session::{Receiver, Sender};
 use crate::client::{ClientError, session};
-use crate::protocol::Form;
+use crate::protocol::kyutai::Form;
 
 /// Path when the address names none.
 const DEFAULT_PATH: &str = "/api/asr-streaming";
@@ -189,7 +189,7 @@ impl Endpoint {
             query.push("format=json".to_owned());
         }
         if let Some(rate) = self.form.pcm16 {
-            query.push(format!("input=pcm16&rate={rate}"));
+            query.push(format!("input=pcm16&rate={}", rate.hz()));
         }
         query.extend(ticket.map(|ticket| format!("auth_id={ticket}")));
         if query.is_empty() {
@@ -241,6 +241,7 @@ async fn ticket(url: &Uri, key: &str, socket: Box<dyn Wire>) -> Result<String, C
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::input::PcmRate;
 
     fn target(url: &str, form: Form) -> String {
         Endpoint {
@@ -263,7 +264,7 @@ mod tests {
         let form = Form {
             extras: true,
             json: true,
-            pcm16: Some(16_000),
+            pcm16: PcmRate::new(16_000),
         };
         assert_eq!(
             Form::from_query(target("ws://h/", form).split_once('?').unwrap().1),

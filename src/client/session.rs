@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 
 use crate::audio::pcm;
 use crate::client::ClientError;
-use crate::protocol::Form;
-use crate::protocol::server::ServerMsg;
+use crate::protocol::kyutai::Form;
+use crate::protocol::kyutai::server::ServerMsg;
 
 type Socket = TokioIo<Upgraded>;
 /// Shared, because the reading half must answer pings.

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::captions::Transcript;
 use crate::client::{ClientError, Endpoint, Latency, Sender};
-use crate::protocol::server::ServerMsg;
+use crate::protocol::kyutai::server::ServerMsg;
 use crate::stream::frame::SAMPLE_RATE;
 
 /// Samples of one message: 80 ms, a frame of the model.

@@ -16,9 +16,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::captions::Format;
-use crate::protocol::Form;
-use crate::protocol::client::{ClientMsg, Sound};
-use crate::protocol::server::ServerMsg;
+use crate::protocol::kyutai::Form;
+use crate::protocol::kyutai::client::{ClientMsg, Sound};
+use crate::protocol::kyutai::server::ServerMsg;
+use crate::stream::input::PcmRate;
 
 const EXTRAS: Form = Form {
     extras: true,
@@ -197,7 +198,7 @@ async fn without_extras_silence_follows_until_the_marker_is_answered() {
 #[tokio::test]
 async fn raw_pcm_and_controls_arrive_as_what_they_are() {
     let form = Form {
-        pcm16: Some(24_000),
+        pcm16: Some(PcmRate::default()),
         ..EXTRAS
     };
     let (endpoint, server) = serve(form, async |mut peer: Peer| {

@@ -14,7 +14,7 @@ use super::tally::{Latency, Tally};
 use super::voice::Voice;
 use super::wer::WordErrors;
 use crate::client::{ClientError, Endpoint, Receiver, Sender};
-use crate::protocol::server::ServerMsg;
+use crate::protocol::kyutai::server::ServerMsg;
 use crate::stream::frame::SAMPLE_RATE;
 
 /// Samples of a frame of the model.

@@ -27,14 +27,15 @@ use crate::audio::file::{FileDecoder, FileError};
 use crate::captions::{Format, Transcript};
 use crate::config::Limits;
 use crate::pipeline::links;
-use crate::protocol::Form;
-use crate::protocol::client::{ClientMsg, Sound};
-use crate::protocol::server::ServerMsg;
+use crate::protocol::close;
+use crate::protocol::kyutai::server::ServerMsg;
+use crate::session::connection::{self, Inbound, LastSeen, ReadHalf, WriteHalf};
 use crate::session::state::{Connecting, Session};
 use crate::session::task;
-use crate::session::wire::{self, Farewell, Inbound, LastSeen, Reading, Writing};
-use crate::stream::end::EndReason;
+use crate::stream::end::{End, EndReason};
 use crate::stream::frame::SAMPLE_RATE;
+use crate::stream::input::{AudioBytes, Control, Encoding, Input};
+use crate::stream::output::Output;
 use crate::telemetry::labels::Refused;
 use crate::telemetry::logs;
 
@@ -84,26 +85,22 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     tokio::pin!(pump);
     let opened = tokio::task::spawn_blocking(move || FileDecoder::open(body_reader));
     let opened = tokio::select! {
-        opened = opened => opened.map_err(|_| Farewell::from(EndReason::EngineFailed)),
+        opened = opened => opened.map_err(|_| End::from(EndReason::EngineFailed)),
         () = silent(&seen, limits.peer_timeout) => Err(EndReason::PeerGone.into()),
         never = &mut pump => match never {},
     };
     let decoder = opened
-        .and_then(|opened| opened.map_err(farewell_of))
-        .map_err(|farewell| refused(&farewell, &limits))?;
+        .and_then(|opened| opened.map_err(end_of))
+        .map_err(|end| refused(&end, &limits))?;
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     let session = admit(shared, module, connecting, principal, true).map_err(IntoResponse::into_response)?;
 
-    let form = Form {
-        extras: true,
-        ..Form::default()
-    };
-    let (wire, outbox, reading, writing) = wire::wire(form, &limits, seen);
-    let Reading {
+    let (connection, outbox, reading, writing) = connection::connect(&limits, seen);
+    let ReadHalf {
         inbox,
         seen: _,
         gone,
-        aside: _,
+        side: _,
     } = reading;
     let decoding = Decoding {
         inbox,
@@ -114,29 +111,29 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
         .name("file".to_owned())
         .spawn(move || decoding.run(decoder))
         .map_err(|_| Refusal::busy("no thread to decode the file with").into_response())?;
-    tokio::spawn(task::run(session, wire, outbox, shared.context.clone()).instrument(span));
-    let (messages, farewell) = tokio::select! {
+    tokio::spawn(task::run(session, connection, outbox, shared.context.clone()).instrument(span));
+    let (messages, end) = tokio::select! {
         heard = collect(writing) => heard,
         never = &mut pump => match never {},
     };
     drop(gone);
-    match farewell.reason {
+    match end.reason {
         EndReason::Done => Ok(answer.render(messages)),
-        _ => Err(refused(&farewell, &limits)),
+        _ => Err(refused(&end, &limits)),
     }
 }
 
 /// The answer to a file that could not be transcribed to its end.
-fn refused(farewell: &Farewell, limits: &Limits) -> Response {
-    let refusal = match (farewell.reason, &farewell.text) {
+fn refused(end: &End, limits: &Limits) -> Response {
+    let refusal = match (end.reason, &end.message) {
         (EndReason::TooBig, None) => too_big(limits),
         (EndReason::PeerGone, None) => {
             let message = "nothing more of the file came: send it again";
             Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
         }
         (reason, _) => match status_of(reason) {
-            StatusCode::SERVICE_UNAVAILABLE => Refusal::busy(farewell.text()),
-            status => Refusal::new(status, farewell.text()),
+            StatusCode::SERVICE_UNAVAILABLE => Refusal::busy(close::text(end)),
+            status => Refusal::new(status, close::text(end)),
         },
     };
     refusal.into_response()
@@ -214,21 +211,21 @@ impl Answer {
 }
 
 // Takes the session's output, as a writer does, and returns its words and its end.
-async fn collect(from: Writing) -> (Vec<ServerMsg>, Farewell) {
-    let Writing {
+async fn collect(from: WriteHalf) -> (Vec<ServerMsg>, End) {
+    let WriteHalf {
         mut outbox,
-        aside,
+        side,
         over,
         mut close,
     } = from;
     // A file's client is told nothing besides words.
-    drop(aside);
+    drop(side);
     let mut messages = Vec::new();
     let reason = loop {
         tokio::select! {
-            farewell = &mut close => return (messages, farewell.unwrap_or_else(|_| failed())),
+            end = &mut close => return (messages, end.unwrap_or_else(|_| failed())),
             message = outbox.recv() => match message {
-                Ok(message @ (ServerMsg::Word { .. } | ServerMsg::EndWord { .. })) => messages.push(message),
+                Ok(output @ (Output::Word { .. } | Output::WordEnd { .. })) => messages.push(output.into()),
                 Ok(_) => {}
                 Err(reason) => break reason,
             }
@@ -239,7 +236,7 @@ async fn collect(from: Writing) -> (Vec<ServerMsg>, Farewell) {
     (messages, close.await.unwrap_or_else(|_| failed()))
 }
 
-fn failed() -> Farewell {
+fn failed() -> End {
     EndReason::EngineFailed.into()
 }
 
@@ -308,14 +305,11 @@ impl Read for BodyReader {
     }
 }
 
-fn farewell_of(error: FileError) -> Farewell {
+fn end_of(error: FileError) -> End {
     match error {
         FileError::Read(error) if error.kind() == io::ErrorKind::FileTooLarge => EndReason::TooBig.into(),
         FileError::Read(_) => EndReason::PeerGone.into(),
-        error => Farewell {
-            reason: EndReason::BadAudio,
-            text: Some(error.to_string()),
-        },
+        error => End::because(EndReason::BadAudio, error.to_string()),
     }
 }
 
@@ -329,10 +323,10 @@ struct Decoding {
 impl Decoding {
     fn run(self, decoder: FileDecoder) {
         let last = match self.decode(decoder) {
-            Ok(true) => Inbound::Message(ClientMsg::EndOfStream),
+            Ok(true) => Inbound::Input(Input::Control(Control::End)),
             // The session has ended; there is nobody to tell.
             Ok(false) => return,
-            Err(error) => Inbound::Ended(farewell_of(error)),
+            Err(error) => Inbound::Ended(end_of(error)),
         };
         let _ = self.inbox.blocking_send(last);
         drop(self.permit);
@@ -357,8 +351,11 @@ impl Decoding {
             }
             while !data.is_empty() {
                 let piece = data.split_to(data.len().min(MESSAGE)).freeze();
-                let message = Inbound::Message(ClientMsg::Audio(Sound::F32(piece)));
-                if self.inbox.blocking_send(message).is_err() {
+                let audio = Input::Audio(AudioBytes {
+                    encoding: Encoding::F32,
+                    data: piece,
+                });
+                if self.inbox.blocking_send(Inbound::Input(audio)).is_err() {
                     return Ok(false);
                 }
             }

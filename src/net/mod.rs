@@ -28,6 +28,7 @@ use tower_http::services::{ServeDir, ServeFile};
 use self::refusal::Refusal;
 use crate::auth::Guard;
 use crate::config::{Limits, ServerConfig};
+use crate::protocol::dialect::OpenDialect;
 use crate::session::admission::Admission;
 use crate::session::registry::Registry;
 use crate::session::task::Context;
@@ -39,6 +40,8 @@ pub struct Module {
     /// The name of its table in the configuration.
     pub name: String,
     pub path: String,
+    /// What its clients speak.
+    pub dialect: OpenDialect,
     pub admission: Arc<Admission>,
     /// What `/api/modules_info` says of it besides its slots.
     pub info: ModuleInfo,

@@ -7,79 +7,68 @@ use bytes::{Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::protocol::Form;
-use crate::protocol::client::{ClientMsg, Sound};
-use crate::session::wire::{Aside, Farewell, Inbound, Reading};
-use crate::stream::end::EndReason;
+use crate::protocol::dialect::{Decoder, FrameKind};
+use crate::session::connection::{Inbound, ReadHalf, SideMsg};
+use crate::stream::end::{End, EndReason};
 use crate::stream::frame::SAMPLE_RATE;
+use crate::stream::input::Input;
 
-/// Reads messages until the client or the session ends, then swallows what still comes, so that the farewell is not lost
+/// Reads messages until the client or the session ends, then swallows what still comes, so that the close frame is not lost
 /// to a connection reset.
-pub(super) async fn read(mut socket: impl AsyncRead + Unpin, form: Form, most: usize, to: Reading) {
+pub(super) async fn read(
+    mut socket: impl AsyncRead + Unpin,
+    mut decoder: Box<dyn Decoder>,
+    most: usize,
+    to: ReadHalf,
+) {
     let (frames, _) = after_handshake_split(&mut socket, tokio::io::sink(), Role::Server);
     let mut messages = Messages::new(frames, most);
-    let farewell = loop {
-        let message = match messages.next(&to).await {
-            Ok(Message::Binary(data)) => ClientMsg::from_binary(data, form).map(Some),
-            Ok(Message::Text(data)) => ClientMsg::from_text(&data, form),
+    let end = loop {
+        let input = match messages.next(&to).await {
+            Ok((kind, data)) => decoder.decode(kind, data),
             Err(EndReason::TooBig) => break Some(too_big(most)),
             Err(reason) => break Some(reason.into()),
         };
-        match message {
-            // Numbers can be shorter than the samples that they stand for.
-            Ok(Some(ClientMsg::Audio(Sound::F32(samples)))) if samples.len() > most => {
-                break Some(too_big(most));
-            }
+        match input {
+            // A number may take one byte on the wire and decode to a sample of four.
+            Ok(Some(Input::Audio(audio))) if audio.data.len() > most => break Some(too_big(most)),
             Ok(None) => {}
-            Ok(Some(message)) => {
-                if to.inbox.send(Inbound::Message(message)).await.is_err() {
+            Ok(Some(input)) => {
+                if to.inbox.send(Inbound::Input(input)).await.is_err() {
                     break None;
                 }
             }
-            Err(bad) => {
-                break Some(Farewell {
-                    reason: bad.reason,
-                    text: Some(bad.message),
-                });
-            }
+            Err(end) => break Some(end),
         }
     };
     drop(messages);
-    let Reading {
+    let ReadHalf {
         inbox,
-        aside: _,
+        side: _,
         seen: _,
         gone,
     } = to;
-    if let Some(farewell) = farewell {
+    if let Some(end) = end {
         // The session may have ended first.
-        let _ = inbox.send(Inbound::Ended(farewell)).await;
+        let _ = inbox.send(Inbound::Ended(end)).await;
     }
     drop((inbox, gone));
     let mut scrap = [0; 1024];
     while socket.read(&mut scrap).await.is_ok_and(|n| n > 0) {}
 }
 
-fn too_big(most: usize) -> Farewell {
+fn too_big(most: usize) -> End {
     let seconds = most as f64 / f64::from(4 * SAMPLE_RATE);
     let text = format!("a message may have {most} bytes and {seconds:.1} s of audio: send shorter ones");
-    Farewell {
-        reason: EndReason::TooBig,
-        text: Some(text),
-    }
-}
-
-enum Message {
-    Binary(Bytes),
-    Text(Bytes),
+    End::because(EndReason::TooBig, text)
 }
 
 /// Puts messages together from frames. The library's own collector has no limit over all fragments of a message.
 struct Messages<S> {
     frames: WebSocketRead<S>,
     most: usize,
-    /// What has come of a message in several frames, and whether it is text.
-    partial: Option<(bool, BytesMut)>,
+    /// The first fragments of a message in several frames.
+    partial: Option<(FrameKind, BytesMut)>,
 }
 
 impl<S: AsyncRead + Unpin> Messages<S> {
@@ -95,7 +84,7 @@ impl<S: AsyncRead + Unpin> Messages<S> {
         }
     }
 
-    async fn next(&mut self, to: &Reading) -> Result<Message, EndReason> {
+    async fn next(&mut self, to: &ReadHalf) -> Result<(FrameKind, Bytes), EndReason> {
         loop {
             let frame = self
                 .frames
@@ -109,17 +98,20 @@ impl<S: AsyncRead + Unpin> Messages<S> {
                 OpCode::Ping => {
                     let data = Bytes::copy_from_slice(&frame.payload);
                     // A client that pings faster than it reads gets fewer answers.
-                    let _ = to.aside.try_send(Aside::Pong(data));
+                    let _ = to.side.try_send(SideMsg::Pong(data));
                 }
                 OpCode::Text | OpCode::Binary => {
-                    let text = frame.opcode == OpCode::Text;
+                    let kind = match frame.opcode {
+                        OpCode::Text => FrameKind::Text,
+                        _ => FrameKind::Binary,
+                    };
                     if self.partial.is_some() {
                         return Err(EndReason::Protocol);
                     }
                     if frame.fin {
-                        return Ok(message(text, Bytes::copy_from_slice(&frame.payload)));
+                        return Ok((kind, Bytes::copy_from_slice(&frame.payload)));
                     }
-                    self.partial = Some((text, BytesMut::from(&*frame.payload)));
+                    self.partial = Some((kind, BytesMut::from(&*frame.payload)));
                 }
                 OpCode::Continuation => {
                     let Some((_, data)) = &mut self.partial else {
@@ -130,21 +122,13 @@ impl<S: AsyncRead + Unpin> Messages<S> {
                     }
                     data.extend_from_slice(&frame.payload);
                     if frame.fin
-                        && let Some((text, data)) = self.partial.take()
+                        && let Some((kind, data)) = self.partial.take()
                     {
-                        return Ok(message(text, data.freeze()));
+                        return Ok((kind, data.freeze()));
                     }
                 }
             }
         }
-    }
-}
-
-fn message(text: bool, data: Bytes) -> Message {
-    if text {
-        Message::Text(data)
-    } else {
-        Message::Binary(data)
     }
 }
 

@@ -1,27 +1,29 @@
 //! One WebSocket connection: its two tasks around one session.
 
 use std::io::Cursor;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{reader, writer};
-use crate::protocol::Form;
+use crate::protocol::dialect::Dialect;
+use crate::session::connection::{self, Connection, HungUp};
 use crate::session::state::{Queued, Session};
 use crate::session::task::{self, Context};
-use crate::session::wire::{self, Farewell};
+use crate::stream::end::End;
 
 /// Time for a client to answer our close frame before the connection is cut.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves `session` over the upgraded connection, to the end of both.
-pub(super) async fn serve(upgraded: Upgraded, form: Form, session: Session<Queued>, context: Context) {
+pub(super) async fn serve(upgraded: Upgraded, dialect: Dialect, session: Session<Queued>, context: Context) {
     let limits = Arc::clone(&context.limits);
     // Only the listener makes connections, and it makes them from TCP streams.
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
@@ -29,24 +31,24 @@ pub(super) async fn serve(upgraded: Upgraded, form: Form, session: Session<Queue
     };
     let socket = parts.io.into_inner();
     // Without it, the end of a client that waits is seen later.
-    let watched = socket.as_fd().try_clone_to_owned().ok();
+    let watched = socket.as_fd().try_clone_to_owned().ok().map(hang_up_watch);
     let (read, write) = socket.into_split();
     let early = Cursor::new(parts.read_buf);
-    let (mut wire, outbox, reading, writing) = wire::wire(form, &limits, Arc::default());
-    wire.socket = watched;
+    let (mut connection, outbox, reading, writing) = connection::connect(&limits, Arc::default());
+    connection.hung_up = watched;
     let most = limits.max_message_bytes;
-    let reader = tokio::spawn(reader::read(early.chain(read), form, most, reading));
-    let writer = tokio::spawn(writer::write(write, form, limits, writing));
-    task::run(session, wire, outbox, context).await;
+    let reader = tokio::spawn(reader::read(early.chain(read), dialect.decoder, most, reading));
+    let writer = tokio::spawn(writer::write(write, dialect.encoder, limits, writing, None));
+    task::run(session, connection, outbox, context).await;
     finish(reader, writer).await;
 }
 
-/// Says farewell to a client that gets no session.
+/// Tells a client that gets no session why, in a last message where `refusal` has one, and in the close frame.
 pub(super) async fn turn_away(
     upgraded: Upgraded,
-    form: Form,
-    first: Option<crate::protocol::server::ServerMsg>,
-    farewell: Farewell,
+    dialect: Dialect,
+    refusal: Option<String>,
+    end: End,
     context: Context,
 ) {
     let limits = Arc::clone(&context.limits);
@@ -54,25 +56,33 @@ pub(super) async fn turn_away(
         return;
     };
     let (read, write) = parts.io.into_inner().into_split();
-    let (wire, outbox, reading, writing) = wire::wire(form, &limits, Arc::default());
+    let (connection, outbox, reading, writing) = connection::connect(&limits, Arc::default());
     let early = Cursor::new(parts.read_buf);
     let reader = tokio::spawn(reader::read(
         early.chain(read),
-        form,
+        dialect.decoder,
         limits.max_message_bytes,
         reading,
     ));
-    let writer = tokio::spawn(writer::write(write, form, limits, writing));
-    if let Some(message) = first {
-        // The outbox is empty.
-        let _ = outbox.send(message);
-    }
-    outbox.finish(farewell.reason);
-    let wire::Wire { over, close, .. } = wire;
-    // Whether it was heard or not, it is all there is to say.
+    let writer = tokio::spawn(writer::write(write, dialect.encoder, limits, writing, refusal));
+    outbox.finish(end.reason);
+    let Connection { over, close, .. } = connection;
+    // Nothing else to send, whether or not the client received it.
     let _ = over.await;
-    let _ = close.send(farewell);
+    let _ = close.send(end);
     finish(reader, writer).await;
+}
+
+/// Watches for the peer closing its end of `socket`, even behind bytes that were not read yet.
+fn hang_up_watch(socket: OwnedFd) -> HungUp {
+    Box::new(move || {
+        let mut poll = [PollFd::new(&socket, PollFlags::RDHUP)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        rustix::event::poll(&mut poll, Some(&now)).is_ok_and(|ready| ready > 0)
+    })
 }
 
 // The writer's half is closed by then; the reader waits for the client to close the other.

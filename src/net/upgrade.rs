@@ -16,13 +16,11 @@ use super::refusal::Refusal;
 use super::{Module, Shared, credentials, socket};
 use crate::auth::{self, Principal, selected_subprotocol};
 use crate::clock::unix_now;
-use crate::protocol::Form;
-use crate::protocol::server::ServerMsg;
+use crate::protocol::query;
 use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
 use crate::session::state::{Connecting, Queued, Session};
-use crate::session::wire::Farewell;
-use crate::stream::end::EndReason;
+use crate::stream::end::{End, EndReason};
 use crate::telemetry::{labels, logs};
 
 /// `GET` on a module's path.
@@ -51,7 +49,7 @@ async fn open(
     }
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = query.as_str();
-    let form = Form::from_query(query)
+    let dialect = (module.dialect)(query)
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
     let (response, upgrading) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
@@ -62,37 +60,34 @@ async fn open(
         Ok(principal) => principal,
         Err(refusal) if wants_close(query) => {
             let context = shared.context.clone();
-            let farewell = farewell_of(&refusal);
-            drop(connecting.close(farewell.reason));
+            let end = end_of(&refusal);
+            drop(connecting.close(end.reason));
             after(upgrading, shared, move |upgraded| {
-                socket::turn_away(upgraded, form, None, farewell, context)
+                socket::turn_away(upgraded, dialect, None, end, context)
             });
             return Ok(answer(response, selected_subprotocol(&parts.headers)));
         }
         Err(refusal) => {
-            drop(connecting.close(farewell_of(&refusal).reason));
+            drop(connecting.close(end_of(&refusal).reason));
             return Err(refusal.into_response());
         }
     };
     let subprotocol = principal.subprotocol;
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     // Clients of Kyutai's server know no queue: they are to hear at once that there is no room.
-    let waits = form.extras || !shared.server.classic_full;
+    let waits = dialect.can_queue || !shared.server.classic_full;
     match admit(shared, module, connecting, principal, waits) {
         Ok(session) => {
             let context = shared.context.clone();
             after(upgrading, shared, move |upgraded| {
-                socket::serve(upgraded, form, session, context).instrument(span)
+                socket::serve(upgraded, dialect, session, context).instrument(span)
             });
         }
         Err(Denied::NoRow(Refused::Full)) if shared.server.classic_full => {
-            let message = ServerMsg::Error {
-                message: Refused::Full.to_string(),
-            };
+            let why = Some(Refused::Full.to_string());
             let context = shared.context.clone();
-            let farewell = EndReason::Full.into();
             after(upgrading, shared, move |upgraded| {
-                socket::turn_away(upgraded, form, Some(message), farewell, context)
+                socket::turn_away(upgraded, dialect, why, EndReason::Full.into(), context)
             });
         }
         Err(denied) => return Err(denied.into_response()),
@@ -102,19 +97,16 @@ async fn open(
 
 // Browsers cannot read the status of a failed upgrade; they may ask to be told by the close code.
 fn wants_close(query: &str) -> bool {
-    query.split('&').any(|pair| pair == "auth_close=1")
+    query::value(query, "auth_close").as_deref() == Some("1")
 }
 
-fn farewell_of(refusal: &auth::Refusal) -> Farewell {
+fn end_of(refusal: &auth::Refusal) -> End {
     let reason = match refusal.close_code() {
         4403 => EndReason::Forbidden,
         4401 => EndReason::Unauthorized,
         _ => EndReason::Full,
     };
-    Farewell {
-        reason,
-        text: Some(refusal.message().to_owned()),
-    }
+    End::because(reason, refusal.message())
 }
 
 fn answer(

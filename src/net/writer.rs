@@ -11,33 +11,39 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::Limits;
-use crate::pipeline::words::outbox::OutboxRx;
-use crate::protocol::server::ServerMsg;
-use crate::protocol::{Form, close};
-use crate::session::wire::{Aside, Farewell, Writing};
-use crate::stream::end::EndReason;
+use crate::pipeline::outbox::OutboxRx;
+use crate::protocol::dialect::{Encoder, FrameKind};
+use crate::session::connection::{SideMsg, WriteHalf};
+use crate::stream::end::{End, EndReason};
+use crate::stream::output::Output;
 
 /// Bytes written at once; a second of classic messages.
 const BUFFER: usize = 2048;
 /// Messages written before the buffer is flushed whatever comes.
 const BURST: usize = 32;
 
-/// Writes what the session says until it says farewell.
-pub(super) async fn write<W: AsyncWrite + Unpin>(socket: W, form: Form, limits: Arc<Limits>, from: Writing) {
+/// Writes what the session says until it ends, and `refusal` before all.
+pub(super) async fn write<W: AsyncWrite + Unpin>(
+    socket: W,
+    encoder: Box<dyn Encoder>,
+    limits: Arc<Limits>,
+    from: WriteHalf,
+    refusal: Option<String>,
+) {
     let (_, frames) = after_handshake_split(
         tokio::io::empty(),
         BufWriter::with_capacity(BUFFER, socket),
         Role::Server,
     );
-    let Writing {
+    let WriteHalf {
         outbox,
-        mut aside,
+        mut side,
         over,
         mut close,
     } = from;
     let mut socket = Socket {
         frames,
-        form,
+        encoder,
         deadline: limits.write_timeout,
         encoded: Vec::new(),
     };
@@ -45,16 +51,20 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(socket: W, form: Form, limits: 
         outbox,
         over: Some(over),
     };
+    if let Some(why) = refusal {
+        // A client that does not take it does not take the close frame either.
+        let _ = socket.refuse(&why).await;
+    }
     let mut ping_at = Instant::now() + limits.ping;
-    let farewell = loop {
+    let end = loop {
         let wrote = tokio::select! {
             biased;
-            farewell = &mut close => break farewell.unwrap_or_else(|_| EndReason::EngineFailed.into()),
-            Some(aside) = aside.recv() => match aside {
-                Aside::Message(message) => socket.message(&message).await,
-                Aside::Pong(data) => socket.pong(&data).await,
+            end = &mut close => break end.unwrap_or_else(|_| EndReason::EngineFailed.into()),
+            Some(message) = side.recv() => match message {
+                SideMsg::Output(output) => socket.output(output).await,
+                SideMsg::Pong(data) => socket.pong(&data).await,
             },
-            message = source.next() => socket.burst(message, &mut source).await,
+            output = source.next() => socket.burst(output, &mut source).await,
             () = sleep_until(ping_at) => socket.ping().await,
         };
         match wrote {
@@ -67,7 +77,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(socket: W, form: Form, limits: 
             }
         }
     };
-    socket.farewell(&farewell).await;
+    socket.close(&end).await;
 }
 
 /// The outbox, and the news that it is over.
@@ -77,11 +87,11 @@ struct Source {
 }
 
 impl Source {
-    /// The next message. Safe to cancel; never ends, for the farewell is the session's to say.
-    async fn next(&mut self) -> ServerMsg {
+    /// Returns the next event. Safe to cancel; never ends, for the end is the session's to say.
+    async fn next(&mut self) -> Output {
         if self.over.is_some() {
             match self.outbox.recv().await {
-                Ok(message) => return message,
+                Ok(output) => return output,
                 Err(reason) => self.end(reason),
             }
         }
@@ -98,46 +108,57 @@ impl Source {
 
 struct Socket<W> {
     frames: WebSocketWrite<BufWriter<W>>,
-    form: Form,
+    encoder: Box<dyn Encoder>,
     deadline: Duration,
     encoded: Vec<u8>,
 }
 
 impl<W: AsyncWrite + Unpin> Socket<W> {
     /// Writes `first` and what is there besides in one go.
-    async fn burst(&mut self, first: ServerMsg, source: &mut Source) -> Result<(), EndReason> {
+    async fn burst(&mut self, first: Output, source: &mut Source) -> Result<(), EndReason> {
         let deadline = self.deadline;
         in_time(deadline, async {
-            self.put(&first).await?;
+            self.put(first).await?;
             for _ in 1..BURST {
                 let Some(next) = source.outbox.try_recv() else {
                     break;
                 };
-                self.put(&next).await?;
+                self.put(next).await?;
             }
             self.frames.flush().await
         })
         .await
     }
 
-    async fn message(&mut self, message: &ServerMsg) -> Result<(), EndReason> {
+    async fn output(&mut self, output: Output) -> Result<(), EndReason> {
         let deadline = self.deadline;
         in_time(deadline, async {
-            self.put(message).await?;
+            self.put(output).await?;
             self.frames.flush().await
         })
         .await
     }
 
-    async fn put(&mut self, message: &ServerMsg) -> Result<(), WebSocketError> {
-        if message.is_extra() && !self.form.extras {
-            return Ok(());
-        }
-        message.encode(self.form, &mut self.encoded);
-        let opcode = if self.form.json {
-            OpCode::Text
-        } else {
-            OpCode::Binary
+    async fn refuse(&mut self, why: &str) -> Result<(), EndReason> {
+        let deadline = self.deadline;
+        in_time(deadline, async {
+            let kind = self.encoder.refuse(why, &mut self.encoded);
+            self.send(kind).await?;
+            self.frames.flush().await
+        })
+        .await
+    }
+
+    async fn put(&mut self, output: Output) -> Result<(), WebSocketError> {
+        let kind = self.encoder.encode(output, &mut self.encoded);
+        self.send(kind).await
+    }
+
+    async fn send(&mut self, kind: Option<FrameKind>) -> Result<(), WebSocketError> {
+        let opcode = match kind {
+            None => return Ok(()),
+            Some(FrameKind::Text) => OpCode::Text,
+            Some(FrameKind::Binary) => OpCode::Binary,
         };
         // A copy of some tens of bytes: the library ties a borrowed payload to its writer's lifetime.
         let payload = Payload::Owned(self.encoded.clone());
@@ -155,21 +176,14 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
             .await
     }
 
-    async fn farewell(&mut self, farewell: &Farewell) {
-        if farewell.reason == EndReason::PeerGone {
+    async fn close(&mut self, end: &End) {
+        if end.reason == EndReason::PeerGone {
             return;
         }
-        let mut end = farewell.text().len().min(123);
-        while !farewell.text().is_char_boundary(end) {
-            end -= 1;
-        }
+        let (code, text) = self.encoder.close(end);
+        let frame = Frame::close(code, text.as_bytes());
         // The client may be gone; there is no one else to tell.
-        let _ = self
-            .control(Frame::close(
-                close::code(farewell.reason),
-                &farewell.text().as_bytes()[..end],
-            ))
-            .await;
+        let _ = self.control(frame).await;
     }
 
     async fn control(&mut self, frame: Frame<'static>) -> Result<(), EndReason> {

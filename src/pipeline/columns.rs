@@ -197,7 +197,7 @@ pub struct EngineCols {
     /// Steps of this stream, added silence included.
     pub steps: Col<u64>,
     /// The step that took the last audio from the ring.
-    pub heard_step: Col<u64>,
+    pub last_audio_step: Col<u64>,
     /// Steps of silence left to add.
     pub silence: Col<u32>,
     pub marks: Col<VecDeque<Mark>>,
@@ -207,6 +207,8 @@ pub struct EngineCols {
     /// Since when the row has something to step.
     pub ready_since: Col<Option<Instant>>,
     pub credit: Col<CreditReturn>,
+    /// Credits for the row's output: what its client has not read yet.
+    pub room: Col<Option<Arc<Credits>>>,
 }
 
 impl EngineCols {
@@ -220,13 +222,14 @@ impl EngineCols {
             ring: Col::new(rows, || AudioRing::new(bounds)),
             consumed: Col::new(rows, || 0),
             steps: Col::new(rows, || 0),
-            heard_step: Col::new(rows, || 0),
+            last_audio_step: Col::new(rows, || 0),
             silence: Col::new(rows, || 0),
             marks: Col::new(rows, || VecDeque::with_capacity(queue)),
             stops: Col::new(rows, || VecDeque::with_capacity(queue)),
             patience: Col::new(rows, || None),
             ready_since: Col::new(rows, || None),
             credit: Col::new(rows, CreditReturn::default),
+            room: Col::new(rows, || None),
         }
     }
 
@@ -238,24 +241,26 @@ impl EngineCols {
             ring,
             consumed,
             steps,
-            heard_step,
+            last_audio_step,
             silence,
             marks,
             stops,
             patience,
             ready_since,
             credit,
+            room,
         } = self;
         ring[row].clear();
         consumed[row] = 0;
         steps[row] = 0;
-        heard_step[row] = 0;
+        last_audio_step[row] = 0;
         silence[row] = 0;
         marks[row].clear();
         stops[row].clear();
         patience[row] = None;
         ready_since[row] = None;
         credit[row] = CreditReturn::default();
+        room[row] = None;
     }
 
     /// The rows, lowest first.

@@ -1,18 +1,22 @@
-//! Credits: how much audio one session may have between its socket and the model.
+//! Credits: how much of one session may be in flight, on its way in and on its way out.
 //!
-//! The unit is one sample at 24 kHz. The session takes credits for a message before it sends it on; the stage that
-//! disposes of the audio gives them back. What is not free is in flight, to the sample.
+//! It is the flow control by credits of switched networks (Kung and Morris, "Credit-based flow control for ATM networks",
+//! IEEE Network, 1995): whoever sends takes credits first, whoever disposes of what was sent gives them back, so that no
+//! queue between them can overflow. On the way in the unit is one sample at 24 kHz, taken by the session and given back by
+//! the stage that uses the audio up. On the way out it is one event of a step, taken by the engine before the step and
+//! given back when the client's writer takes the event.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use futures_util::task::AtomicWaker;
 
 /// Smallest charge: 20 ms. A client that sends tiny messages fills queues by the message, not by the sample.
 pub const MIN_CHARGE: u32 = 480;
 
-/// Credits of one session: one task takes, any thread gives. Giving neither locks nor allocates unless the taker waits.
+/// Credits of one session in one direction: one taker, any thread gives. Giving neither locks nor allocates unless the taker
+/// waits.
 pub struct Credits {
     free: AtomicU32,
     size: u32,
@@ -47,6 +51,17 @@ impl Credits {
         self.free.load(Ordering::Acquire) >= n
     }
 
+    /// Whether `n` are free. If they are not, `waker` is woken when some are given. Only one taker may wait.
+    #[must_use]
+    pub fn has_or_wake(&self, n: u32, waker: &Waker) -> bool {
+        if self.has(n) {
+            return true;
+        }
+        self.taker.register(waker);
+        // They may have come between the look and the registration.
+        self.has(n)
+    }
+
     /// Takes `n` if they are free.
     pub fn try_take(&self, n: u32) -> bool {
         let less = |free: u32| free.checked_sub(n);
@@ -58,12 +73,7 @@ impl Credits {
     /// Takes `n`, waiting for them. More than [`Self::size`] are never free. Only one task may wait.
     pub async fn take(&self, n: u32) {
         poll_fn(|context| {
-            if self.try_take(n) {
-                return Poll::Ready(());
-            }
-            self.taker.register(context.waker());
-            // They may have come between the look and the registration.
-            if self.try_take(n) {
+            if self.has_or_wake(n, context.waker()) && self.try_take(n) {
                 Poll::Ready(())
             } else {
                 Poll::Pending

@@ -5,31 +5,34 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::columns::EngineCols;
-use super::gauges::EngineGauges;
-use super::links::{Arrival, Bounds, Pcm, PcmRx, StepTx};
+use super::links::{Arrival, Bounds, PcmRx, StepTx};
+use super::messages::Pcm;
+use super::metrics::EngineGauges;
 use super::systems::ingest::{self, Ingested};
 use super::systems::plan::{BatchPlan, Decision};
 use super::systems::{expire, plan, resolve, step};
-use super::words::output::TickOutput;
+use super::tick::TickOutput;
 use crate::model::{ModelError, ModelSpec, StreamModel};
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 
-/// Why the engine ended before its input did. Fatal for the process.
+/// Why the engine ended before its input did. It ends the sessions on its device.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     #[error(transparent)]
     Model(#[from] ModelError),
-    #[error("the words stage has ended")]
-    WordsGone,
+    #[error("the output stage has ended")]
+    OutputGone,
 }
 
 /// A model this server cannot feed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the model takes {frame_samples} samples a frame at {sample_rate} Hz; this server feeds 1920 at 24000"
+    "the model takes {frame_samples} samples per frame at {sample_rate} Hz; this server supports {FRAME_SAMPLES} samples per \
+     frame at {SAMPLE_RATE} Hz"
 )]
 pub struct Unsupported {
     frame_samples: usize,
@@ -92,8 +95,10 @@ pub struct Engine {
     plan: BatchPlan,
     pcm: Vec<f32>,
     input: PcmRx,
+    /// Wakes the engine when a client whose row waits has read.
+    waker: Waker,
     output: StepTx,
-    /// Filled during a tick, exchanged at its end. None only after the words stage has ended.
+    /// Filled during a tick, exchanged at its end. None only after the output stage has ended.
     out: Option<Box<TickOutput>>,
     seen: Ingested,
     heart: Arc<Heart>,
@@ -116,7 +121,7 @@ impl Engine {
         model: Box<dyn StreamModel>,
         bounds: Bounds,
         coalesce: Duration,
-        input: PcmRx,
+        (input, waker): (PcmRx, Waker),
         (output, first): (StepTx, Box<TickOutput>),
         (heart, gauges): (Arc<Heart>, EngineGauges),
     ) -> Self {
@@ -128,6 +133,7 @@ impl Engine {
             plan: BatchPlan::new(bounds.rows),
             pcm: vec![0.0; bounds.rows * FRAME_SAMPLES],
             input,
+            waker,
             output,
             out: Some(first),
             seen: Ingested::default(),
@@ -154,16 +160,16 @@ impl Engine {
     /// Does all that can be done at `now`. The order of the systems is this function.
     pub fn tick(&mut self, now: Instant) -> Result<Tick, EngineError> {
         let closed = self.drain_input(now);
-        let out = self.out.as_mut().ok_or(EngineError::WordsGone)?;
+        let out = self.out.as_mut().ok_or(EngineError::OutputGone)?;
         let cols = &mut self.cols;
         self.gauges
-            .looked(&mut self.seen, cols, self.input.depth(), self.output.depth());
+            .on_ingest(&mut self.seen, cols, self.input.depth(), self.output.depth());
         let patience = expire::expire(cols, now);
         for row in cols.rows() {
             resolve::resolve(cols, row, self.delay, &mut out.before);
         }
         step::reset(cols, &mut *self.model, out);
-        let decision = plan::plan(cols, now, self.coalesce, &mut self.plan);
+        let decision = plan::plan(cols, now, self.coalesce, &self.waker, &mut self.plan);
         if decision == Decision::Step {
             let began = Instant::now();
             step::stage(cols, &self.plan, &mut self.pcm, out);
@@ -171,7 +177,7 @@ impl Engine {
             step::step(&mut *self.model, &self.plan, &self.pcm, out)?;
             self.heart.end();
             let ended = Instant::now();
-            self.gauges.stepped(out, ended - began, ended);
+            self.gauges.on_step(out, ended - began, ended);
             for row in &self.plan.rows {
                 resolve::resolve(cols, *row, self.delay, &mut out.after);
             }
@@ -207,7 +213,7 @@ impl Engine {
             untouched => self.out = untouched,
         }
         if self.out.is_none() {
-            Err(EngineError::WordsGone)
+            Err(EngineError::OutputGone)
         } else {
             Ok(())
         }

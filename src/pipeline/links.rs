@@ -3,17 +3,18 @@
 //! No channel is created anywhere else. Sizes follow from the credits of a session, so a link whose policy is
 //! [`WhenFull::Bug`] can only be full if the accounting is wrong.
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
 use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use tokio::sync::mpsc;
 
 use super::credits::{Credits, MIN_CHARGE};
-use super::frame::{Block, FrameBuf, FramePool};
-use super::words::outbox::{OutboxRx, OutboxTx};
-use super::words::output::TickOutput;
-use crate::protocol::client::Sound;
-use crate::stream::end::EndReason;
+use super::frame::{Block, FramePool};
+use super::messages::{Ingress, Pcm};
+use super::outbox::{OutboxRx, OutboxTx, STEP_EVENTS};
+use super::tick::TickOutput;
 use crate::stream::frame::FRAME_SAMPLES;
 use crate::stream::ids::RowKey;
 
@@ -22,8 +23,6 @@ use crate::stream::ids::RowKey;
 pub enum WhenFull {
     /// The sender waits, and so does everything before it.
     Stall,
-    /// The session ends.
-    CloseSession,
     /// The newcomer is told to come back later.
     Refuse,
     /// It cannot be full while credits are counted right: the session ends, and the log says so.
@@ -50,10 +49,10 @@ pub const LINKS: [Link; 9] = [
     link("frames", WhenFull::Bug),
     link("ring", WhenFull::Bug),
     link("steps", WhenFull::Stall),
-    link("outbox", WhenFull::CloseSession),
+    link("outbox", WhenFull::Stall),
 ];
 
-/// Outputs of ticks that may be under way to the words stage.
+/// Outputs of ticks that may be under way to the output stage.
 pub const STEP_LINK: usize = 4;
 /// Messages of the session itself that wait for its writer.
 const ASIDE: usize = 8;
@@ -102,61 +101,17 @@ impl Bounds {
         (self.credits / MIN_CHARGE) as usize
     }
 
-    /// Messages of one row between decoder and engine: each control message may push a part of a frame ahead of it.
+    /// Messages of one row between input stage and engine: each control message may push a part of a frame ahead of it;
+    /// besides Attach, Detach and a failure there is at most one wake-up.
     fn pieces(&self) -> usize {
-        self.frames() + 2 * self.controls() + 3
+        self.frames() + 2 * self.controls() + 4
     }
-}
 
-/// What a session asks of its row, beside audio. Each costs [`MIN_CHARGE`] until it is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Control {
-    Restart,
-    Mark(i64),
-    Flush,
-    End,
-}
-
-/// What a stage needs to know of a session that takes a row.
-pub struct Attach {
-    /// Rate of raw PCM input, in Hz.
-    pub pcm16_rate: u32,
-    pub credits: Arc<Credits>,
-    pub outbox: OutboxTx,
-}
-
-/// From sessions to decoders. One sender per row at a time, so the order of a row is the order of its session.
-pub enum Ingress {
-    Attach { key: RowKey, attach: Box<Attach> },
-    Sound { key: RowKey, charge: u32, sound: Sound },
-    Control { key: RowKey, control: Control },
-    Detach { key: RowKey },
-}
-
-/// From decoders to the engine.
-pub enum Pcm {
-    Attach {
-        key: RowKey,
-        attach: Box<Attach>,
-    },
-    /// A whole frame, or what precedes a control message. `credit` is what its audio was charged.
-    Frame {
-        key: RowKey,
-        buf: FrameBuf,
-        credit: u32,
-    },
-    Control {
-        key: RowKey,
-        control: Control,
-    },
-    /// The audio cannot be decoded.
-    Fail {
-        key: RowKey,
-        reason: EndReason,
-    },
-    Detach {
-        key: RowKey,
-    },
+    /// Most answers to the control messages of one row: the rest of a word, its end, and the answer itself.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        3 * self.controls()
+    }
 }
 
 /// The stage behind a link is gone, or a link with policy [`WhenFull::Bug`] is full.
@@ -220,9 +175,9 @@ pub fn ingress(bounds: Bounds, shards: usize) -> (IngressTx, Vec<IngressRx>) {
     )
 }
 
-/// Decoders' end of the link to the engine.
+/// The input stage's end of the link to the engine.
 #[derive(Clone)]
-pub struct PcmTx(Sender<Pcm>);
+pub struct PcmTx(Arc<Sender<Pcm>>);
 
 impl PcmTx {
     /// Never waits.
@@ -231,10 +186,29 @@ impl PcmTx {
     }
 }
 
+impl PcmTx {
+    /// Returns what wakes the engine when a client has taken output. It does not keep the link open.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        Arc::new(EngineWaker(Arc::downgrade(&self.0))).into()
+    }
+}
+
+struct EngineWaker(Weak<Sender<Pcm>>);
+
+impl Wake for EngineWaker {
+    fn wake(self: Arc<Self>) {
+        if let Some(link) = self.0.upgrade() {
+            // A full link wakes the engine by itself.
+            let _ = link.try_send(Pcm::Wake);
+        }
+    }
+}
+
 /// The engine's end.
 pub struct PcmRx(Receiver<Pcm>);
 
-/// What [`PcmRx`] has.
+/// Result of a receive from [`PcmRx`].
 pub enum Arrival {
     Message(Pcm),
     Nothing,
@@ -273,17 +247,17 @@ impl PcmRx {
 #[must_use]
 pub fn pcm(bounds: Bounds) -> (PcmTx, PcmRx) {
     let (tx, rx) = bounded(bounds.rows * bounds.pieces());
-    (PcmTx(tx), PcmRx(rx))
+    (PcmTx(Arc::new(tx)), PcmRx(rx))
 }
 
-/// The engine's end of the link to the words stage: outputs go out full and come back empty.
+/// The engine's end of the link to the output stage: outputs go out full and come back empty.
 pub struct StepTx {
     full: Sender<Box<TickOutput>>,
     empty: Receiver<Box<TickOutput>>,
 }
 
 impl StepTx {
-    /// Sends `output` and returns an empty one, waiting for the words stage to finish with one if need be. None when
+    /// Sends `output` and returns an empty one, waiting for the output stage to finish with one if need be. None when
     /// that stage has ended.
     pub fn exchange(&self, output: Box<TickOutput>) -> Option<Box<TickOutput>> {
         self.full.send(output).ok()?;
@@ -297,7 +271,7 @@ impl StepTx {
     }
 }
 
-/// The words stage's end.
+/// The output stage's end.
 pub struct StepRx {
     full: Receiver<Box<TickOutput>>,
     empty: Sender<Box<TickOutput>>,
@@ -322,7 +296,7 @@ impl StepRx {
     }
 }
 
-/// The link from the engine to the words stage, with the output the engine begins with.
+/// The link from the engine to the output stage, with the output the engine begins with.
 #[must_use]
 pub fn steps(rows: usize, heads: usize) -> (StepTx, StepRx, Box<TickOutput>) {
     let (full, filled) = bounded(STEP_LINK);
@@ -342,7 +316,7 @@ pub fn steps(rows: usize, heads: usize) -> (StepTx, StepRx, Box<TickOutput>) {
     )
 }
 
-/// Where blocks go home.
+/// Return path of a block to its pool.
 #[derive(Clone)]
 pub struct FrameHome(Sender<Block>);
 
@@ -353,7 +327,7 @@ impl FrameHome {
     }
 }
 
-/// Where they wait.
+/// Unused blocks.
 #[derive(Clone)]
 pub struct FrameShelf(Receiver<Block>);
 
@@ -370,11 +344,14 @@ pub fn frame_pool(blocks: usize) -> FramePool {
     FramePool::new(FrameShelf(rx), FrameHome(tx))
 }
 
-/// Messages of one client that its socket has not taken.
+/// Events of one stream that its client's writer has not taken: `steps` of steps, for which the engine takes credits, and
+/// `answers` to control messages that were under way when the client stopped reading. A session takes no further input
+/// while half of the outbox is in use, so it cannot overflow.
 #[must_use]
-pub fn outbox(messages: usize) -> (OutboxTx, OutboxRx) {
-    let (tx, rx) = mpsc::channel(messages);
-    OutboxTx::pair(tx, rx)
+pub fn outbox(steps: usize, answers: usize) -> (OutboxTx, OutboxRx) {
+    let (tx, rx) = mpsc::channel(2 * (steps + answers));
+    let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+    OutboxTx::pair(tx, rx, Credits::new(steps.max(STEP_EVENTS)))
 }
 
 /// Messages read from one socket that its session has not taken.
@@ -389,7 +366,7 @@ pub fn aside<T>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
     mpsc::channel(ASIDE)
 }
 
-/// Ends of threads, for the one who watches them.
+/// Channel on which stage threads report their exit.
 #[must_use]
 pub fn ends<T>(threads: usize) -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
     mpsc::channel(threads.max(1))

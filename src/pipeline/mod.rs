@@ -1,19 +1,22 @@
 //! The batched pipeline: rows as entities, dense columns, plain systems, bounded links between stages.
 //!
-//! Sessions -> decode shards -> engine -> words -> outboxes. Each stage is a thread that owns its columns; messages are all
-//! they share. Knows no sockets.
+//! Sessions -> input stage -> engine -> output stage -> outboxes. Each stage is a thread that owns its columns; messages are
+//! all they share. Knows no sockets and no wire.
 
 pub mod columns;
 pub mod credits;
-pub mod decode;
 pub mod engine;
 pub mod frame;
-mod gauges;
+pub mod input;
 pub mod links;
+pub mod messages;
+mod metrics;
+pub mod outbox;
+pub mod output;
 pub mod phase;
 pub mod rows;
 pub mod systems;
-pub mod words;
+pub mod tick;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,12 +26,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use self::decode::stage::Decode;
 use self::engine::{Engine, Heart, Unsupported};
-use self::gauges::EngineGauges;
+use self::input::stage::InputStage;
 use self::links::Bounds;
+use self::metrics::EngineGauges;
+use self::output::stage::{OutputStage, RowFree};
 use self::rows::Rows;
-use self::words::{RowFree, Words};
 use crate::model::StreamModel;
 use crate::stream::text::Detokenize;
 use crate::telemetry::Meters;
@@ -40,7 +43,7 @@ pub struct PipelineOptions {
     /// Whole frames a session may be ahead of the model.
     pub frames_ahead: usize,
     pub coalesce: Duration,
-    /// Decoder threads.
+    /// Threads of the input stage.
     pub shards: usize,
 }
 
@@ -99,7 +102,11 @@ pub(crate) fn wire_for_test(rows: usize, options: PipelineOptions) -> (Rows, Vec
 }
 
 impl Wiring {
-    /// Starts the threads of the pipeline `name`. `row_free` hears of each row whose lease is over, `ends` of each thread that ends.
+    /// Starts the threads of the pipeline `name`. `row_free` is called with each row whose lease is over; each thread reports
+    /// its exit to `ends`.
+    ///
+    /// # Errors
+    /// The model takes frames of another length, or a thread cannot be started.
     pub fn start(
         self,
         name: &str,
@@ -123,32 +130,34 @@ impl Wiring {
         for (i, input) in ingress.into_iter().enumerate() {
             // Unused blocks worth a second of every row; more in flight are freed when they come home.
             let pool = links::frame_pool(16 * bounds.rows.div_ceil(shards));
-            let stage = Decode::new(bounds.rows, shards, pool, pcm_tx.clone(), meters.audio.clone());
-            threads.push(spawn(name, &format!("decode-{i}"), ends, move || {
+            let stage = InputStage::new(bounds.rows, shards, pool, pcm_tx.clone(), meters.audio.clone());
+            threads.push(spawn(name, &format!("in-{i}"), ends, move || {
                 stage.run(&input).map_err(|e| e.to_string())
             })?);
         }
+        let waker = pcm_tx.waker();
         drop(pcm_tx);
-        let words = Words::new(
+        let output = OutputStage::new(
             model.spec(),
             text,
             row_free,
-            (meters.clone(), engine_meters.clone()),
+            meters.clone(),
+            engine_meters.clone(),
         );
         let gauges = EngineGauges::new(meters.clone(), engine_meters.clone());
         let engine = Engine::new(
             model,
             bounds,
             options.coalesce,
-            pcm_rx,
+            (pcm_rx, waker),
             (step_tx, first),
             (Arc::clone(&heart), gauges),
         );
         threads.push(spawn(name, "engine", ends, move || {
             engine.run().map_err(|e| e.to_string())
         })?);
-        threads.push(spawn(name, "words", ends, move || {
-            words.run(&step_rx);
+        threads.push(spawn(name, "out", ends, move || {
+            output.run(&step_rx);
             Ok(())
         })?);
         Ok(Pipeline { threads, heart })
@@ -185,14 +194,14 @@ mod tests {
     #[test]
     fn every_end_of_a_thread_is_told_a_panic_too() {
         let (ends, mut told) = links::ends(3);
-        let start = |stage, work: fn() -> Result<(), String>| spawn("asr", stage, &ends, work).unwrap();
+        let start = |stage, work: fn() -> Result<(), String>| spawn("module", stage, &ends, work).unwrap();
         let threads = [
-            start("decode-0", || Ok(())),
+            start("in-0", || Ok(())),
             start("engine", || Err("no more memory".to_owned())),
-            start("words", || panic!("a defect")),
+            start("out", || panic!("a defect")),
         ];
         for thread in threads {
-            assert!(thread.thread().name().unwrap().starts_with("asr-"));
+            assert!(thread.thread().name().unwrap().starts_with("module-"));
             thread.join().unwrap();
         }
         let mut heard = std::iter::from_fn(|| told.try_recv().ok())
@@ -200,12 +209,12 @@ mod tests {
             .collect::<Vec<_>>();
         heard.sort();
         let end = |stage: &str, failure: Option<&str>| {
-            ("asr".to_owned(), stage.to_owned(), failure.map(str::to_owned))
+            ("module".to_owned(), stage.to_owned(), failure.map(str::to_owned))
         };
         let expected = [
-            end("decode-0", None),
+            end("in-0", None),
             end("engine", Some("no more memory")),
-            end("words", Some("it panicked")),
+            end("out", Some("it panicked")),
         ];
         assert_eq!(heard, expected);
     }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::credits::{Credits, MIN_CHARGE};
-use super::links::{Attach, Bounds, Control, Ingress, IngressTx, LinkError};
-use super::words::outbox::OutboxTx;
-use crate::protocol::client::Sound;
+use super::links::{Bounds, IngressTx, LinkError};
+use super::messages::{Attach, Ingress};
+use super::outbox::OutboxTx;
 use crate::stream::ids::{RowId, RowKey};
+use crate::stream::input::{AudioBytes, Control};
 
 /// A set of rows that gives out the lowest first, so that the rows in use stay dense.
 #[derive(Clone, Debug)]
@@ -99,7 +100,7 @@ impl Rows {
         self.lost.cancel();
     }
 
-    /// Rows there are.
+    /// Total rows.
     #[must_use]
     pub fn total(&self) -> usize {
         self.epochs.len()
@@ -155,10 +156,12 @@ impl RowLease {
         self.largest_charge
     }
 
-    /// Starts the stream: the row is reset, words go to `outbox`. Raw PCM, if any comes, has `pcm16_rate` Hz.
-    pub fn attach(&self, pcm16_rate: u32, outbox: OutboxTx) -> Result<(), LinkError> {
+    /// Starts the stream: the row is reset, what happens in it goes to `outbox`.
+    ///
+    /// # Errors
+    /// The pipeline has ended.
+    pub fn attach(&self, outbox: OutboxTx) -> Result<(), LinkError> {
         let attach = Box::new(Attach {
-            pcm16_rate,
             credits: Arc::clone(&self.credits),
             outbox,
         });
@@ -172,12 +175,18 @@ impl RowLease {
     }
 
     /// Sends audio for which `charge` credits were taken.
-    pub fn sound(&self, sound: Sound, charge: u32) -> Result<(), LinkError> {
+    ///
+    /// # Errors
+    /// The pipeline has ended.
+    pub fn audio(&self, audio: AudioBytes, charge: u32) -> Result<(), LinkError> {
         let key = self.key;
-        self.ingress.send(key, Ingress::Sound { key, charge, sound })
+        self.ingress.send(key, Ingress::Audio { key, charge, audio })
     }
 
     /// Sends a control message for which [`MIN_CHARGE`] credits were taken.
+    ///
+    /// # Errors
+    /// The pipeline has ended.
     pub fn control(&self, control: Control) -> Result<(), LinkError> {
         let key = self.key;
         self.ingress.send(key, Ingress::Control { key, control })

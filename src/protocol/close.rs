@@ -1,6 +1,6 @@
 //! The WebSocket close code and the words for each way a session ends (RFC 6455, section 7.4). One table.
 
-use crate::stream::end::EndReason;
+use crate::stream::end::{End, EndReason};
 
 /// Returns the code of the close frame and what it says where there is nothing more exact to say.
 #[must_use]
@@ -33,10 +33,20 @@ pub const fn code(reason: EndReason) -> u16 {
     close_frame(reason).0
 }
 
-/// Returns what the close frame says where there is nothing more exact to say.
+/// Returns what to tell the client: what the end says of itself, or else what the table says of its reason.
 #[must_use]
-pub const fn text(reason: EndReason) -> &'static str {
-    close_frame(reason).1
+pub fn text(end: &End) -> &str {
+    end.message.as_deref().unwrap_or(close_frame(end.reason).1)
+}
+
+/// Most bytes of a close frame's text (RFC 6455, section 5.5: 125 with the code).
+const MAX_TEXT: usize = 123;
+
+/// Returns code and text of the close frame, the text cut to what a close frame holds.
+#[must_use]
+pub fn frame(end: &End) -> (u16, &str) {
+    let text = text(end);
+    (code(end.reason), &text[..text.floor_char_boundary(MAX_TEXT)])
 }
 
 #[cfg(test)]
@@ -48,7 +58,14 @@ mod tests {
         for reason in EndReason::ALL {
             let (code, text) = close_frame(reason);
             assert!(matches!(code, 1000..=1003 | 1007..=1014 | 4000..=4999));
-            assert!(text.len() <= 123, "a close frame holds 125 bytes");
+            assert!(text.len() <= MAX_TEXT);
         }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let end = End::because(EndReason::BadAudio, "\u{e9}".repeat(100));
+        let (code, text) = frame(&end);
+        assert_eq!((code, text.len()), (1007, 122));
     }
 }

@@ -4,28 +4,25 @@ use std::time::{Duration, Instant};
 
 use crate::stream::end::EndReason;
 
-/// What a session may run out of time for.
+/// Deadlines of a session. Each variant says what must happen before it; the session ends if it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Due {
-    /// A row.
-    Queue,
-    /// Audio.
+    /// Audio must arrive.
     Idle,
-    /// Any sign of life of the peer.
+    /// The peer must give any sign of life.
     Peer,
-    /// Room for a message.
+    /// A message that waits must find room.
     Stall,
-    /// The longest session.
+    /// The session must end: it has its longest duration.
     Age,
-    /// The credentials.
+    /// The credentials must be renewed.
     Expiry,
-    /// The server's grace.
+    /// The session must be over: the server stops.
     Drain,
 }
 
-const DUES: [Due; 7] = [
-    Due::Queue,
+const DUES: [Due; 6] = [
     Due::Idle,
     Due::Peer,
     Due::Stall,
@@ -35,11 +32,10 @@ const DUES: [Due; 7] = [
 ];
 
 impl Due {
-    /// Why a session ends whose time is over.
+    /// Returns why a session ends that misses the deadline.
     #[must_use]
     pub fn reason(self) -> EndReason {
         match self {
-            Self::Queue => EndReason::Full,
             Self::Idle => EndReason::Idle,
             Self::Peer => EndReason::PeerGone,
             Self::Stall => EndReason::Stalled,
@@ -50,12 +46,12 @@ impl Due {
     }
 }
 
-/// When each time is over.
+/// The deadlines that are set.
 #[derive(Clone, Debug, Default)]
 pub struct Deadlines([Option<Instant>; DUES.len()]);
 
 impl Deadlines {
-    /// `due` is over `after` `now`. A duration beyond what can be represented is no deadline.
+    /// Sets the deadline of `due` to `after` `now`. A duration beyond what can be represented is no deadline.
     pub fn set(&mut self, due: Due, now: Instant, after: Duration) {
         self.0[due as usize] = now.checked_add(after);
     }
@@ -64,7 +60,7 @@ impl Deadlines {
         self.0[due as usize] = None;
     }
 
-    /// What is over first.
+    /// Returns the first deadline.
     #[must_use]
     pub fn next(&self) -> Option<(Due, Instant)> {
         let set = DUES.iter().filter_map(|due| Some((*due, self.0[*due as usize]?)));

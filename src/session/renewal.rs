@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::auth::{Credential, Guard, Principal, Refusal};
 use crate::clock::unix_now;
+use crate::stream::secret::Secret;
 use crate::telemetry::Meters;
 
 type Judging = Pin<Box<dyn Future<Output = Result<Principal, Refusal>> + Send>>;
@@ -23,11 +24,12 @@ impl Renewal {
         guard: Arc<Guard>,
         meters: Meters,
         running: Principal,
-        token: Credential,
+        token: Secret,
         peer: SocketAddr,
     ) {
         self.0 = Some(Box::pin(async move {
             let began = Instant::now();
+            let token = Credential::from(token.reveal());
             let judged = guard.renew(&running, token, peer, unix_now()).await;
             meters.auth.judged(&judged, began.elapsed());
             judged

@@ -7,27 +7,25 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
+use super::connection::{Connection, Inbound};
 use super::limits::{Deadlines, Due};
 use super::outgoing::Outgoing;
 use super::renewal::{Renewal, valid_for};
 use super::state::{Active, Closed, DrainWhy, Draining, Queued, Session, Summary};
 use super::waiting;
-use super::wire::{Farewell, Inbound, Wire};
 use crate::auth::{Guard, Principal, Refusal};
 use crate::config::Limits;
 use crate::pipeline::credits::MIN_CHARGE;
-use crate::pipeline::links::Control;
+use crate::pipeline::outbox::{OutboxRoom, OutboxTx};
 use crate::pipeline::rows::RowLease;
-use crate::pipeline::words::outbox::{OutboxRoom, OutboxTx};
-use crate::protocol::client::{BadMessage, ClientMsg};
-use crate::protocol::server::ServerMsg;
 use crate::shutdown::Lifecycle;
-use crate::stream::end::EndReason;
-use crate::stream::frame::SAMPLE_RATE;
+use crate::stream::end::{End, EndReason};
+use crate::stream::input::{Control, Input};
+use crate::stream::output::Output;
 use crate::telemetry::Meters;
 use crate::telemetry::labels::LinkName;
 
-/// What is kept of the grace period to hear what was sent before it ends.
+/// Part of the grace period reserved for flushing audio already sent.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 /// What a session needs of the server.
@@ -39,21 +37,26 @@ pub struct Context {
     pub meters: Meters,
 }
 
-type Ending = (Session<Closed>, Farewell);
+type Ending = (Session<Closed>, End);
 
-/// Runs a session to its end, says farewell to its client, and leaves a line in the log.
-pub async fn run(session: Session<Queued>, mut wire: Wire, outbox: OutboxTx, mut context: Context) {
-    let (session, farewell) = match waiting::wait_for_row(session, &mut wire, &mut context).await {
+/// Runs a session to its end, says end to its client, and leaves a line in the log.
+pub async fn run(
+    session: Session<Queued>,
+    mut connection: Connection,
+    outbox: OutboxTx,
+    mut context: Context,
+) {
+    let (session, end) = match waiting::wait_for_row(session, &mut connection, &mut context).await {
         Ok((session, lease)) => {
             let active = session.activate(lease);
-            Serving::new(&active, &mut wire, &mut context, outbox.room())
+            Serving::new(&active, &mut connection, &mut context, outbox.room())
                 .run(active, outbox)
                 .await
         }
-        Err((session, farewell)) => (session.close(farewell.reason), farewell),
+        Err((session, end)) => (session.close(end.reason), end),
     };
     // The connection may be gone already.
-    let _ = wire.close.send(farewell);
+    let _ = connection.close.send(end);
     let Summary {
         id: _,
         reason,
@@ -96,7 +99,7 @@ enum Event {
 /// What comes after an event.
 enum Next {
     Go,
-    End(Farewell),
+    End(End),
     Drain(DrainWhy),
 }
 
@@ -106,17 +109,8 @@ impl From<EndReason> for Next {
     }
 }
 
-impl From<BadMessage> for Next {
-    fn from(bad: BadMessage) -> Self {
-        Self::End(Farewell {
-            reason: bad.reason,
-            text: Some(bad.message),
-        })
-    }
-}
-
 struct Serving<'a> {
-    wire: &'a mut Wire,
+    connection: &'a mut Connection,
     context: &'a mut Context,
     outgoing: Outgoing,
     /// Of the words: a client that does not read them is not read either.
@@ -128,7 +122,7 @@ struct Serving<'a> {
 impl<'a> Serving<'a> {
     fn new(
         session: &Session<Active>,
-        wire: &'a mut Wire,
+        connection: &'a mut Connection,
         context: &'a mut Context,
         room: OutboxRoom,
     ) -> Self {
@@ -143,9 +137,9 @@ impl<'a> Serving<'a> {
         if let Some(valid) = valid_for(session.principal()) {
             deadlines.set(Due::Expiry, now, valid);
         }
-        let outgoing = Outgoing::new(wire.form, session.lease().largest_charge());
+        let outgoing = Outgoing::new(session.lease().largest_charge());
         Self {
-            wire,
+            connection,
             context,
             outgoing,
             room,
@@ -155,8 +149,7 @@ impl<'a> Serving<'a> {
     }
 
     async fn run(mut self, session: Session<Active>, outbox: OutboxTx) -> Ending {
-        let rate = self.wire.form.pcm16.unwrap_or(SAMPLE_RATE);
-        if session.lease().attach(rate, outbox).is_err() {
+        if session.lease().attach(outbox).is_err() {
             return (
                 session.close(EndReason::EngineFailed),
                 EndReason::EngineFailed.into(),
@@ -167,7 +160,7 @@ impl<'a> Serving<'a> {
         loop {
             match next {
                 Next::Go => {}
-                Next::End(farewell) => return (session.close(farewell.reason), farewell),
+                Next::End(end) => return (session.close(end.reason), end),
                 Next::Drain(why) => return self.drain(session, why).await,
             }
             let event = self.event(session.lease()).await;
@@ -181,14 +174,14 @@ impl<'a> Serving<'a> {
         let charge = self.outgoing.waiting();
         tokio::select! {
             biased;
-            over = &mut self.wire.over => Event::Over(over.unwrap_or(EndReason::PeerGone)),
+            over = &mut self.connection.over => Event::Over(over.unwrap_or(EndReason::PeerGone)),
             () = lease.lost() => Event::Lost,
             Ok(()) = self.context.lifecycle.changed() => {
                 Event::Lifecycle(*self.context.lifecycle.borrow_and_update())
             }
             due = at(due) => Event::Due(due),
             () = credits(&self.room, lease, charge.unwrap_or(0)), if charge.is_some() => Event::Credits,
-            inbound = self.wire.inbox.recv(), if charge.is_none() => Event::Inbound(inbound),
+            inbound = self.connection.inbox.recv(), if charge.is_none() => Event::Inbound(inbound),
             judged = self.renewal.verdict() => Event::Renewed(judged),
         }
     }
@@ -208,38 +201,37 @@ impl<'a> Serving<'a> {
                 self.on_cut(cut, session.lease())
             }
             Event::Inbound(None) => EndReason::PeerGone.into(),
-            Event::Inbound(Some(Inbound::Ended(farewell))) => Next::End(farewell),
-            Event::Inbound(Some(Inbound::Message(message))) => {
-                if self.wire.inbox.len() + 1 >= self.wire.inbox.max_capacity() {
+            Event::Inbound(Some(Inbound::Ended(end))) => Next::End(end),
+            Event::Inbound(Some(Inbound::Input(input))) => {
+                if self.connection.inbox.len() + 1 >= self.connection.inbox.max_capacity() {
                     self.context.meters.links.full.of(LinkName::Inbox).increment(1);
                 }
-                self.on_message(message, session)
+                self.on_input(input, session)
             }
             Event::Renewed(judged) => self.on_renewed(judged),
         }
     }
 
-    fn on_message(&mut self, message: ClientMsg, session: &Session<Active>) -> Next {
-        let control = match message {
-            ClientMsg::Audio(sound) => {
+    fn on_input(&mut self, input: Input, session: &Session<Active>) -> Next {
+        match input {
+            Input::Audio(audio) => {
                 self.deadlines
                     .set(Due::Idle, Instant::now(), self.context.limits.idle);
-                let cut = self.outgoing.sound(sound);
-                return self.on_cut(cut, session.lease());
+                let cut = self.outgoing.audio(audio);
+                self.on_cut(cut, session.lease())
             }
-            ClientMsg::EndOfStream => return Next::Drain(DrainWhy::EndOfStream),
-            ClientMsg::Renew { token } => {
+            Input::Control(Control::End) => Next::Drain(DrainWhy::EndOfStream),
+            Input::Control(control) => {
+                self.outgoing.control(control);
+                self.on_cut(Ok(()), session.lease())
+            }
+            Input::Renew(token) => {
                 let (guard, meters) = (Arc::clone(&self.context.guard), self.context.meters.clone());
                 let running = session.principal().clone();
                 self.renewal.begin(guard, meters, running, token, session.peer());
-                return Next::Go;
+                Next::Go
             }
-            ClientMsg::Init => Control::Restart,
-            ClientMsg::Marker { id } => Control::Mark(id),
-            ClientMsg::Flush => Control::Flush,
-        };
-        self.outgoing.control(control);
-        self.on_cut(Ok(()), session.lease())
+        }
     }
 
     // The session lives as long as the newest token that was accepted; a refused one changes nothing.
@@ -248,19 +240,17 @@ impl<'a> Serving<'a> {
             Ok(renewed) => {
                 let valid = valid_for(&renewed).unwrap_or(Duration::MAX);
                 self.deadlines.set(Due::Expiry, Instant::now(), valid);
-                ServerMsg::Renewed {
-                    valid_s: valid.as_secs_f64(),
-                }
+                Output::Renewed { valid }
             }
-            Err(_) => ServerMsg::NotRenewed,
+            Err(_) => Output::NotRenewed,
         };
-        self.wire.say(answer);
+        self.connection.say(answer);
         Next::Go
     }
 
-    fn on_cut(&mut self, cut: Result<(), BadMessage>, lease: &RowLease) -> Next {
-        if let Err(bad) = cut {
-            return bad.into();
+    fn on_cut(&mut self, cut: Result<(), End>, lease: &RowLease) -> Next {
+        if let Err(end) = cut {
+            return Next::End(end);
         }
         if let Some(charge) = self.outgoing.waiting() {
             let full = &self.context.meters.links.full;
@@ -284,12 +274,12 @@ impl<'a> Serving<'a> {
                 self.deadlines.set(Due::Peer, Instant::now(), timeout);
                 Next::Go
             }
-            Due::Peer if self.wire.seen.at() + timeout > Instant::now() => {
-                self.deadlines.set(Due::Peer, self.wire.seen.at(), timeout);
+            Due::Peer if self.connection.seen.at() + timeout > Instant::now() => {
+                self.deadlines.set(Due::Peer, self.connection.seen.at(), timeout);
                 Next::Go
             }
             Due::Drain => Next::Drain(DrainWhy::Shutdown),
-            Due::Stall if !self.room.is_free() => EndReason::SlowReader.into(),
+            Due::Stall if !self.room.is_free() || !self.room.has_credits() => EndReason::SlowReader.into(),
             over => over.reason().into(),
         }
     }
@@ -300,9 +290,7 @@ impl<'a> Serving<'a> {
             Lifecycle::Stopped => EndReason::Restart.into(),
             Lifecycle::Draining { until } => {
                 let left = until.into_std().saturating_duration_since(Instant::now());
-                self.wire.say(ServerMsg::Draining {
-                    deadline_s: left.as_secs_f64(),
-                });
+                self.connection.say(Output::Draining { left });
                 self.deadlines.set(
                     Due::Drain,
                     Instant::now(),
@@ -321,12 +309,12 @@ impl<'a> Serving<'a> {
             _ => Instant::now() + self.context.limits.idle,
         };
         let session = session.drain(why, until);
-        let reason = drained(&session, self.wire, self.context).await;
-        let farewell = match (reason, why) {
+        let reason = drained(&session, self.connection, self.context).await;
+        let end = match (reason, why) {
             (EndReason::Done, DrainWhy::Shutdown) => EndReason::Restart,
             (reason, _) => reason,
         };
-        (session.close(farewell), farewell.into())
+        (session.close(end), end.into())
     }
 }
 
@@ -337,7 +325,11 @@ async fn credits(room: &OutboxRoom, lease: &RowLease, charge: u32) {
 }
 
 // Asks the row for what is left and waits until all of it is out.
-async fn drained(session: &Session<Draining>, wire: &mut Wire, context: &mut Context) -> EndReason {
+async fn drained(
+    session: &Session<Draining>,
+    connection: &mut Connection,
+    context: &mut Context,
+) -> EndReason {
     let lease = session.lease();
     let late = sleep_until(session.until().into());
     tokio::pin!(late);
@@ -345,7 +337,7 @@ async fn drained(session: &Session<Draining>, wire: &mut Wire, context: &mut Con
     loop {
         tokio::select! {
             biased;
-            over = &mut wire.over => return over.unwrap_or(EndReason::PeerGone),
+            over = &mut connection.over => return over.unwrap_or(EndReason::PeerGone),
             () = lease.lost() => return EndReason::EngineFailed,
             () = lease.credits().take(MIN_CHARGE), if !asked => {
                 asked = true;
@@ -353,8 +345,8 @@ async fn drained(session: &Session<Draining>, wire: &mut Wire, context: &mut Con
                     return EndReason::EngineFailed;
                 }
             }
-            Some(inbound) = wire.inbox.recv() => if let Inbound::Ended(farewell) = inbound {
-                return farewell.reason;
+            Some(inbound) = connection.inbox.recv() => if let Inbound::Ended(end) = inbound {
+                return end.reason;
             },
             Ok(()) = context.lifecycle.changed() => {
                 if *context.lifecycle.borrow() == Lifecycle::Failed {

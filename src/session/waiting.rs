@@ -6,27 +6,27 @@ use tokio::sync::watch;
 use tokio::time::{interval, sleep_until};
 
 use super::admission::Turn;
+use super::connection::Connection;
 use super::limits::Due;
 use super::renewal::valid_for;
 use super::state::{Queued, Session};
 use super::task::{Context, at};
-use super::wire::{Farewell, Wire};
 use crate::pipeline::rows::RowLease;
-use crate::protocol::server::ServerMsg;
 use crate::shutdown::Lifecycle;
-use crate::stream::end::EndReason;
+use crate::stream::end::{End, EndReason};
+use crate::stream::output::Output;
 use crate::telemetry::labels::Refused;
 
 /// How often a session that waits looks whether its client has hung up: what the client sent before is not read, so that
 /// the end behind it is not either.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Waits for a row; the session and its farewell when it gets none.
+/// Waits for a row; the session and its end when it gets none.
 pub(super) async fn wait_for_row(
     mut session: Session<Queued>,
-    wire: &mut Wire,
+    connection: &mut Connection,
     context: &mut Context,
-) -> Result<(Session<Queued>, RowLease), (Session<Queued>, Farewell)> {
+) -> Result<(Session<Queued>, RowLease), (Session<Queued>, End)> {
     let asked = Instant::now();
     let deadline = sleep_until((asked + context.limits.queue_wait).into());
     tokio::pin!(deadline);
@@ -40,17 +40,17 @@ pub(super) async fn wait_for_row(
             reason = stopped(&mut context.lifecycle) => break reason,
             turn = session.ticket().turn() => match turn {
                 Turn::Lease(lease) => {
-                    wire.socket = None;
+                    connection.hung_up = None;
                     context.meters.admission.wait.record(asked.elapsed().as_secs_f64());
                     return Ok((session, lease));
                 }
-                Turn::Position(position) => wire.say(ServerMsg::Queued { position }),
+                Turn::Position(position) => connection.say(Output::Queued { position }),
                 Turn::Over => break EndReason::GoingAway,
             },
-            _ = &mut wire.gone => return Err((session, wire.last_word())),
-            over = &mut wire.over => break over.unwrap_or(EndReason::PeerGone),
+            _ = &mut connection.gone => return Err((session, connection.last_word())),
+            over = &mut connection.over => break over.unwrap_or(EndReason::PeerGone),
             due = &mut expired => break due.reason(),
-            _ = look.tick() => if wire.hung_up() {
+            _ = look.tick() => if connection.hung_up.as_ref().is_some_and(|hung_up| hung_up()) {
                 break EndReason::PeerGone;
             },
             () = &mut deadline => {

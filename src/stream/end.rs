@@ -91,6 +91,33 @@ impl EndReason {
     }
 }
 
+/// The end of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    pub reason: EndReason,
+    /// What to tell the client, where there is more to say than the reason does.
+    pub message: Option<String>,
+}
+
+impl End {
+    /// Ends for `reason`, with more to say.
+    pub fn because(reason: EndReason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: Some(message.into()),
+        }
+    }
+}
+
+impl From<EndReason> for End {
+    fn from(reason: EndReason) -> Self {
+        Self {
+            reason,
+            message: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

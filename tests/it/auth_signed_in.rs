@@ -6,7 +6,7 @@ use crate::auth_support::SECRET;
 use crate::auth_support::better_auth::{BetterAuth, Browser};
 use crate::auth_support::worker::Worker;
 use crate::common::{Client, Out, PATIENCE};
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::protocol::kyutai::server::ServerMsg;
 use serde_json::{Value, json};
 
 const NEW_SECRET: &str = "another-secret-of-the-tests-for-the-rotation";

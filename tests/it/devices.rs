@@ -5,7 +5,7 @@
 
 use crate::common::{Client, FRAME, Out, Server, eventually, words};
 use moshi_server::app::Outcome;
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::protocol::kyutai::server::ServerMsg;
 
 const SOUND: &str = "batch_size = 2";
 const FAILS: &str = "batch_size = 2\nfail_after_steps = 3";

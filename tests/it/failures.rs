@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::{Client, FRAME, Out, PATIENCE, Seen, Server, eventually, speech, words};
 use fastwebsockets::{Frame, OpCode, Payload};
 use moshi_server::app::Outcome;
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::protocol::kyutai::server::ServerMsg;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

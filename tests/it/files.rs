@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::common::{FRAME, PATH, PATIENCE, Server, eventually, speech};
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::protocol::kyutai::server::ServerMsg;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use crate::common::{Client, PATH, eventually};
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::protocol::kyutai::server::ServerMsg;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

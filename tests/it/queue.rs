@@ -3,7 +3,7 @@
 use crate::auth_support::{SECRET, token};
 use crate::common::{FRAME, Out, Seen, Server};
 use moshi_server::clock::unix_now;
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::protocol::kyutai::server::ServerMsg;
 use serde_json::json;
 
 const ONE: &str = "batch_size = 1";

@@ -3,7 +3,7 @@
 use crate::auth_support::{SECRET, token};
 use crate::common::{Client, Out, Seen, Server};
 use moshi_server::clock::unix_now;
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::protocol::kyutai::server::ServerMsg;
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Sessions over real sockets: every message, and what comes of it.
 
 use crate::common::{Client, FRAME, Out, Seen, Server, speech, words};
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::protocol::kyutai::server::ServerMsg;
 
 const ONE: &str = "batch_size = 1";
 const FOUR: &str = "batch_size = 4";

@@ -1,15 +1,17 @@
 //! Ingest: what decoders sent enters the columns. The only place where rows are taken and left.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::pipeline::columns::{EngineCols, Mark, Stop, StopKind};
 use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::frame::FrameBuf;
-use crate::pipeline::links::{Attach, Control, Pcm};
+use crate::pipeline::messages::{Attach, Pcm};
 use crate::pipeline::phase::{Phase, PhaseEvent};
-use crate::pipeline::words::output::{RowEvent, TickOutput};
+use crate::pipeline::tick::{RowEvent, TickOutput};
 use crate::stream::end::EndReason;
 use crate::stream::ids::{RowId, RowKey};
+use crate::stream::input::Control;
 
 /// How long a marker waits for audio to go on before the engine adds the silence itself: three frames, more than a live
 /// client's gaps and less than a person notices.
@@ -18,8 +20,6 @@ pub const PATIENCE: Duration = Duration::from_millis(240);
 /// What arrived, for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ingested {
-    /// Messages of leases that are over.
-    pub stale: u64,
     /// Messages that the row's phase forbids.
     pub illegal: u64,
     /// Samples of sessions that ended before the model heard them.
@@ -43,7 +43,7 @@ pub fn ingest(cols: &mut EngineCols, message: Pcm, now: Instant, out: &mut TickO
         Pcm::Frame { key, .. } | Pcm::Control { key, .. } | Pcm::Fail { key, .. }
             if !cols.is_current(key) =>
         {
-            seen.stale += 1;
+            // Late, from a lease that is over.
         }
         Pcm::Frame { key, buf, credit } => audio(cols, key, buf, credit, now, out, seen),
         Pcm::Control { key, control } => {
@@ -56,6 +56,8 @@ pub fn ingest(cols: &mut EngineCols, message: Pcm, now: Instant, out: &mut TickO
             }
         }
         Pcm::Fail { key, reason } => fail(cols, key, reason, out),
+        // It has done its work: the engine looks at the row again.
+        Pcm::Wake => {}
     }
 }
 
@@ -69,6 +71,7 @@ fn open(cols: &mut EngineCols, key: RowKey, attach: Attach, out: &mut TickOutput
     cols.epoch[key.row] = key.epoch.get();
     cols.wipe(key.row);
     cols.credit[key.row].open(attach.credits);
+    cols.room[key.row] = Some(Arc::clone(attach.outbox.credits()));
     out.before.push((key, RowEvent::Opened(attach.outbox)));
 }
 

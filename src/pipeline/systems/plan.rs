@@ -1,8 +1,10 @@
 //! Plan: which rows step now, with how much audio each.
 
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::pipeline::columns::{EngineCols, StopKind};
+use crate::pipeline::outbox::STEP_EVENTS;
 use crate::pipeline::phase::Phase;
 use crate::stream::frame::FRAME_SAMPLES;
 use crate::stream::ids::RowId;
@@ -12,8 +14,6 @@ pub struct BatchPlan {
     pub rows: Vec<RowId>,
     /// Samples each row takes from its ring; the rest of its frame is silence.
     pub take: Vec<usize>,
-    /// How long the longest-waiting row was ready.
-    pub oldest: Duration,
 }
 
 /// Whether a step starts now.
@@ -32,19 +32,33 @@ impl BatchPlan {
         Self {
             rows: Vec::with_capacity(rows),
             take: Vec::with_capacity(rows),
-            oldest: Duration::ZERO,
         }
     }
 }
 
-/// Fills `plan` with every row that is ready. The step starts when all streams are, or when the first of them has waited
-/// for `coalesce`; a stream that is behind stays ready, so it never waits again.
-pub fn plan(cols: &mut EngineCols, now: Instant, coalesce: Duration, plan: &mut BatchPlan) -> Decision {
+/// Fills `plan` with every row that is ready: it has input, and room for its output. The step starts when all streams are
+/// ready, or when the first of them has waited for `coalesce`; a stream that is behind stays ready, so it never waits again.
+/// A stream whose client does not read is waited for by nobody; `waker` is woken when its client has read.
+pub fn plan(
+    cols: &mut EngineCols,
+    now: Instant,
+    coalesce: Duration,
+    waker: &Waker,
+    plan: &mut BatchPlan,
+) -> Decision {
     plan.rows.clear();
     plan.take.clear();
     let (mut streams, mut first) = (0, None::<Instant>);
     for row in cols.rows() {
         if !matches!(cols.phase[row], Phase::Active | Phase::Flushing | Phase::Ending) {
+            continue;
+        }
+        let room = &cols.room[row];
+        if !room
+            .as_ref()
+            .is_none_or(|room| room.has_or_wake(STEP_EVENTS, waker))
+        {
+            cols.ready_since[row] = None;
             continue;
         }
         streams += 1;
@@ -60,8 +74,8 @@ pub fn plan(cols: &mut EngineCols, now: Instant, coalesce: Duration, plan: &mut 
     let Some(first) = first else {
         return Decision::Nothing;
     };
-    plan.oldest = now.saturating_duration_since(first);
-    if plan.rows.len() == streams || plan.oldest >= coalesce {
+    let waited = now.saturating_duration_since(first);
+    if plan.rows.len() == streams || waited >= coalesce {
         Decision::Step
     } else {
         Decision::WaitUntil(first + coalesce)

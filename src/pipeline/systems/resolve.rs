@@ -6,7 +6,7 @@
 use crate::pipeline::columns::{EngineCols, StopKind};
 use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::phase::{Phase, PhaseEvent};
-use crate::pipeline::words::output::RowEvent;
+use crate::pipeline::tick::RowEvent;
 use crate::stream::frame::FRAME_SAMPLES;
 use crate::stream::ids::{RowId, RowKey};
 
@@ -53,7 +53,7 @@ fn silence_needed(cols: &EngineCols, row: RowId, delay: u32) -> u32 {
     if cols.consumed[row] == 0 {
         return 0;
     }
-    let since = cols.steps[row] - cols.heard_step[row];
+    let since = cols.steps[row] - cols.last_audio_step[row];
     delay.saturating_sub(u32::try_from(since).unwrap_or(u32::MAX))
 }
 
@@ -81,7 +81,7 @@ fn answer_marks(cols: &mut EngineCols, key: RowKey, delay: u32, events: &mut Vec
     let heard = if consumed == 0 {
         0
     } else {
-        cols.heard_step[row] + u64::from(delay)
+        cols.last_audio_step[row] + u64::from(delay)
     };
     for mark in cols.marks[row].iter_mut().take_while(|mark| mark.at <= consumed) {
         mark.due.get_or_insert(heard);

@@ -3,13 +3,13 @@
 use super::plan::BatchPlan;
 use crate::model::{ModelError, StreamModel};
 use crate::pipeline::columns::EngineCols;
+use crate::pipeline::outbox::STEP_EVENTS;
 use crate::pipeline::phase::{Phase, PhaseEvent};
-use crate::pipeline::words::output::{RowEvent, TickOutput};
+use crate::pipeline::tick::{RowEvent, TickOutput};
 use crate::stream::frame::FRAME_SAMPLES;
 
-/// Resets the model's state of every row that waits for it. Returns how many there were.
-pub fn reset(cols: &mut EngineCols, model: &mut dyn StreamModel, out: &mut TickOutput) -> usize {
-    let mut done = 0;
+/// Resets the model's state of every row that waits for it.
+pub fn reset(cols: &mut EngineCols, model: &mut dyn StreamModel, out: &mut TickOutput) {
     for row in cols.rows() {
         if cols.phase[row] != Phase::Resetting {
             continue;
@@ -19,12 +19,11 @@ pub fn reset(cols: &mut EngineCols, model: &mut dyn StreamModel, out: &mut TickO
         if let (true, Some(key)) = (cols.advance(row, PhaseEvent::ResetDone), cols.key(row)) {
             out.before.push((key, RowEvent::Ready));
         }
-        done += 1;
     }
-    done
 }
 
-/// Takes the planned audio out of the rings into `pcm`, frame after frame, and gives its credits back.
+/// Takes the planned audio out of the rings into `pcm`, frame after frame, and gives its credits back; takes the credits
+/// of the output that the step will have.
 pub fn stage(cols: &mut EngineCols, plan: &BatchPlan, pcm: &mut [f32], out: &mut TickOutput) {
     for ((row, take), frame) in plan
         .rows
@@ -38,14 +37,19 @@ pub fn stage(cols: &mut EngineCols, plan: &BatchPlan, pcm: &mut [f32], out: &mut
         cols.consumed[row] += got as u64;
         cols.credit[row].release(got);
         cols.steps[row] += 1;
+        if let Some(room) = &cols.room[row] {
+            // There is room: the plan looked, and nobody else takes.
+            let taken = room.try_take(STEP_EVENTS);
+            debug_assert!(taken, "a row was planned without room for its output");
+        }
         if got > 0 {
-            cols.heard_step[row] = cols.steps[row];
+            cols.last_audio_step[row] = cols.steps[row];
         } else {
             cols.silence[row] = cols.silence[row].saturating_sub(1);
         }
         if let Some(key) = cols.key(row) {
             out.keys.push(key);
-            out.heard.push(got as u16);
+            out.client_samples.push(got as u16);
             out.arrived
                 .push(if got > 0 { cols.ring[row].taken() } else { None });
             out.buffered.push(cols.ring[row].len() as u32);

@@ -1,14 +1,18 @@
 //! The systems on columns made by hand: no thread, no queue, and no clock but the one passed in.
 
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::expire::expire;
 use super::plan::{BatchPlan, Decision, plan};
 use super::resolve::resolve;
 use crate::pipeline::columns::{EngineCols, Mark, Stop, StopKind};
+use crate::pipeline::credits::Credits;
 use crate::pipeline::links::{self, Bounds};
+use crate::pipeline::outbox::STEP_EVENTS;
 use crate::pipeline::phase::Phase;
-use crate::pipeline::words::output::RowEvent;
+use crate::pipeline::tick::RowEvent;
 use crate::stream::frame::FRAME_SAMPLES;
 use crate::stream::ids::{RowId, RowKey};
 
@@ -56,7 +60,7 @@ fn mark(at: u64, id: i64) -> Mark {
 /// What `plan` says at `now`, with the rows and samples of the step.
 fn planned(cols: &mut EngineCols, now: Instant) -> (Decision, Vec<(u16, usize)>) {
     let mut batch = BatchPlan::new(4);
-    let decision = plan(cols, now, COALESCE, &mut batch);
+    let decision = plan(cols, now, COALESCE, Waker::noop(), &mut batch);
     let rows = batch.rows.iter().map(|row| row.0).zip(batch.take);
     (decision, rows.collect())
 }
@@ -79,7 +83,7 @@ fn resolved(cols: &mut EngineCols) -> Vec<String> {
 fn step(cols: &mut EngineCols, frames: u64) {
     cols.consumed[RowId(0)] += frames * FRAME;
     cols.steps[RowId(0)] += frames;
-    cols.heard_step[RowId(0)] = cols.steps[RowId(0)];
+    cols.last_audio_step[RowId(0)] = cols.steps[RowId(0)];
 }
 
 #[test]
@@ -99,6 +103,25 @@ fn a_step_starts_when_all_streams_are_ready_or_the_first_has_waited_long_enough(
     hear(&mut cols, 0, FRAME_SAMPLES);
     let (decision, rows) = planned(&mut cols, now);
     assert_eq!((decision, rows.len()), (Decision::Step, 2));
+}
+
+#[test]
+fn a_row_whose_client_does_not_read_stalls_itself_and_nobody_else() {
+    let now = Instant::now();
+    let mut cols = columns(2);
+    let room = Arc::new(Credits::new(2 * STEP_EVENTS - 1));
+    cols.room[RowId(0)] = Some(Arc::clone(&room));
+    hear(&mut cols, 0, FRAME_SAMPLES);
+    hear(&mut cols, 1, FRAME_SAMPLES);
+    assert_eq!(planned(&mut cols, now).1.len(), 2);
+    assert!(room.try_take(STEP_EVENTS));
+    // The other stream steps at once: one that cannot step is not waited for.
+    assert_eq!(
+        planned(&mut cols, now),
+        (Decision::Step, vec![(1, FRAME_SAMPLES)])
+    );
+    room.give(1);
+    assert_eq!(planned(&mut cols, now).1.len(), 2);
 }
 
 #[test]
@@ -206,7 +229,7 @@ fn a_marker_behind_a_silence_that_runs_gets_one_of_its_own() {
     cols.ring[RowId(0)].clear();
     cols.consumed[RowId(0)] += 100;
     cols.steps[RowId(0)] += 1;
-    cols.heard_step[RowId(0)] = cols.steps[RowId(0)];
+    cols.last_audio_step[RowId(0)] = cols.steps[RowId(0)];
     assert!(resolved(&mut cols).is_empty());
     cols.steps[RowId(0)] += u64::from(DELAY);
     cols.silence[RowId(0)] = 0;

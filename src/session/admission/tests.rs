@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::pipeline::links::{Ingress, IngressRx};
+use crate::pipeline::links::IngressRx;
+use crate::pipeline::messages::Ingress;
 use crate::pipeline::{PipelineOptions, wire_for_test};
 
 const OPTIONS: PipelineOptions = PipelineOptions {

@@ -12,7 +12,7 @@ use moshi_server::fleet::{LoadedModule, Placed};
 use moshi_server::model::StreamModel;
 use moshi_server::model::scripted::{Scripted, level};
 use moshi_server::net::ModuleInfo;
-use moshi_server::protocol::server::ServerMsg;
+use moshi_server::protocol::kyutai::server::ServerMsg;
 use moshi_server::telemetry::Meters;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,6 +79,7 @@ impl Server {
             LoadedModule {
                 name: name.clone(),
                 path: module.path.clone(),
+                dialect: moshi_server::protocol::kyutai::asr::open,
                 info,
                 models: models
                     .map(|(i, model)| Placed {

@@ -1,4 +1,4 @@
-//! What one tick of the engine tells the words stage: columns, reused from tick to tick.
+//! What one tick of the engine tells the output stage: columns, reused from tick to tick.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ pub enum RowEvent {
     Opened(OutboxTx),
     /// The model's state of the row was reset.
     Ready,
-    /// All audio up to here was heard to its end: announce words that are still open.
+    /// All audio up to here was heard to its end: complete the words that are still open.
     Settled,
     Mark {
         id: i64,
@@ -38,7 +38,7 @@ pub struct TickOutput {
     /// Rows of the step.
     pub keys: Vec<RowKey>,
     /// Samples of each row's frame that came from its client; the rest was silence added by the engine.
-    pub heard: Vec<u16>,
+    pub client_samples: Vec<u16>,
     /// When the last of them came; none where there were none.
     pub arrived: Vec<Option<Instant>>,
     /// Samples that wait in each row.
@@ -54,7 +54,7 @@ impl TickOutput {
         Self {
             before: Vec::with_capacity(rows),
             keys: Vec::with_capacity(rows),
-            heard: Vec::with_capacity(rows),
+            client_samples: Vec::with_capacity(rows),
             arrived: Vec::with_capacity(rows),
             buffered: Vec::with_capacity(rows),
             step: StepOutput {
@@ -77,7 +77,7 @@ impl TickOutput {
         let Self {
             before,
             keys,
-            heard,
+            client_samples,
             arrived,
             buffered,
             step,
@@ -85,7 +85,7 @@ impl TickOutput {
         } = self;
         before.clear();
         keys.clear();
-        heard.clear();
+        client_samples.clear();
         arrived.clear();
         buffered.clear();
         step.tokens.clear();

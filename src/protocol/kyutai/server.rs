@@ -1,15 +1,9 @@
 //! Messages of the server, and their two encodings.
 
-use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Form;
-
-/// Pause probabilities of one step; a checkpoint has at most this many heads.
-pub const MAX_HEADS: usize = 8;
-
-/// Pause probabilities, one a head.
-pub type Pauses = ArrayVec<f32, MAX_HEADS>;
+use crate::stream::output::{Output, Pauses};
 
 /// One message to the client. Times are seconds of the stream's audio.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +53,39 @@ pub enum ServerMsg {
     },
     /// Extra: the token of a `Renew` was refused; the session ends when its first one does.
     NotRenewed,
+}
+
+impl From<Output> for ServerMsg {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Ready => Self::Ready,
+            Output::Step {
+                frame,
+                pauses,
+                queued,
+            } => Self::Step {
+                step_idx: frame,
+                prs: pauses,
+                buffered_pcm: queued,
+            },
+            Output::Word { text, start } => Self::Word {
+                text,
+                start_time: start,
+            },
+            Output::WordEnd { stop } => Self::EndWord { stop_time: stop },
+            Output::Mark { id } => Self::Marker { id },
+            Output::Flushed => Self::Flushed,
+            Output::End => Self::EndOfStream,
+            Output::Queued { position } => Self::Queued { position },
+            Output::Draining { left } => Self::Draining {
+                deadline_s: left.as_secs_f64(),
+            },
+            Output::Renewed { valid } => Self::Renewed {
+                valid_s: valid.as_secs_f64(),
+            },
+            Output::NotRenewed => Self::NotRenewed,
+        }
+    }
 }
 
 fn list<S: Serializer>(pauses: &Pauses, to: S) -> Result<S::Ok, S::Error> {

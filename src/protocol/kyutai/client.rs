@@ -1,12 +1,12 @@
-//! Messages of the client. A wire type only: a session turns each into what the pipeline understands.
+//! Messages of the client, as they are on the wire.
 
 use bytes::Bytes;
 use serde::Deserialize;
 
 use super::Form;
 use super::msgpack::{self, Fields};
-use crate::auth::Credential;
 use crate::stream::end::EndReason;
+use crate::stream::secret::Secret;
 
 /// One message of the client.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub enum ClientMsg {
     EndOfStream,
     /// A newer token for the same user, before the one that opened the session runs out.
     Renew {
-        token: Credential,
+        token: Secret,
     },
 }
 
@@ -37,25 +37,6 @@ pub enum Sound {
     Pcm16(Bytes),
     /// Part of an Ogg/Opus stream.
     Ogg(Bytes),
-}
-
-impl Sound {
-    /// Takes at most `bytes` bytes off the front; they must be a multiple of 4.
-    pub fn split_front(&mut self, bytes: usize) -> Self {
-        let cut = |data: &mut Bytes| data.split_to(bytes.min(data.len()));
-        match self {
-            Self::F32(data) => Self::F32(cut(data)),
-            Self::Pcm16(data) => Self::Pcm16(cut(data)),
-            Self::Ogg(data) => Self::Ogg(cut(data)),
-        }
-    }
-
-    /// True when there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        let (Self::F32(data) | Self::Pcm16(data) | Self::Ogg(data)) = self;
-        data.is_empty()
-    }
 }
 
 /// A message that cannot be understood: why the session ends, and what to tell the client.

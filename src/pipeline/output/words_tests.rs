@@ -10,7 +10,7 @@ impl Detokenize for Letters {
     }
 }
 
-fn run(machine: &mut WordMachine, steps: &[(u32, &[f32])]) -> Vec<(usize, Heard)> {
+fn run(machine: &mut WordMachine, steps: &[(u32, &[f32])]) -> Vec<(usize, WordEvent)> {
     let mut heard = Vec::new();
     for (i, (token, pauses)) in steps.iter().enumerate() {
         machine.step(*token, pauses, &Letters, &mut |h| heard.push((i, h)));
@@ -18,15 +18,15 @@ fn run(machine: &mut WordMachine, steps: &[(u32, &[f32])]) -> Vec<(usize, Heard)
     heard
 }
 
-fn word(text: &str, start: f64) -> Heard {
-    Heard::Word {
+fn word(text: &str, start: f64) -> WordEvent {
+    WordEvent::Word {
         text: text.to_owned(),
         start,
     }
 }
 
 /// Kyutai's rules as `kyutai-labs/moshi` states them, written down a second time without our additions.
-fn reference(delay: u64, tokens: &[u32]) -> Vec<(usize, Heard)> {
+fn reference(delay: u64, tokens: &[u32]) -> Vec<(usize, WordEvent)> {
     let (mut buffer, mut last_stop, mut open, mut heard) = (Vec::new(), 0.0, false, Vec::new());
     for (i, token) in tokens.iter().enumerate() {
         let n = i as u64 + 1;
@@ -37,7 +37,7 @@ fn reference(delay: u64, tokens: &[u32]) -> Vec<(usize, Heard)> {
         if (*token == 3 || *token == 0) && !buffer.is_empty() {
             heard.push((
                 i,
-                Heard::Word {
+                WordEvent::Word {
                     text: Letters.decode(&buffer),
                     start: last_stop,
                 },
@@ -49,7 +49,7 @@ fn reference(delay: u64, tokens: &[u32]) -> Vec<(usize, Heard)> {
         }
         if *token == 0 {
             if open {
-                heard.push((i, Heard::EndWord { stop: tau }));
+                heard.push((i, WordEvent::End { stop: tau }));
                 open = false;
             }
             last_stop = tau;
@@ -66,7 +66,7 @@ fn a_word_ends_where_the_next_one_starts() {
         run(&mut machine, &steps),
         [
             (5, word("ab", 0.08)),
-            (6, Heard::EndWord { stop: 0.4 }),
+            (6, WordEvent::End { stop: 0.4 }),
             (8, word("c", 0.4)),
         ]
     );
@@ -90,7 +90,7 @@ fn a_predicted_pause_ends_the_word_at_once() {
     ]);
     assert_eq!(
         run(&mut machine, &steps),
-        [(13, word("a", 0.0)), (14, Heard::EndWord { stop: 1.2 })]
+        [(13, word("a", 0.0)), (14, WordEvent::End { stop: 1.2 })]
     );
 }
 
@@ -108,7 +108,7 @@ fn without_predictions_quiet_frames_end_the_word() {
     steps.extend([(3, &[] as &[f32]); 20]);
     assert_eq!(
         run(&mut machine, &steps),
-        [(1, word("a", 0.0)), (8, Heard::EndWord { stop: 0.72 })]
+        [(1, word("a", 0.0)), (8, WordEvent::End { stop: 0.72 })]
     );
 }
 
@@ -119,7 +119,7 @@ fn the_end_of_the_stream_announces_what_is_left() {
     let mut heard = Vec::new();
     machine.finish(&Letters, &mut |h| heard.push(h));
     machine.finish(&Letters, &mut |h| heard.push(h));
-    assert_eq!(heard, [word("a", 0.08), Heard::EndWord { stop: 0.16 }]);
+    assert_eq!(heard, [word("a", 0.08), WordEvent::End { stop: 0.16 }]);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_reset_in_mid_stream_drops_pieces_and_keeps_the_clock() {
     let steps: Vec<(u32, &[f32])> = vec![(3, &[]), (0, &[]), (8, &[]), (0, &[])];
     assert_eq!(
         run(&mut machine, &steps),
-        [(3, word("b", 0.24)), (3, Heard::EndWord { stop: 0.4 })]
+        [(3, word("b", 0.24)), (3, WordEvent::End { stop: 0.4 })]
     );
 }
 
@@ -148,11 +148,11 @@ proptest! {
         let steps: Vec<(u32, &[f32])> = tokens.iter().map(|t| (*t, [0.0f32; 0].as_slice())).collect();
         let ours = run(&mut WordMachine::new(delay as u32, 12.5), &steps);
         let theirs = reference(delay, &tokens);
-        let words = |heard: &[(usize, Heard)]| -> Vec<_> {
-            heard.iter().filter(|(_, h)| matches!(h, Heard::Word { .. })).cloned().collect()
+        let words = |heard: &[(usize, WordEvent)]| -> Vec<_> {
+            heard.iter().filter(|(_, h)| matches!(h, WordEvent::Word { .. })).cloned().collect()
         };
-        let ends = |heard: &[(usize, Heard)]| -> Vec<usize> {
-            heard.iter().filter(|(_, h)| matches!(h, Heard::EndWord { .. })).map(|(i, _)| *i).collect()
+        let ends = |heard: &[(usize, WordEvent)]| -> Vec<usize> {
+            heard.iter().filter(|(_, h)| matches!(h, WordEvent::End { .. })).map(|(i, _)| *i).collect()
         };
         prop_assert_eq!(words(&ours), words(&theirs));
         for (early, late) in ends(&ours).iter().zip(ends(&theirs)) {

@@ -1,4 +1,4 @@
-//! What the engine tells of each tick. No allocation, no lock.
+//! Per-tick metrics of the engine. No allocation, no lock.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use metrics::Gauge;
 use super::columns::EngineCols;
 use super::links::STEP_LINK;
 use super::systems::ingest::Ingested;
-use super::words::output::TickOutput;
+use super::tick::TickOutput;
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use crate::telemetry::Meters;
 use crate::telemetry::capacity::Capacity;
@@ -69,7 +69,13 @@ impl EngineGauges {
     }
 
     /// What arrived since the last tick, and what is left in the links.
-    pub(super) fn looked(&mut self, seen: &mut Ingested, cols: &EngineCols, frames: usize, outputs: usize) {
+    pub(super) fn on_ingest(
+        &mut self,
+        seen: &mut Ingested,
+        cols: &EngineCols,
+        frames: usize,
+        outputs: usize,
+    ) {
         let seen = std::mem::take(seen);
         self.meters.sessions.illegal.increment(seen.illegal);
         if seen.dropped > 0 {
@@ -89,7 +95,7 @@ impl EngineGauges {
     }
 
     /// A step of the rows in `out` took `total`.
-    pub(super) fn stepped(&mut self, out: &TickOutput, total: Duration, now: Instant) {
+    pub(super) fn on_step(&mut self, out: &TickOutput, total: Duration, now: Instant) {
         let rows = out.keys.len();
         self.engine.stepped(
             rows,

@@ -5,11 +5,11 @@
 
 use crate::stream::text::Detokenize;
 
-/// What the machine heard in one step. Times are seconds of this stream's audio.
+/// What one step completed. Times are seconds of this stream's audio, silence added by the engine included.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Heard {
+pub enum WordEvent {
     Word { text: String, start: f64 },
-    EndWord { stop: f64 },
+    End { stop: f64 },
 }
 
 /// Marks the frame where a word starts.
@@ -108,12 +108,18 @@ impl WordMachine {
     }
 
     /// Takes one step's token and pause probabilities (empty where the model predicts none).
-    pub fn step(&mut self, token: u32, pauses: &[f32], text: &dyn Detokenize, emit: &mut impl FnMut(Heard)) {
+    pub fn step(
+        &mut self,
+        token: u32,
+        pauses: &[f32],
+        text: &dyn Detokenize,
+        emit: &mut dyn FnMut(WordEvent),
+    ) {
         self.frames += 1;
-        let Some(heard) = self.frames.checked_sub(self.delay) else {
+        let Some(audio_frames) = self.frames.checked_sub(self.delay) else {
             return;
         };
-        let now = (self.origin + heard) as f64 / self.frame_rate;
+        let now = (self.origin + audio_frames) as f64 / self.frame_rate;
         match token {
             WORD_START | PAD => self.close_pieces(text, emit),
             piece => {
@@ -130,17 +136,17 @@ impl WordMachine {
     }
 
     /// The stream is over and all its frames were stepped: announces what is left.
-    pub fn finish(&mut self, text: &dyn Detokenize, emit: &mut impl FnMut(Heard)) {
+    pub fn finish(&mut self, text: &dyn Detokenize, emit: &mut dyn FnMut(WordEvent)) {
         self.close_pieces(text, emit);
         let now = (self.origin + self.frames.saturating_sub(self.delay)) as f64 / self.frame_rate;
         self.end(now, emit);
     }
 
-    fn close_pieces(&mut self, text: &dyn Detokenize, emit: &mut impl FnMut(Heard)) {
+    fn close_pieces(&mut self, text: &dyn Detokenize, emit: &mut dyn FnMut(WordEvent)) {
         if self.pieces.is_empty() {
             return;
         }
-        emit(Heard::Word {
+        emit(WordEvent::Word {
             text: text.decode(&self.pieces),
             start: self.start,
         });
@@ -149,9 +155,9 @@ impl WordMachine {
         self.quiet = 0;
     }
 
-    fn end(&mut self, now: f64, emit: &mut impl FnMut(Heard)) {
+    fn end(&mut self, now: f64, emit: &mut dyn FnMut(WordEvent)) {
         if std::mem::take(&mut self.open) {
-            emit(Heard::EndWord { stop: now });
+            emit(WordEvent::End { stop: now });
         }
     }
 
@@ -168,5 +174,5 @@ impl WordMachine {
 }
 
 #[cfg(test)]
-#[path = "assembler_tests.rs"]
+#[path = "words_tests.rs"]
 mod tests;

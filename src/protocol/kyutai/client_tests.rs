@@ -166,7 +166,7 @@ fn control_messages_come_as_json_beside_raw_pcm() {
     let form = Form {
         extras: false,
         json: false,
-        pcm16: Some(16_000),
+        pcm16: crate::stream::input::PcmRate::new(16_000),
     };
     let text = |text: &str| ClientMsg::from_text(text.as_bytes(), form);
     assert_eq!(

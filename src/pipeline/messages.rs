@@ -1,0 +1,66 @@
+//! What sessions, input stage and engine say to each other about a row.
+
+use std::sync::Arc;
+
+use super::credits::Credits;
+use super::frame::FrameBuf;
+use super::outbox::OutboxTx;
+use crate::stream::end::EndReason;
+use crate::stream::ids::RowKey;
+use crate::stream::input::{AudioBytes, Control};
+
+/// What the stages need to know of a session that takes a row.
+pub struct Attach {
+    /// Of the session's input: each stage gives back what it disposes of.
+    pub credits: Arc<Credits>,
+    pub outbox: OutboxTx,
+}
+
+/// From sessions to the input stage. One sender per row at a time, so the order of a row is the order of its session.
+pub enum Ingress {
+    Attach {
+        key: RowKey,
+        attach: Box<Attach>,
+    },
+    /// Audio for which `charge` credits were taken.
+    Audio {
+        key: RowKey,
+        charge: u32,
+        audio: AudioBytes,
+    },
+    Control {
+        key: RowKey,
+        control: Control,
+    },
+    Detach {
+        key: RowKey,
+    },
+}
+
+/// From the input stage to the engine.
+pub enum Pcm {
+    Attach {
+        key: RowKey,
+        attach: Box<Attach>,
+    },
+    /// A whole frame, or what precedes a control message. `credit` is what its audio was charged.
+    Frame {
+        key: RowKey,
+        buf: FrameBuf,
+        credit: u32,
+    },
+    Control {
+        key: RowKey,
+        control: Control,
+    },
+    /// The audio cannot be decoded.
+    Fail {
+        key: RowKey,
+        reason: EndReason,
+    },
+    Detach {
+        key: RowKey,
+    },
+    /// A client took output for which its row was waiting: look again.
+    Wake,
+}

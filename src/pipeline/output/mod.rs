@@ -1,0 +1,6 @@
+//! The output stage: what steps produced becomes events of each stream.
+
+pub mod clock;
+pub mod stage;
+mod transcript;
+pub mod words;

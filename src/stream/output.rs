@@ -1,0 +1,44 @@
+//! What happens in a stream, as its client is told. Times are seconds of the client's own audio.
+
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+
+/// Most pause heads of a checkpoint.
+pub const MAX_PAUSE_HEADS: usize = 8;
+
+/// Pause probabilities of one step, one per head.
+pub type Pauses = ArrayVec<f32, MAX_PAUSE_HEADS>;
+
+/// One event. A dialect says it in its own words, or leaves it out when its clients do not know it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// The model is ready for this stream, at its start or after a restart.
+    Ready,
+    /// One frame of the client's audio was processed.
+    Step {
+        /// Frames of the client's audio before this one.
+        frame: u64,
+        pauses: Pauses,
+        /// Samples that wait for the model.
+        queued: u32,
+    },
+    /// A word is complete; `start` is where it began.
+    Word { text: String, start: f64 },
+    /// The last word ended at `stop`.
+    WordEnd { stop: f64 },
+    /// All audio before the client's mark has been processed.
+    Mark { id: i64 },
+    /// All audio before the client's flush has been processed.
+    Flushed,
+    /// The stream is over and nothing more follows.
+    End,
+    /// Number of sessions that get a row before this one, and this one.
+    Queued { position: u32 },
+    /// The server stops; the session is ended after `left`.
+    Draining { left: Duration },
+    /// A renewed credential was accepted; the session may go on for `valid`.
+    Renewed { valid: Duration },
+    /// A renewed credential was refused; the session ends when its first one expires.
+    NotRenewed,
+}
