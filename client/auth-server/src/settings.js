@@ -25,7 +25,7 @@ export function readSettings(env) {
   return {
     host: env.AUTH_HOST ?? "127.0.0.1",
     port,
-    baseURL: env.BETTER_AUTH_URL ?? `http://localhost:${port}`,
+    baseURL: readOrigin(env.BETTER_AUTH_URL ?? `http://localhost:${port}`),
     secret: readSecret(env),
     database: env.AUTH_DATABASE ?? "data/auth.sqlite",
     trustedOrigins: (env.AUTH_TRUSTED_ORIGINS ?? "http://localhost:8080,http://127.0.0.1:8080,http://localhost:5173")
@@ -36,6 +36,16 @@ export function readSettings(env) {
     rateLimit: env.AUTH_RATE_LIMIT !== "off",
     cookieSeconds: number(env, "AUTH_COOKIE_SECONDS", 300),
   };
+}
+
+/**
+ * `BETTER_AUTH_URL` without a slash at its end. Every request is taken for one to this host.
+ * @param {string} value
+ */
+function readOrigin(value) {
+  const url = URL.canParse(value) ? new URL(value) : null;
+  if (url?.host && /^https?:$/.test(url.protocol) && url.pathname === "/") return url.origin;
+  throw new Error(`BETTER_AUTH_URL must be an origin such as https://captions.example.com, not "${value}"`);
 }
 
 /**

@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { startServer } from "../auth-server/src/server.js";
-import { readSettings } from "../auth-server/src/settings.js";
+import { startServer } from "../../auth-server/src/server.js";
+import { readSettings } from "../../auth-server/src/settings.js";
 
 const PAGE = "http://localhost:8080";
 const SECRET = "an-example-secret-of-more-than-32-bytes";
