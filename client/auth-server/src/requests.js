@@ -1,3 +1,5 @@
+import { BodyTooLong, MAX_BODY_BYTES, readBody } from "./body.js";
+
 /** What a request must be before Better Auth sees it. Whatever else HTTP can carry is answered here. */
 
 /** Better Auth is never asked by another method, and some cannot even be handed to it: `new Request()` refuses TRACE. */
@@ -36,12 +38,21 @@ export function requestListener(handle, settings) {
     for (const name of HEARSAY) delete request.headers[name];
     // Better Auth counts tries per address: only our own proxy may say whose it is.
     if (!settings.trustProxy) request.headers["x-forwarded-for"] = request.socket.remoteAddress ?? "";
+    if (request.method === "POST") {
+      const body = await readBody(request, response);
+      // Where a body has been read already, Better Auth looks for it here.
+      Object.assign(request, { body });
+    }
     await handle(request, response);
   };
   return (request, response) => {
     // An answer to somebody who has gone: without a listener, Node would end the process for it.
     response.on("error", () => {});
     answer(request, response).catch((error) => {
+      // The rest of the body is not worth reading, so the connection has no further use.
+      if (error instanceof BodyTooLong) return refuse(response, 413, `A request may have ${MAX_BODY_BYTES} bytes.`, { connection: "close" });
+      // The caller is gone, or was too slow and has been told so by Node.
+      if (request.destroyed && !request.complete) return void response.destroy();
       // Its message may quote the request's address, and with it what nobody may read.
       console.error(`auth server: a request could not be answered (${error instanceof Error ? error.name : typeof error})`);
       if (response.headersSent) response.destroy();
