@@ -1,4 +1,4 @@
-import { createAuthEndpoint, sessionMiddleware } from "better-auth/api";
+import { createAuthEndpoint, sensitiveSessionMiddleware } from "better-auth/api";
 import { signJWT } from "better-auth/crypto";
 
 export const TOKEN_AUDIENCE = "moshi-server";
@@ -12,7 +12,7 @@ export function moshiToken() {
   return /** @satisfies {import("better-auth").BetterAuthPlugin} */ ({
     id: "moshi-token",
     endpoints: {
-      moshiToken: createAuthEndpoint("/moshi-token", { method: "GET", use: [sessionMiddleware] }, async (ctx) => {
+      moshiToken: createAuthEndpoint("/moshi-token", { method: "GET", use: [sensitiveSessionMiddleware] }, async (ctx) => {
         const { session } = ctx.context.session;
         const claims = {
           id: session.id,

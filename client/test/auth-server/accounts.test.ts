@@ -60,6 +60,17 @@ describe("moshi-token", () => {
     await start();
     expect((await fetch(`${base}/api/auth/moshi-token`)).status).toBe(401);
   });
+
+  test("is no more minted after sign-out, though copied cookies still verify", async () => {
+    await start();
+    const copied = cookies(await post("sign-up/email", ZOE));
+    const mint = () => fetch(`${base}/api/auth/moshi-token`, { headers: { cookie: copied } });
+    expect((await mint()).status).toBe(200);
+    await post("sign-out", {}, { cookie: copied });
+    const refused = await mint();
+    expect(refused.status).toBe(401);
+    expect(await refused.text()).not.toContain("eyJ");
+  });
 });
 
 describe("pages on other ports", () => {
