@@ -23,7 +23,7 @@ export async function openAuth(settings) {
     // libsql has the interface of better-sqlite3, and its binaries come inside its npm packages.
     database: { dialect: new SqliteDialect({ database }), type: "sqlite", transaction: true },
     trustedOrigins: settings.trustedOrigins,
-    emailAndPassword: { enabled: true },
+    emailAndPassword: { enabled: true, disableSignUp: !settings.signUp },
     session: {
       // moshi-server checks this cookie without asking here; the default strategy isn't a JWT.
       cookieCache: { enabled: true, strategy: "jwt", maxAge: settings.cookieSeconds },

@@ -12,6 +12,7 @@ import { dirname } from "node:path";
  * @property {string} database Path of the SQLite file.
  * @property {string[]} trustedOrigins Origins of pages that may sign people in.
  * @property {boolean} trustProxy Whether `X-Forwarded-For` comes from a proxy of ours.
+ * @property {boolean} signUp Whether strangers may make accounts.
  * @property {boolean} rateLimit
  * @property {number} cookieSeconds Life of the cookie that moshi-server reads.
  */
@@ -33,7 +34,8 @@ export function readSettings(env) {
       .map((origin) => origin.trim())
       .filter(Boolean),
     trustProxy: env.AUTH_TRUST_PROXY === "1",
-    rateLimit: env.AUTH_RATE_LIMIT !== "off",
+    signUp: isOn(env, "AUTH_SIGN_UP"),
+    rateLimit: isOn(env, "AUTH_RATE_LIMIT"),
     cookieSeconds: number(env, "AUTH_COOKIE_SECONDS", 300),
   };
 }
@@ -88,4 +90,15 @@ function number(env, name, fallback) {
   const value = Number(env[name] ?? fallback);
   if (!Number.isInteger(value) || value < 0) throw new Error(`${name} must be a whole number, not "${env[name]}"`);
   return value;
+}
+
+/**
+ * On unless it is said to be `off`. Another word could mean either, so it is refused.
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string} name
+ */
+function isOn(env, name) {
+  const value = env[name] ?? "on";
+  if (value !== "on" && value !== "off") throw new Error(`${name} must be "on" or "off", not "${value}"`);
+  return value === "on";
 }

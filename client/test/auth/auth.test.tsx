@@ -131,6 +131,18 @@ test("signing up keeps the e-mail address already typed", async () => {
   expect(asked.find(({ key }) => key === "POST sign-up/email")?.body).toMatchObject({ name: "Zoë", email: "zoe@example.test" });
 });
 
+test("signing up where registration is closed says so, and whom to ask", async () => {
+  const user = await open();
+  await user.click(screen.getByRole("button", { name: "Create an account" }));
+  await user.type(screen.getByLabelText("Name"), "Zoë");
+  await fillIn(user);
+  answers["POST sign-up/email"] = { status: 400, body: { code: "EMAIL_PASSWORD_SIGN_UP_DISABLED", message: "raw" } };
+  await user.click(within(screen.getByRole("main")).getByRole("button", { name: "Create an account" }));
+  const alert = await screen.findByRole("alert");
+  expect(alert.textContent).toContain("not open to everybody");
+  expect(alert.textContent).toContain("Ask whoever runs this server");
+});
+
 test("the password can be shown", async () => {
   const user = await open();
   const field = screen.getByLabelText("Password");
