@@ -49,8 +49,7 @@ export function requestListener(handle, settings) {
     // An answer to somebody who has gone: without a listener, Node would end the process for it.
     response.on("error", () => {});
     answer(request, response).catch((error) => {
-      // The rest of the body is not worth reading, so the connection has no further use.
-      if (error instanceof BodyTooLong) return refuse(response, 413, `A request may have ${MAX_BODY_BYTES} bytes.`, { connection: "close" });
+      if (error instanceof BodyTooLong) return refuseBody(request, response);
       // The caller is gone, or was too slow and has been told so by Node.
       if (request.destroyed && !request.complete) return void response.destroy();
       // Its message may quote the request's address, and with it what nobody may read.
@@ -59,6 +58,18 @@ export function requestListener(handle, settings) {
       else refuse(response, 500, "This request could not be answered.");
     });
   };
+}
+
+/**
+ * @param {Request} request
+ * @param {Response} response
+ */
+function refuseBody(request, response) {
+  // What comes of it is thrown away until the request's time is over: a connection closed under a caller who still sends
+  // is reset, and the answer lost. A caller who asked before sending won't send, so that connection has no further use.
+  request.resume();
+  const headers = request.headers.expect === undefined ? {} : { connection: "close" };
+  refuse(response, 413, `A request's body may have ${MAX_BODY_BYTES} bytes.`, headers);
 }
 
 /**
@@ -83,7 +94,7 @@ function pathOf(target) {
  * @param {Response} response
  * @param {number} status
  * @param {string} message
- * @param {Record<string, string>} headers
+ * @param {import("node:http").OutgoingHttpHeaders} headers
  */
 function refuse(response, status, message, headers = {}) {
   response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify({ message }));

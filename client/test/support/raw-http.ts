@@ -8,7 +8,7 @@ export function exchange(port: number, bytes: string): Promise<string> {
     let answer = "";
     socket.setEncoding("latin1").on("data", (text: string) => {
       answer += text;
-      if (answer.includes("\r\n\r\n") && !answer.startsWith("HTTP/1.1 100")) socket.destroy();
+      if (/^(HTTP\/1\.1 100 .*\r\n\r\n)?HTTP\/1\.1 (?!100)[^]*\r\n\r\n/.test(answer)) socket.destroy();
     });
     socket.on("error", () => {}).on("close", () => resolve(answer));
   });
