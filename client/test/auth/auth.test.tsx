@@ -215,7 +215,7 @@ test("a deployment without accounts takes an API key, kept for the tab", async (
   await user.type(screen.getByLabelText("API key"), " secret-key ");
   await user.click(screen.getByRole("button", { name: "Continue" }));
   await screen.findByText("hello API key");
-  expect(await auth.credentials({ refresh: false })).toEqual({ via: "key", key: "secret-key" });
+  expect(await auth.credentials({ refresh: false })).toEqual({ via: "key", key: "secret-key", tickets: true });
   await auth.signOut();
   await screen.findByLabelText("API key");
   expect(sessionStorage.length).toBe(0);
@@ -233,6 +233,7 @@ describe("configuration", () => {
       transcribeUrl: "http://page.test:8080/api/asr-streaming",
       accounts: true,
       apiKeys: false,
+      tickets: true,
       hint: "",
     });
   });
@@ -242,11 +243,12 @@ describe("configuration", () => {
   });
 
   test("other hosts and paths", () => {
-    expect(resolve({ authUrl: "https://auth.test/", serverUrl: "https://speech.test", transcribePath: "/api/stt", accounts: false })).toEqual({
+    expect(resolve({ authUrl: "https://auth.test/", serverUrl: "https://speech.test", transcribePath: "/api/stt", accounts: false, tickets: false })).toEqual({
       authUrl: "https://auth.test",
       transcribeUrl: "https://speech.test/api/stt",
       accounts: false,
       apiKeys: true,
+      tickets: false,
       hint: "",
     });
   });
