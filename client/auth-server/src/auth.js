@@ -40,7 +40,7 @@ export async function openAuth(settings) {
       disableOriginCheck: false,
     },
     telemetry: { enabled: false },
-    plugins: [moshiToken(), ...(settings.rateLimit ? [guessLimit(new GuessCounter())] : [])],
+    plugins: [moshiToken(settings.tokenSeconds), ...(settings.rateLimit ? [guessLimit(new GuessCounter())] : [])],
   });
   const { runMigrations } = await getMigrations(auth.options);
   await runMigrations();

@@ -15,6 +15,7 @@ import { dirname } from "node:path";
  * @property {boolean} signUp Whether strangers may make accounts.
  * @property {boolean} rateLimit
  * @property {number} cookieSeconds Life of the cookie that moshi-server reads.
+ * @property {number} tokenSeconds Life of a minted token.
  */
 
 /**
@@ -37,6 +38,7 @@ export function readSettings(env) {
     signUp: isOn(env, "AUTH_SIGN_UP"),
     rateLimit: isOn(env, "AUTH_RATE_LIMIT"),
     cookieSeconds: number(env, "AUTH_COOKIE_SECONDS", 300),
+    tokenSeconds: number(env, "AUTH_TOKEN_SECONDS", 60),
   };
 }
 
