@@ -1,10 +1,12 @@
 /** The proxy files of the documentation, each under the real proxy: one origin, one cookie, one WebSocket. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import http, { type IncomingHttpHeaders, type RequestOptions } from "node:http";
+import https from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { freePort } from "../demo/port.js";
 import { FakeServer, json, PATH } from "../test/support/fake-server";
 import { startAuth } from "./support/auth";
@@ -41,7 +43,7 @@ afterEach(async () => {
 
 async function untilUp(url: string): Promise<void> {
   for (let tries = 0; tries < 300; tries++) {
-    if (await fetch(url).then(() => true, () => false)) return;
+    if (await statusOf(url).catch(() => 0)) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   throw new Error(`${url} does not answer`);
@@ -85,11 +87,46 @@ async function walkThrough(origin: string): Promise<void> {
   }
 }
 
+/** The status of an answer, from a proxy with a certificate of its own making. */
+function statusOf(url: string, { body, ...options }: RequestOptions & { body?: Buffer } = {}): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const request = (url.startsWith("https:") ? https : http).request(url, { rejectUnauthorized: false, ...options });
+    request.on("response", (response) => resolve(response.resume().statusCode ?? 0)).on("error", reject).end(body);
+  });
+}
+
+/** Asks for speech with a credential in each place there is, as is done all the time, also while the worker restarts. */
+async function presentCredentials(origin: string): Promise<number[]> {
+  const upgrade = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==" };
+  const headers = {
+    "kyutai-api-key": "secret-key",
+    authorization: "Bearer secret-token",
+    cookie: "__Secure-better-auth.session_data=secret-cookie",
+    referer: `${origin}/?auth_id=secret-referrer`,
+  };
+  return [
+    await statusOf(`${origin}${PATH}?auth_id=secret-ticket`, { headers: { ...headers, ...upgrade, "sec-websocket-protocol": "moshi, bearer.secret-protocol" } }),
+    await statusOf(`${origin}${PATH}?format=ogg&auth%5Fid=secret-ticket`, { headers, method: "POST" }),
+  ];
+}
+
+/** Bodies for the auth server, of a length that is said and of one that is not. */
+async function postTooMuch(origin: string): Promise<number[]> {
+  const url = `${origin}/api/auth/sign-in/email`;
+  const options = { method: "POST", body: Buffer.alloc(70_000) };
+  return [
+    await statusOf(url, { ...options, headers: { "content-length": options.body.length } }),
+    await statusOf(url, { ...options, headers: { "transfer-encoding": "chunked" } }),
+  ];
+}
+
 describe.runIf(caddy)("Caddy", () => {
-  test("from sign-up to words, and no credential in its log", async () => {
-    const origin = `http://localhost:${port}`;
+  let origin: string;
+  let log: string;
+  beforeEach(async () => {
+    origin = `http://localhost:${port}`;
     auth = await startAuth([origin]);
-    let log = "";
+    log = "";
     proxy = spawn(caddy!, ["run", "--config", join(FILES, "Caddyfile"), "--adapter", "caddyfile"], {
       env: {
         ...process.env,
@@ -105,15 +142,33 @@ describe.runIf(caddy)("Caddy", () => {
     });
     proxy.stderr?.on("data", (data: Buffer) => (log += data.toString()));
     await untilUp(`${origin}/api/auth-check`);
+  });
+
+  test("from sign-up to words, and no credential in its log", async () => {
     await walkThrough(origin);
     expect(log).toContain(PATH);
-    expect(log).not.toMatch(/secret-ticket|session_data|session_token/);
+    expect(log).not.toMatch(/secret-|session_data|session_token/);
+  });
+
+  test("no credential in its log while the worker is down", async () => {
+    await worker.stop();
+    expect(await presentCredentials(origin)).toEqual([502, 502]);
+    await vi.waitFor(() => expect(log.match(/http\.log\.error/g)).toHaveLength(2));
+    expect(log).toContain("connection refused");
+    expect(log).not.toMatch(/secret-/);
+  });
+
+  test("a body that is too long for the auth server is told so", async () => {
+    expect(await postTooMuch(origin)).toEqual([413, 413]);
   });
 });
 
 describe.runIf(nginx)("nginx", () => {
-  test("from sign-up to words, and no credential in its log", async () => {
-    const origin = `https://localhost:${port}`;
+  let origin: string;
+  /** All that it has written: what it was asked for, and its troubles. */
+  const log = () => ["access.log", "error.log", "start.log"].map((name) => readFileSync(join(folder, name), "utf8")).join("");
+  beforeEach(async () => {
+    origin = `https://localhost:${port}`;
     auth = await startAuth([origin]);
     const [key, certificate] = [join(folder, "key.pem"), join(folder, "certificate.pem")];
     execFileSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost"], { stdio: "ignore" });
@@ -125,14 +180,37 @@ describe.runIf(nginx)("nginx", () => {
       .replace(/ssl_certificate_key .*;/, `ssl_certificate_key ${key};`)
       .replace("127.0.0.1:8080", `127.0.0.1:${worker.port}`)
       .replace("127.0.0.1:3000", `127.0.0.1:${auth.port}`)
-      .replace("/var/log/nginx/moshi.log", join(folder, "access.log"));
+      .replace("/var/log/nginx/moshi.log", join(folder, "access.log"))
+      .replace("/var/log/nginx/moshi-error.log", join(folder, "error.log"));
     const file = join(folder, "nginx.conf");
-    writeFileSync(file, `user root;\npid ${join(folder, "pid")};\nerror_log ${join(folder, "error.log")};\n${text}`);
+    // The log of its start is the distribution's, with its level.
+    writeFileSync(file, `user root;\npid ${join(folder, "pid")};\nerror_log ${join(folder, "start.log")};\n${text}`);
     proxy = spawn(nginx!, ["-c", file, "-g", "daemon off;"], { stdio: "ignore" });
-    await untilUp(`http://localhost:${worker.port}/api/auth-check`);
+    await untilUp(`${origin}/api/auth-check`);
+  });
+
+  test("from sign-up to words, and no credential in its log", async () => {
     await walkThrough(origin);
-    const log = readFileSync(join(folder, "access.log"), "utf8");
-    expect(log).toContain(PATH);
-    expect(log).not.toMatch(/secret-ticket|eyJ/);
+    expect(log()).toContain(PATH);
+    expect(log()).not.toMatch(/secret-|eyJ/);
+  });
+
+  test("no credential in its log while the worker is down, but that it is", async () => {
+    await worker.stop();
+    expect(await presentCredentials(origin)).toEqual([502, 502]);
+    await vi.waitFor(() => expect(log()).toContain(`POST ${PATH}" 502`));
+    expect(log()).toContain(`upstream 127.0.0.1:${worker.port} 502`);
+    expect(log()).not.toMatch(/secret-/);
+  });
+
+  test("a body that is too long for the auth server is told so", async () => {
+    expect(await postTooMuch(origin)).toEqual([413, 413]);
+  });
+
+  test("browsers that were here once come by https alone", async () => {
+    const headers = await new Promise<IncomingHttpHeaders>((resolve) => {
+      https.get(origin, { rejectUnauthorized: false }, (response) => resolve(response.resume().headers));
+    });
+    expect(headers["strict-transport-security"]).toBe("max-age=31536000");
   });
 });

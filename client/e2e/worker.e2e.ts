@@ -18,12 +18,12 @@ let auth: Awaited<ReturnType<typeof startAuth>>;
 let browser: Browser;
 let origin: string;
 /** The cookie that the worker reads; short, so that a test can outlive it. */
-const COOKIE_SECONDS = 4;
+const COOKIE_SECONDS = "4";
 
 beforeAll(async () => {
   const port = await freePort();
   origin = `http://localhost:${port}`;
-  auth = await startAuth([origin], COOKIE_SECONDS);
+  auth = await startAuth([origin], { AUTH_COOKIE_SECONDS: COOKIE_SECONDS });
   worker = new Worker({ port, rows: 2, queue: 1, page: { authUrl: `:${auth.port}` } });
   await worker.start();
   speech = await worker.recording("demo");

@@ -1,7 +1,7 @@
 // A real Better Auth server on loopback, with SQLite. Its settings come as JSON in the first argument; it prints its address.
 import { createServer } from "node:http";
 import { betterAuth } from "better-auth";
-import { createAuthEndpoint, sessionMiddleware } from "better-auth/api";
+import { createAuthEndpoint, sensitiveSessionMiddleware } from "better-auth/api";
 import { signJWT } from "better-auth/crypto";
 import { getMigrations } from "better-auth/db/migration";
 import { toNodeHandler } from "better-auth/node";
@@ -19,7 +19,7 @@ const baseURL = settings.baseURL ?? address;
 const moshiToken = () => ({
   id: "moshi-token",
   endpoints: {
-    moshiToken: createAuthEndpoint("/moshi-token", { method: "GET", use: [sessionMiddleware] }, async (ctx) => {
+    moshiToken: createAuthEndpoint("/moshi-token", { method: "GET", use: [sensitiveSessionMiddleware] }, async (ctx) => {
       const { session } = ctx.context.session;
       const token = await signJWT(
         { id: session.id, userId: session.userId, expiresAt: session.expiresAt, aud: "moshi-server" },

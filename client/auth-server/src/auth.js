@@ -4,6 +4,7 @@ import { betterAuth } from "better-auth";
 import { getMigrations } from "better-auth/db/migration";
 import { SqliteDialect } from "kysely";
 import Database from "libsql";
+import { GuessCounter, guessLimit } from "./guesses.js";
 import { moshiToken } from "./moshi-token.js";
 
 /**
@@ -23,19 +24,23 @@ export async function openAuth(settings) {
     // libsql has the interface of better-sqlite3, and its binaries come inside its npm packages.
     database: { dialect: new SqliteDialect({ database }), type: "sqlite", transaction: true },
     trustedOrigins: settings.trustedOrigins,
-    emailAndPassword: { enabled: true },
+    emailAndPassword: { enabled: true, disableSignUp: !settings.signUp },
     session: {
       // moshi-server checks this cookie without asking here; the default strategy isn't a JWT.
       cookieCache: { enabled: true, strategy: "jwt", maxAge: settings.cookieSeconds },
     },
-    rateLimit: { enabled: settings.rateLimit },
+    rateLimit: {
+      enabled: settings.rateLimit,
+      // Sign-up tells whether an address has an account: not to whoever has a list of them.
+      customRules: { "/sign-up/email": { window: 600, max: 10 } },
+    },
     advanced: {
       ipAddress: { ipAddressHeaders: ["x-forwarded-for"] },
       // Said, because Better Auth switches it off under test runners.
       disableOriginCheck: false,
     },
     telemetry: { enabled: false },
-    plugins: [moshiToken()],
+    plugins: [moshiToken(settings.tokenSeconds), ...(settings.rateLimit ? [guessLimit(new GuessCounter())] : [])],
   });
   const { runMigrations } = await getMigrations(auth.options);
   await runMigrations();

@@ -2,6 +2,11 @@
 import { readSettings } from "./settings.js";
 import { startServer } from "./server.js";
 
+// Work that Better Auth leaves running beside a request fails alone: it must not take the server with it.
+process.on("unhandledRejection", (reason) => {
+  console.error(`auth server: work beside a request failed (${reason instanceof Error ? reason.name : typeof reason})`);
+});
+
 try {
   const settings = readSettings(process.env);
   const { close } = await startServer(settings);

@@ -1,18 +1,18 @@
-import { createAuthEndpoint, sessionMiddleware } from "better-auth/api";
+import { createAuthEndpoint, sensitiveSessionMiddleware } from "better-auth/api";
 import { signJWT } from "better-auth/crypto";
 
 export const TOKEN_AUDIENCE = "moshi-server";
-const TOKEN_SECONDS = 60;
 
 /**
  * `GET /api/auth/moshi-token`: a short-lived JWT for moshi-server, for pages on another host than it, where the session
  * cookie doesn't go. It names the session and the user, and holds neither an e-mail address nor the session's own token.
+ * @param {number} lifeSeconds
  */
-export function moshiToken() {
+export function moshiToken(lifeSeconds) {
   return /** @satisfies {import("better-auth").BetterAuthPlugin} */ ({
     id: "moshi-token",
     endpoints: {
-      moshiToken: createAuthEndpoint("/moshi-token", { method: "GET", use: [sessionMiddleware] }, async (ctx) => {
+      moshiToken: createAuthEndpoint("/moshi-token", { method: "GET", use: [sensitiveSessionMiddleware] }, async (ctx) => {
         const { session } = ctx.context.session;
         const claims = {
           id: session.id,
@@ -25,7 +25,7 @@ export function moshiToken() {
           aud: TOKEN_AUDIENCE,
         };
         ctx.setHeader("Cache-Control", "no-store");
-        return ctx.json({ token: await signJWT(claims, ctx.context.secret, TOKEN_SECONDS), expires_in: TOKEN_SECONDS });
+        return ctx.json({ token: await signJWT(claims, ctx.context.secret, lifeSeconds), expires_in: lifeSeconds });
       }),
     },
   });

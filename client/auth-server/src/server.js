@@ -1,26 +1,38 @@
 import { createServer } from "node:http";
 import { toNodeHandler } from "better-auth/node";
 import { openAuth } from "./auth.js";
+import { refuseTunnel, requestListener } from "./requests.js";
+
+/** How long a caller may take and how many there may be, in milliseconds and connections. */
+export const LIMITS = {
+  /** For the head of a request. */
+  headersTimeout: 10_000,
+  /** For all of a request, its body included; whoever is slower gets 408. */
+  requestTimeout: 20_000,
+  /** For the next request on an open connection. A proxy must close its idle ones earlier. */
+  keepAliveTimeout: 5_000,
+  /** Without a byte either way, as with a caller who doesn't read the answer. */
+  timeout: 60_000,
+  /** How often the timeouts are looked at. */
+  connectionsCheckingInterval: 1_000,
+  /** Connections at once; any further one is closed at once. */
+  maxConnections: 1_000,
+};
 
 /**
  * Answers `/api/auth/*` and `/healthz`. Pages on trusted origins may call it with credentials.
  * @param {import("./settings.js").Settings} settings
+ * @param {typeof LIMITS} limits
  */
-export async function startServer(settings) {
+export async function startServer(settings, limits = LIMITS) {
   const auth = await openAuth(settings);
-  const handle = toNodeHandler({ handler: auth.handler });
-  const origins = new Set(settings.trustedOrigins);
-
-  const server = createServer((request, response) => {
-    // Better Auth counts tries per address: only our own proxy may say whose it is.
-    if (!settings.trustProxy) request.headers["x-forwarded-for"] = request.socket.remoteAddress ?? "";
-    allowOrigin(origins, request, response);
-    const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
-    if (request.method === "OPTIONS") return void response.writeHead(204).end();
-    if (path === "/healthz") return void response.writeHead(200, { "content-type": "text/plain" }).end("ok\n");
-    if (path.startsWith("/api/auth/")) return void handle(request, response);
-    response.writeHead(404).end();
-  });
+  const listener = requestListener(toNodeHandler(auth.handler), settings);
+  const server = createServer(limits, listener);
+  server.timeout = limits.timeout;
+  server.maxConnections = limits.maxConnections;
+  // A caller who asks before sending a body is told to go on only when its length has been looked at.
+  server.on("checkContinue", listener);
+  server.on("connect", refuseTunnel);
   await /** @type {Promise<void>} */ (
     new Promise((resolve, reject) => {
       server.once("error", reject);
@@ -33,22 +45,4 @@ export async function startServer(settings) {
     auth.close();
   };
   return { server, close };
-}
-
-/**
- * @param {Set<string>} origins
- * @param {import("node:http").IncomingMessage} request
- * @param {import("node:http").ServerResponse} response
- */
-function allowOrigin(origins, request, response) {
-  response.setHeader("Vary", "Origin");
-  const { origin } = request.headers;
-  if (origin === undefined || !origins.has(origin)) return;
-  response.setHeader("Access-Control-Allow-Origin", origin);
-  response.setHeader("Access-Control-Allow-Credentials", "true");
-  response.setHeader("Access-Control-Expose-Headers", "X-Retry-After");
-  if (request.method !== "OPTIONS") return;
-  response.setHeader("Access-Control-Allow-Methods", "GET, POST");
-  response.setHeader("Access-Control-Allow-Headers", "Content-Type");
-  response.setHeader("Access-Control-Max-Age", "600");
 }

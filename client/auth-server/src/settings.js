@@ -12,8 +12,10 @@ import { dirname } from "node:path";
  * @property {string} database Path of the SQLite file.
  * @property {string[]} trustedOrigins Origins of pages that may sign people in.
  * @property {boolean} trustProxy Whether `X-Forwarded-For` comes from a proxy of ours.
+ * @property {boolean} signUp Whether strangers may make accounts.
  * @property {boolean} rateLimit
  * @property {number} cookieSeconds Life of the cookie that moshi-server reads.
+ * @property {number} tokenSeconds Life of a minted token.
  */
 
 /**
@@ -25,7 +27,7 @@ export function readSettings(env) {
   return {
     host: env.AUTH_HOST ?? "127.0.0.1",
     port,
-    baseURL: env.BETTER_AUTH_URL ?? `http://localhost:${port}`,
+    baseURL: readOrigin(env.BETTER_AUTH_URL ?? `http://localhost:${port}`),
     secret: readSecret(env),
     database: env.AUTH_DATABASE ?? "data/auth.sqlite",
     trustedOrigins: (env.AUTH_TRUSTED_ORIGINS ?? "http://localhost:8080,http://127.0.0.1:8080,http://localhost:5173")
@@ -33,9 +35,21 @@ export function readSettings(env) {
       .map((origin) => origin.trim())
       .filter(Boolean),
     trustProxy: env.AUTH_TRUST_PROXY === "1",
-    rateLimit: env.AUTH_RATE_LIMIT !== "off",
+    signUp: isOn(env, "AUTH_SIGN_UP"),
+    rateLimit: isOn(env, "AUTH_RATE_LIMIT"),
     cookieSeconds: number(env, "AUTH_COOKIE_SECONDS", 300),
+    tokenSeconds: number(env, "AUTH_TOKEN_SECONDS", 60),
   };
+}
+
+/**
+ * `BETTER_AUTH_URL` without a slash at its end. Every request is taken for one to this host.
+ * @param {string} value
+ */
+function readOrigin(value) {
+  const url = URL.canParse(value) ? new URL(value) : null;
+  if (url?.host && /^https?:$/.test(url.protocol) && url.pathname === "/") return url.origin;
+  throw new Error(`BETTER_AUTH_URL must be an origin such as https://captions.example.com, not "${value}"`);
 }
 
 /**
@@ -78,4 +92,15 @@ function number(env, name, fallback) {
   const value = Number(env[name] ?? fallback);
   if (!Number.isInteger(value) || value < 0) throw new Error(`${name} must be a whole number, not "${env[name]}"`);
   return value;
+}
+
+/**
+ * On unless it is said to be `off`. Another word could mean either, so it is refused.
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string} name
+ */
+function isOn(env, name) {
+  const value = env[name] ?? "on";
+  if (value !== "on" && value !== "off") throw new Error(`${name} must be "on" or "off", not "${value}"`);
+  return value === "on";
 }

@@ -8,15 +8,15 @@ import { readSettings } from "../../auth-server/src/settings.js";
 export const SECRET = "an-example-secret-of-more-than-32-bytes";
 
 /** The real auth server, on a database of its own. */
-export async function startAuth(pageOrigins: string[], cookieSeconds = 300) {
+export async function startAuth(pageOrigins: string[], env: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), "moshi-e2e-"));
   const settings = readSettings({
     BETTER_AUTH_SECRET: SECRET,
     AUTH_DATABASE: join(folder, "auth.sqlite"),
     AUTH_PORT: "0",
     AUTH_RATE_LIMIT: "off",
-    AUTH_COOKIE_SECONDS: String(cookieSeconds),
     AUTH_TRUSTED_ORIGINS: pageOrigins.join(","),
+    ...env,
   });
   const running = await startServer(settings);
   return {

@@ -15,9 +15,9 @@ const FLAGS = [
   "--use-fake-ui-for-media-stream",
 ];
 
-/** Headless Chromium whose microphone plays `wav` once; without, it beeps. */
-export function launch(wav?: string): Promise<Browser> {
-  const microphone = wav ? [`--use-file-for-fake-audio-capture=${wav}%noloop`] : [];
+/** Headless Chromium whose microphone plays `wav`, once or again and again; without, it beeps. */
+export function launch(wav?: string, { loop = false } = {}): Promise<Browser> {
+  const microphone = wav ? [`--use-file-for-fake-audio-capture=${wav}${loop ? "" : "%noloop"}`] : [];
   return chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: [...FLAGS, ...microphone] });
 }
 

@@ -39,6 +39,10 @@ export interface WorkerOptions {
   queue?: number;
   /** `config.json` of the page. */
   page: object;
+  /** More of `[server]`. */
+  server?: string;
+  /** Tables of their own, such as `[auth]`. */
+  tables?: string;
 }
 
 /** The real worker on the bundled checkpoint, serving the built page. */
@@ -48,19 +52,19 @@ export class Worker {
   #process: ChildProcess | null = null;
 
   constructor(options: WorkerOptions) {
-    this.#options = { rows: 4, queue: 4, ...options };
+    this.#options = { rows: 4, queue: 4, server: "", tables: "", ...options };
     cpSync(DIST, join(this.#folder, "page"), { recursive: true });
     writeFileSync(join(this.#folder, "page/config.json"), JSON.stringify(options.page));
   }
 
   async start(): Promise<void> {
-    const { port, rows, queue } = this.#options;
+    const { port, rows, queue, server, tables } = this.#options;
     const config = readFileSync(join(ROOT, "models/stt-demo/config.toml"), "utf8")
       .replace(/^static_dir = .*/m, `static_dir = "${join(this.#folder, "page")}"`)
       .replace(/^(log_dir|authorized_ids) = .*/gm, "")
       .replace(/^batch_size = .*/m, `batch_size = ${rows}`);
     const file = join(this.#folder, "config.toml");
-    writeFileSync(file, `${config}\n[server]\nadmin_addr = ""\n\n[limits]\nqueue_len = ${queue}\ndrain_s = 3\n`);
+    writeFileSync(file, `${config}\n[server]\nadmin_addr = ""\n${server}\n[limits]\nqueue_len = ${queue}\ndrain_s = 3\n${tables}\n`);
     const child = spawn(workerProgram(), ["worker", "--config", file, "--port", String(port)], {
       // The checkpoint's paths are those of a checkout.
       cwd: ROOT,

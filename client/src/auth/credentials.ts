@@ -26,7 +26,7 @@ export function credentialProvider(config: AppConfig, client: AuthClient, apiKey
   const sameHost = new URL(config.authUrl).hostname === config.transcribeUrl.hostname;
   const renewal = (seconds: number): Renewal => ({ seconds, token: () => fetchToken(config.authUrl) });
   return async () => {
-    if (apiKey !== null) return { via: "key", key: apiKey };
+    if (apiKey !== null) return { via: "key", key: apiKey, tickets: config.tickets };
     if (!config.accounts) return { via: "cookie" };
     try {
       if (!sameHost) {

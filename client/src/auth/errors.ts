@@ -12,6 +12,7 @@ const WORDS: Record<string, string> = {
   VALIDATION_ERROR: "Something is missing or misspelt. Check each field.",
   USER_ALREADY_EXISTS: "There is already an account with this address. Sign in instead.",
   USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL: "There is already an account with this address. Sign in instead.",
+  EMAIL_PASSWORD_SIGN_UP_DISABLED: "New accounts are not open to everybody here. Ask whoever runs this server for one.",
   PASSWORD_TOO_SHORT: "The password needs at least 8 characters.",
   PASSWORD_TOO_LONG: "The password may have at most 128 characters.",
   EMAIL_NOT_VERIFIED: "Confirm your e-mail address first: the link is in the message we sent you.",

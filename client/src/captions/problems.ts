@@ -54,6 +54,11 @@ const STREAM: Record<MoshiError["kind"], Problem> = {
     help: "They may be of different versions. Reload the page; if that doesn’t help, tell whoever runs the server.",
     action: "retry",
   },
+  "no-tickets": {
+    title: "The server takes no API key from this page",
+    help: "It gives no ticket for it, and your key was not sent in another way. Tell whoever runs it: /api/ws-ticket must lead to the speech server.",
+    action: "retry",
+  },
 };
 
 const MICROPHONE: Record<MicrophoneError["kind"], Problem> = {

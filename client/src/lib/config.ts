@@ -9,6 +9,8 @@ export interface AppConfig {
   accounts: boolean;
   /** Whether an API key may be used in place of an account. */
   apiKeys: boolean;
+  /** Whether the server exchanges an API key for a ticket. Kyutai's own doesn't, and a page puts the key into its URL. */
+  tickets: boolean;
   /** What to say to this server, for a page without captions; "" for nothing. */
   hint: string;
 }
@@ -21,6 +23,7 @@ export interface ConfigFile {
   transcribePath?: string;
   accounts?: boolean;
   apiKeys?: boolean;
+  tickets?: boolean;
   hint?: string;
 }
 
@@ -31,6 +34,7 @@ export function resolveConfig(file: ConfigFile, page: URL): AppConfig {
     transcribeUrl: new URL(file.transcribePath ?? "/api/asr-streaming", resolveOrigin(file.serverUrl, page)),
     accounts,
     apiKeys: file.apiKeys ?? !accounts,
+    tickets: file.tickets ?? true,
     hint: file.hint ?? "",
   };
 }

@@ -38,8 +38,11 @@ export function ExportMenu({ session }: { session: CaptionSession }) {
       () => false,
     );
     setDone(copied ? "Copied" : "Copying isn’t allowed here");
-    setTimeout(() => setDone(""), 2500);
   };
+  useEffect(() => {
+    const timer = done ? setTimeout(() => setDone(""), 2500) : undefined;
+    return () => clearTimeout(timer);
+  }, [done]);
   const download = (format: ExportFormat) => {
     const { text, type } = exportAs(format, items);
     const link = document.createElement("a");

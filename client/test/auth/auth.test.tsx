@@ -131,6 +131,18 @@ test("signing up keeps the e-mail address already typed", async () => {
   expect(asked.find(({ key }) => key === "POST sign-up/email")?.body).toMatchObject({ name: "Zoë", email: "zoe@example.test" });
 });
 
+test("signing up where registration is closed says so, and whom to ask", async () => {
+  const user = await open();
+  await user.click(screen.getByRole("button", { name: "Create an account" }));
+  await user.type(screen.getByLabelText("Name"), "Zoë");
+  await fillIn(user);
+  answers["POST sign-up/email"] = { status: 400, body: { code: "EMAIL_PASSWORD_SIGN_UP_DISABLED", message: "raw" } };
+  await user.click(within(screen.getByRole("main")).getByRole("button", { name: "Create an account" }));
+  const alert = await screen.findByRole("alert");
+  expect(alert.textContent).toContain("not open to everybody");
+  expect(alert.textContent).toContain("Ask whoever runs this server");
+});
+
 test("the password can be shown", async () => {
   const user = await open();
   const field = screen.getByLabelText("Password");
@@ -203,7 +215,7 @@ test("a deployment without accounts takes an API key, kept for the tab", async (
   await user.type(screen.getByLabelText("API key"), " secret-key ");
   await user.click(screen.getByRole("button", { name: "Continue" }));
   await screen.findByText("hello API key");
-  expect(await auth.credentials({ refresh: false })).toEqual({ via: "key", key: "secret-key" });
+  expect(await auth.credentials({ refresh: false })).toEqual({ via: "key", key: "secret-key", tickets: true });
   await auth.signOut();
   await screen.findByLabelText("API key");
   expect(sessionStorage.length).toBe(0);
@@ -221,6 +233,7 @@ describe("configuration", () => {
       transcribeUrl: "http://page.test:8080/api/asr-streaming",
       accounts: true,
       apiKeys: false,
+      tickets: true,
       hint: "",
     });
   });
@@ -230,11 +243,12 @@ describe("configuration", () => {
   });
 
   test("other hosts and paths", () => {
-    expect(resolve({ authUrl: "https://auth.test/", serverUrl: "https://speech.test", transcribePath: "/api/stt", accounts: false })).toEqual({
+    expect(resolve({ authUrl: "https://auth.test/", serverUrl: "https://speech.test", transcribePath: "/api/stt", accounts: false, tickets: false })).toEqual({
       authUrl: "https://auth.test",
       transcribeUrl: "https://speech.test/api/stt",
       accounts: false,
       apiKeys: true,
+      tickets: false,
       hint: "",
     });
   });

@@ -311,9 +311,18 @@ describe("credentials", () => {
     expect((await server.connection()).query.get("auth_id")).toBe("once");
   });
 
-  test("a server without tickets gets the key itself", async () => {
-    connect({ credentials: answers({ via: "key", key: "secret" }).credentials });
+  test("a server said to have no tickets gets the key itself", async () => {
+    connect({ credentials: answers({ via: "key", key: "secret", tickets: false }).credentials });
     expect((await server.connection()).query.get("auth_id")).toBe("secret");
+  });
+
+  test.each([404, 405])("a key goes into no URL because the route for tickets answers %i", async (status) => {
+    const urls: string[] = [];
+    server.onConnection = ({ request }) => urls.push(request.url ?? "");
+    server.routes.set("POST /api/ws-ticket", (_request, response) => response.writeHead(status).end());
+    const { error } = await reader(connect({ credentials: answers({ via: "key", key: "secret" }).credentials }))("failed");
+    expect(error).toMatchObject({ kind: "no-tickets", retryable: false, message: expect.stringContaining("/api/ws-ticket") });
+    expect(urls).toEqual([]);
   });
 
   test("a refused key is not sent again", async () => {

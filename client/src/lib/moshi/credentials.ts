@@ -6,8 +6,11 @@ export type Credential =
   | { via: "cookie"; renewal?: Renewal }
   /** A short-lived JWT minted by the auth server. Travels in `Sec-WebSocket-Protocol`, never in the URL. */
   | { via: "token"; token: string; renewal?: Renewal }
-  /** An API key. Exchanged for a single-use ticket, so that the key itself is in no URL either. */
-  | { via: "key"; key: string };
+  /**
+   * An API key. Exchanged for a single-use ticket, so that the key itself is in no URL either; `tickets: false` is for
+   * a server that has none (Kyutai's own) and can be shown a key by a page only in the URL.
+   */
+  | { via: "key"; key: string; tickets?: boolean };
 
 /** How a session outlives the credential it began with. A server that doesn't end sessions with it takes this too. */
 export interface Renewal {
@@ -47,10 +50,16 @@ export async function socketAddress(http: URL, credential: Credential): Promise<
     case "token":
       return { url, protocols: ["moshi", `bearer.${credential.token}`] };
     case "key":
-      // A server without tickets (Kyutai's own) takes the key itself.
-      url.searchParams.set("auth_id", (await fetchTicket(http, credential)) ?? credential.key);
+      url.searchParams.set("auth_id", credential.tickets === false ? credential.key : await needTicket(http, credential));
       return { url, protocols: [] };
   }
+}
+
+/** A missing route may be a proxy's mistake: that is no reason to write a key into the logs of all who pass a URL on. */
+async function needTicket(http: URL, credential: Credential): Promise<string> {
+  const ticket = await fetchTicket(http, credential);
+  if (ticket !== null) return ticket;
+  throw new MoshiError("no-tickets", "the server gives no ticket for the API key: its proxy must pass on /api/ws-ticket");
 }
 
 /** A single-use ticket for `auth_id`; `null` from a server that has none. Rejects with why the credential is refused. */

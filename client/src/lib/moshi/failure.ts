@@ -9,7 +9,8 @@ export type FailureKind =
   | "unreachable"
   | "too-large"
   | "policy"
-  | "protocol";
+  | "protocol"
+  | "no-tickets";
 
 const RETRYABLE: ReadonlySet<FailureKind> = new Set(["full", "draining", "engine", "unreachable"]);
 

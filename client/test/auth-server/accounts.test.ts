@@ -1,44 +1,12 @@
 // @vitest-environment node
 import { createHmac } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { startServer } from "../auth-server/src/server.js";
-import { readSettings } from "../auth-server/src/settings.js";
+import { describe, expect, test } from "vitest";
+import { readSettings } from "../../auth-server/src/settings.js";
+import { base, cookies, eachWithFolder, folder, PAGE, post, SECRET, start, stop, ZOE } from "../support/auth-server";
 
-const PAGE = "http://localhost:8080";
-const SECRET = "an-example-secret-of-more-than-32-bytes";
-let folder: string;
-let running: Awaited<ReturnType<typeof startServer>> | null = null;
-let base: string;
-
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "moshi-auth-"));
-});
-afterEach(async () => {
-  await running?.close();
-  running = null;
-  rmSync(folder, { recursive: true });
-});
-
-async function start(env: Record<string, string> = {}): Promise<void> {
-  const settings = readSettings({ BETTER_AUTH_SECRET: SECRET, AUTH_DATABASE: join(folder, "auth.sqlite"), AUTH_PORT: "0", AUTH_RATE_LIMIT: "off", ...env });
-  running = await startServer(settings);
-  base = `http://127.0.0.1:${(running.server.address() as AddressInfo).port}`;
-}
-
-function post(path: string, body: object, headers: Record<string, string> = {}): Promise<Response> {
-  return fetch(`${base}/api/auth/${path}`, {
-    method: "POST",
-    headers: { "content-type": "application/json", origin: PAGE, ...headers },
-    body: JSON.stringify(body),
-  });
-}
-
-const ZOE = { name: "Zoë", email: "zoe@example.test", password: "correct horse" };
-const cookies = (response: Response) => response.headers.getSetCookie().map((cookie) => cookie.split(";", 1)[0]).join("; ");
+eachWithFolder();
 
 /** Claims of a JWT, after checking its HS256 signature as the speech server does. */
 function verified(token: string): Record<string, unknown> {
@@ -62,7 +30,7 @@ describe("accounts", () => {
   test("live on after a restart", async () => {
     await start();
     await post("sign-up/email", ZOE);
-    await running?.close();
+    await stop();
     await start();
     expect((await post("sign-in/email", ZOE)).status).toBe(200);
     expect((await post("sign-in/email", { ...ZOE, password: "wrong horse" })).status).toBe(401);
@@ -91,6 +59,17 @@ describe("moshi-token", () => {
   test("needs a session", async () => {
     await start();
     expect((await fetch(`${base}/api/auth/moshi-token`)).status).toBe(401);
+  });
+
+  test("is no more minted after sign-out, though copied cookies still verify", async () => {
+    await start();
+    const copied = cookies(await post("sign-up/email", ZOE));
+    const mint = () => fetch(`${base}/api/auth/moshi-token`, { headers: { cookie: copied } });
+    expect((await mint()).status).toBe(200);
+    await post("sign-out", {}, { cookie: copied });
+    const refused = await mint();
+    expect(refused.status).toBe(401);
+    expect(await refused.text()).not.toContain("eyJ");
   });
 });
 
@@ -149,4 +128,8 @@ describe("the secret", () => {
 
 test("a port that is none is told", () => {
   expect(() => readSettings({ BETTER_AUTH_SECRET: SECRET, AUTH_PORT: "http" })).toThrow("AUTH_PORT");
+});
+
+test.each(["captions.example.com", "ftp://captions.example.com", "https://captions.example.com/sub", "https://x:99999"])("an address that is no origin is told: %s", (url) => {
+  expect(() => readSettings({ BETTER_AUTH_SECRET: SECRET, BETTER_AUTH_URL: url })).toThrow("BETTER_AUTH_URL must be an origin");
 });
