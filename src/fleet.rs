@@ -52,7 +52,7 @@ struct Member {
     /// The module's name; where it has several devices, the device's too.
     name: String,
     module: Arc<Module>,
-    lane: usize,
+    device: usize,
     heart: Arc<Heart>,
     threads: Vec<JoinHandle<()>>,
     lost: bool,
@@ -121,7 +121,7 @@ impl Fleet {
                 continue;
             }
             member.module.meters.faults.of(fault).increment(1);
-            let left = member.module.admission.lose(member.lane);
+            let left = member.module.admission.lose(member.device);
             if left == 0 {
                 return why;
             }
@@ -197,20 +197,20 @@ fn start_module(
         meters: engine,
     });
     let several = models.len() > 1;
-    for (lane, (placed, wiring)) in models.into_iter().zip(wirings).enumerate() {
+    for (device, (placed, wiring)) in models.into_iter().zip(wirings).enumerate() {
         let name = if several {
             format!("{}@{}", served.name, placed.device)
         } else {
             served.name.clone()
         };
         let admission = Arc::clone(&served.admission);
-        let row_free = Box::new(move |key| admission.row_free(lane, key));
+        let row_free = Box::new(move |key| admission.row_free(device, key));
         let meters: (&Meters, &EngineMeters) = (meters, &served.meters);
         let running = wiring.start(&name, placed.model, Arc::clone(&text), row_free, ends, meters)?;
         members.push(Member {
             name,
             module: Arc::clone(&served),
-            lane,
+            device,
             heart: running.heart,
             threads: running.threads,
             lost: false,

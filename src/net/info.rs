@@ -72,7 +72,7 @@ pub(super) async fn build_info() -> Json<BuildInfo> {
     })
 }
 
-/// One map a module, numbers as strings, as Kyutai's server writes them. For clients only: file names tell of the machine.
+/// One map per module, numbers as strings, as Kyutai's server writes them. For clients only.
 pub(super) async fn modules_info(
     State(shared): State<Arc<Shared>>,
     request: Request,

@@ -1,7 +1,7 @@
 //! The reader: the one task that reads a client's socket.
 //!
-//! It never selects over a read and never times one out: a read that is dropped half way loses bytes. It ends when the
-//! stream does, or with the connection. When its session takes nothing, it does not read, and TCP slows the client down.
+//! It never selects over a read and never times one out: a read that is dropped half way loses bytes. It ends with the
+//! stream or the connection. While its session takes nothing it does not read, and TCP slows the client down.
 
 use bytes::{Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
@@ -73,7 +73,7 @@ struct Messages<S> {
 
 impl<S: AsyncRead + Unpin> Messages<S> {
     fn new(mut frames: WebSocketRead<S>, most: usize) -> Self {
-        // Pongs and closes are the writer's to send.
+        // The writer sends pongs and close frames.
         frames.set_auto_pong(false);
         frames.set_auto_close(false);
         frames.set_max_message_size(most + 1);

@@ -1,4 +1,4 @@
-//! Answers to requests that are not served: a status, a line for people, and when to come back.
+//! Answers to refused requests: a status, a line for people, and when to retry.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
 
-/// When to come back, in seconds.
+/// Value of `Retry-After`, in seconds.
 const RETRY_AFTER_S: u64 = 2;
 
 /// A refused request.
@@ -26,7 +26,7 @@ impl Refusal {
         }
     }
 
-    /// No room now.
+    /// The server is busy: 503 with `Retry-After`.
     pub(super) fn busy(message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,

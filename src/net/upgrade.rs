@@ -74,7 +74,7 @@ async fn open(
     };
     let subprotocol = principal.subprotocol;
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
-    // Clients of Kyutai's server know no queue: they are to hear at once that there is no room.
+    // Clients that do not know the queue are to hear at once that there is no room.
     let waits = dialect.can_queue || !shared.server.classic_full;
     match admit(shared, module, connecting, principal, waits) {
         Ok(session) => {
@@ -95,7 +95,7 @@ async fn open(
     Ok(answer(response, subprotocol))
 }
 
-// Browsers cannot read the status of a failed upgrade; they may ask to be told by the close code.
+// Browsers cannot read the status of a failed upgrade; a page may ask to get a close code instead.
 fn wants_close(query: &str) -> bool {
     query::value(query, "auth_close").as_deref() == Some("1")
 }
@@ -137,7 +137,7 @@ fn after<F: Future<Output = ()> + Send + 'static>(
     });
 }
 
-/// Why a known client gets no session.
+/// Why a client with good credentials gets no session.
 pub(super) enum Denied {
     NoRow(Refused),
     TooMany(TooMany),
@@ -155,7 +155,10 @@ impl IntoResponse for Denied {
     }
 }
 
-/// Takes a client that is known from its first stage to the queue.
+/// Takes a session whose client is known to the queue.
+///
+/// # Errors
+/// The client has too many sessions or no minutes left, or there is no row and no place in the queue.
 pub(super) fn admit(
     shared: &Shared,
     module: &Module,
@@ -179,7 +182,7 @@ pub(super) fn admit(
             Denied::TooMany(too_many)
         })?;
     match module.admission.request(waits) {
-        Ok(ticket) => Ok(session.enqueue(ticket)),
+        Ok(place) => Ok(session.enqueue(place)),
         Err(why) => {
             let (reason, label) = match why {
                 Refused::Full => (EndReason::Full, labels::Refused::Full),

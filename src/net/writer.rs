@@ -17,9 +17,9 @@ use crate::session::connection::{SideMsg, WriteHalf};
 use crate::stream::end::{End, EndReason};
 use crate::stream::output::Output;
 
-/// Bytes written at once; a second of classic messages.
+/// Bytes per write; about a second of classic messages.
 const BUFFER: usize = 2048;
-/// Messages written before the buffer is flushed whatever comes.
+/// Most messages before a flush.
 const BURST: usize = 32;
 
 /// Writes what the session says until it ends, and `refusal` before all.
@@ -52,7 +52,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         over: Some(over),
     };
     if let Some(why) = refusal {
-        // A client that does not take it does not take the close frame either.
+        // If this cannot be written, neither can the close frame; the session hears of that.
         let _ = socket.refuse(&why).await;
     }
     let mut ping_at = Instant::now() + limits.ping;
@@ -71,7 +71,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
             Ok(()) => ping_at = Instant::now() + limits.ping,
             Err(reason) => {
                 source.end(reason);
-                // Nothing can be said to this client any more.
+                // Nothing more can be written to this client.
                 let _ = close.await;
                 return;
             }
@@ -80,7 +80,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
     socket.close(&end).await;
 }
 
-/// The outbox, and the news that it is over.
+/// The outbox, and the channel that tells the session when it is over.
 struct Source {
     outbox: OutboxRx,
     over: Option<oneshot::Sender<EndReason>>,
@@ -114,7 +114,7 @@ struct Socket<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Socket<W> {
-    /// Writes `first` and what is there besides in one go.
+    /// Writes `first` and whatever else is in the outbox with one flush.
     async fn burst(&mut self, first: Output, source: &mut Source) -> Result<(), EndReason> {
         let deadline = self.deadline;
         in_time(deadline, async {

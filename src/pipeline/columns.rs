@@ -1,18 +1,18 @@
-//! The engine's columns: one dense array a component, one entry a row, allocated at start and owned by one thread.
+//! The engine's columns: one dense array per component with one entry per row, allocated at start, owned by one thread.
 
 use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::bounds::Bounds;
 use super::credits::Credits;
 use super::frame::FrameBuf;
-use super::links::Bounds;
 use super::phase::{Phase, PhaseEvent};
 use crate::stream::frame::FRAME_SAMPLES;
 use crate::stream::ids::{RowId, RowKey};
 
-/// A component of every row. Never grows.
+/// One component of every row. Never grows.
 pub struct Col<T>(Box<[T]>);
 
 impl<T> Col<T> {
@@ -21,7 +21,7 @@ impl<T> Col<T> {
         Self(std::iter::repeat_with(value).take(rows).collect())
     }
 
-    /// Row after row.
+    /// Iterates over the rows, lowest first.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
     }
@@ -61,13 +61,13 @@ impl AudioRing {
         }
     }
 
-    /// Samples in it.
+    /// Returns the number of samples.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// True when there are none.
+    /// True when there are no samples.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -76,7 +76,7 @@ impl AudioRing {
     /// Appends a block. False when there is more audio than any session has credits for.
     #[must_use]
     pub fn push(&mut self, mut buf: FrameBuf) -> bool {
-        // Decoded audio may be a sample a message longer than what was charged.
+        // Decoded audio may be one sample per message longer than what was charged.
         if self.len + buf.len() > self.bound + FRAME_SAMPLES {
             return false;
         }
@@ -109,7 +109,7 @@ impl AudioRing {
         done
     }
 
-    /// When the last sample that was taken had arrived.
+    /// Returns when the last sample that was taken had arrived.
     #[must_use]
     pub fn taken(&self) -> Option<Instant> {
         self.taken
@@ -122,17 +122,17 @@ impl AudioRing {
     }
 }
 
-/// A client's marker: where in the audio it stands, and the step after which all text up to there is out.
+/// A client's marker: its place in the audio, and the step after which all text up to there is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     pub at: u64,
     pub asked: Instant,
     pub id: i64,
-    /// Known once the audio has been stepped.
+    /// The step after which it is answered; known once the audio before it has been stepped.
     pub due: Option<u64>,
 }
 
-/// Something to do at an exact place in the audio.
+/// A request that takes effect at an exact place in the audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop {
     pub at: u64,
@@ -142,9 +142,9 @@ pub struct Stop {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopKind {
-    /// The client asked for everything heard so far.
+    /// The client asked for all output of the audio so far.
     Flush,
-    /// The engine asks, because markers wait and no audio comes.
+    /// The engine asks on its own, because markers wait and no audio comes.
     Settle,
     Restart,
     End,
@@ -154,7 +154,7 @@ pub enum StopKind {
 #[derive(Default)]
 pub struct CreditReturn {
     credits: Option<Arc<Credits>>,
-    /// Taken for audio in the ring.
+    /// Credits that were taken for audio in the ring.
     held: u32,
 }
 
@@ -166,19 +166,19 @@ impl CreditReturn {
         };
     }
 
-    /// Audio that was charged `credit` is in the ring now.
+    /// Notes that audio charged `credit` went into the ring.
     pub fn hold(&mut self, credit: u32) {
         self.held += credit;
     }
 
-    /// `samples` of it left the ring.
+    /// Gives back the credits of `samples` that left the ring.
     pub fn release(&mut self, samples: usize) {
         let credit = self.held.min(u32::try_from(samples).unwrap_or(u32::MAX));
         self.held -= credit;
         self.give(credit);
     }
 
-    /// Gives back what was never in the ring.
+    /// Gives back credits of input that never was in the ring.
     pub fn give(&self, credit: u32) {
         if let Some(credits) = &self.credits {
             credits.give(credit);
@@ -186,7 +186,7 @@ impl CreditReturn {
     }
 }
 
-/// Every component the engine keeps of a row.
+/// All components that the engine keeps per row.
 pub struct EngineCols {
     /// Epoch of the lease on the row, 0 when there is none.
     pub epoch: Col<u32>,
@@ -198,16 +198,16 @@ pub struct EngineCols {
     pub steps: Col<u64>,
     /// The step that took the last audio from the ring.
     pub last_audio_step: Col<u64>,
-    /// Steps of silence left to add.
+    /// Number of steps of silence still to add.
     pub silence: Col<u32>,
     pub marks: Col<VecDeque<Mark>>,
     pub stops: Col<VecDeque<Stop>>,
-    /// When markers that still wait are answered without waiting for more audio.
+    /// When waiting markers are answered without waiting for more audio.
     pub patience: Col<Option<Instant>>,
-    /// Since when the row has something to step.
+    /// Since when the row has been ready to step.
     pub ready_since: Col<Option<Instant>>,
     pub credit: Col<CreditReturn>,
-    /// Credits for the row's output: what its client has not read yet.
+    /// Credits for the row's output; what is taken of them its client has not read yet.
     pub room: Col<Option<Arc<Credits>>>,
 }
 
@@ -233,7 +233,7 @@ impl EngineCols {
         }
     }
 
-    /// Brings a row to the state of one nobody ever had, but for `epoch` and `phase`.
+    /// Resets all components of a row except `epoch` and `phase` to those of an unused row.
     pub fn wipe(&mut self, row: RowId) {
         let Self {
             epoch: _,
@@ -263,7 +263,7 @@ impl EngineCols {
         room[row] = None;
     }
 
-    /// The rows, lowest first.
+    /// Iterates over all rows, lowest first.
     pub fn rows(&self) -> impl Iterator<Item = RowId> + use<> {
         // invariant: a model has at most 2^16 rows (checked with the configuration).
         (0..self.epoch.0.len()).map(|row| RowId(row as u16))
@@ -275,7 +275,7 @@ impl EngineCols {
         self.epoch[key.row] == key.epoch.get()
     }
 
-    /// The lease on `row`.
+    /// Returns the lease on `row`, if there is one.
     #[must_use]
     pub fn key(&self, row: RowId) -> Option<RowKey> {
         let epoch = std::num::NonZeroU32::new(self.epoch[row])?;
@@ -292,7 +292,7 @@ impl EngineCols {
         true
     }
 
-    /// Samples of this stream that arrived.
+    /// Returns the number of samples of this stream that arrived.
     #[must_use]
     pub fn arrived(&self, row: RowId) -> u64 {
         self.consumed[row] + self.ring[row].len() as u64
@@ -301,13 +301,13 @@ impl EngineCols {
 
 #[cfg(test)]
 mod tests {
-    use super::super::links;
     use super::*;
+    use crate::pipeline::frame::FramePool;
 
     #[test]
     fn a_ring_joins_blocks_of_any_length_in_order() {
         let bounds = Bounds::new(1, 4);
-        let pool = links::frame_pool(8);
+        let pool = FramePool::new(8);
         let mut ring = AudioRing::new(bounds);
         let samples: Vec<f32> = (0..5000).map(|i| i as f32).collect();
         for piece in [
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_ring_refuses_more_than_the_credits_of_a_session() {
-        let pool = links::frame_pool(1);
+        let pool = FramePool::new(1);
         let mut ring = AudioRing::new(Bounds::new(1, 2));
         let mut full = || {
             let mut buf = pool.take();

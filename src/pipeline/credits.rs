@@ -33,13 +33,13 @@ impl Credits {
         }
     }
 
-    /// All credits there are.
+    /// Returns the total number of credits, free or not.
     #[must_use]
     pub fn size(&self) -> u32 {
         self.size
     }
 
-    /// Credits taken and not given back.
+    /// Returns the number of credits that were taken and not given back.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.size.saturating_sub(self.free.load(Ordering::Acquire))
@@ -58,7 +58,7 @@ impl Credits {
             return true;
         }
         self.taker.register(waker);
-        // They may have come between the look and the registration.
+        // Credits may have come back between the check and the registration.
         self.has(n)
     }
 

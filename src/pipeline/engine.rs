@@ -1,15 +1,16 @@
 //! The engine: one thread that owns the model and the engine's columns.
 //!
-//! [`Engine::tick`] decides by no clock but the one it is given, and does no input or output but the model's; it only
-//! measures how long the step took.
+//! [`Engine::tick`] is told the time and does no input or output of its own, so tests drive it by hand; it reads the clock
+//! only to measure how long the step took.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::bounds::Bounds;
 use super::columns::EngineCols;
-use super::links::{Arrival, Bounds, PcmRx, StepTx};
+use super::links::{Arrival, PcmRx, StepTx};
 use super::messages::Pcm;
 use super::metrics::EngineGauges;
 use super::systems::ingest::{self, Ingested};
@@ -28,7 +29,7 @@ pub enum EngineError {
     OutputGone,
 }
 
-/// A model this server cannot feed.
+/// A model with frames of a length or rate that this server does not support.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the model takes {frame_samples} samples per frame at {sample_rate} Hz; this server supports {FRAME_SAMPLES} samples per \
@@ -46,14 +47,14 @@ pub enum Tick {
     Stepped,
     /// Nothing to do until then, or until something arrives.
     Idle(Option<Instant>),
-    /// The decoders have ended and nothing is left to do.
+    /// The input stage has ended and nothing is left to do.
     Closed,
 }
 
-/// Tells from outside whether a step takes too long.
+/// Lets other threads see how long the current step has been running.
 pub struct Heart {
     base: Instant,
-    /// Nanoseconds since `base` at which the step now running began; 0 between steps.
+    /// Nanoseconds since `base` at which the current step began; 0 between steps.
     busy_since: AtomicU64,
 }
 
@@ -76,7 +77,7 @@ impl Heart {
         self.busy_since.store(0, Ordering::Release);
     }
 
-    /// How long the step now running has taken.
+    /// Returns how long the current step has been running; zero between steps.
     #[must_use]
     pub fn busy_for(&self) -> Duration {
         match self.busy_since.load(Ordering::Acquire) {
@@ -106,7 +107,10 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Checks that `spec` is a model this server can feed.
+    /// Checks that the model takes frames of the supported length and rate.
+    ///
+    /// # Errors
+    /// It does not.
     pub fn check(spec: &ModelSpec) -> Result<(), Unsupported> {
         if spec.frame_samples == FRAME_SAMPLES && spec.sample_rate == SAMPLE_RATE {
             return Ok(());
@@ -142,7 +146,10 @@ impl Engine {
         }
     }
 
-    /// Runs until the decoders end.
+    /// Runs until the input stage ends.
+    ///
+    /// # Errors
+    /// The model failed, or the output stage ended first.
     pub fn run(mut self) -> Result<(), EngineError> {
         loop {
             match self.tick(Instant::now())? {
@@ -157,7 +164,10 @@ impl Engine {
         }
     }
 
-    /// Does all that can be done at `now`. The order of the systems is this function.
+    /// Does everything that is due at `now`. The order of the systems is this function.
+    ///
+    /// # Errors
+    /// The model failed, or the output stage ended.
     pub fn tick(&mut self, now: Instant) -> Result<Tick, EngineError> {
         let closed = self.drain_input(now);
         let out = self.out.as_mut().ok_or(EngineError::OutputGone)?;

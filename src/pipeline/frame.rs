@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::links::{FrameHome, FrameShelf};
+use super::links::pool::{Returns, Unused, pool};
 use crate::stream::frame::FRAME_SAMPLES;
 
 /// Storage of one block.
-pub type Block = Box<[f32; FRAME_SAMPLES]>;
+type Block = Box<[f32; FRAME_SAMPLES]>;
 
 /// Up to a frame of samples. Dropping it gives its storage back.
 pub struct FrameBuf {
@@ -14,13 +14,13 @@ pub struct FrameBuf {
     block: Option<Block>,
     start: usize,
     end: usize,
-    /// When its last sample came to the engine.
+    /// When its last sample reached the engine.
     pub(super) arrived: Option<Instant>,
-    home: FrameHome,
+    home: Returns<Block>,
 }
 
 impl FrameBuf {
-    /// Samples in it.
+    /// Returns the samples.
     #[must_use]
     pub fn samples(&self) -> &[f32] {
         self.block
@@ -28,13 +28,13 @@ impl FrameBuf {
             .map_or(&[], |block| &block[self.start..self.end])
     }
 
-    /// How many.
+    /// Returns the number of samples.
     #[must_use]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// True when it holds none.
+    /// True when there are no samples.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
@@ -74,20 +74,23 @@ impl Drop for FrameBuf {
 
 /// Hands out blocks. It grows to the most that were ever in flight, which the credits of the sessions bound.
 pub struct FramePool {
-    shelf: FrameShelf,
-    home: FrameHome,
+    unused: Unused<Block>,
+    home: Returns<Block>,
 }
 
 impl FramePool {
-    pub(super) fn new(shelf: FrameShelf, home: FrameHome) -> Self {
-        Self { shelf, home }
+    /// A pool that keeps up to `blocks` unused blocks.
+    #[must_use]
+    pub fn new(blocks: usize) -> Self {
+        let (home, unused) = pool(blocks);
+        Self { unused, home }
     }
 
-    /// An empty block.
+    /// Takes an empty block.
     pub fn take(&self) -> FrameBuf {
         FrameBuf {
             block: Some(
-                self.shelf
+                self.unused
                     .take()
                     .unwrap_or_else(|| Box::new([0.0; FRAME_SAMPLES])),
             ),
@@ -101,11 +104,11 @@ impl FramePool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::links;
+    use super::*;
 
     #[test]
     fn a_block_fills_drains_and_goes_home() {
-        let pool = links::frame_pool(2);
+        let pool = FramePool::new(2);
         let mut buf = pool.take();
         let samples: Vec<f32> = (0..2000).map(|i| i as f32).collect();
         assert_eq!(buf.fill(&samples).len(), 80);

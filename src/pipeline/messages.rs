@@ -1,4 +1,4 @@
-//! What sessions, input stage and engine say to each other about a row.
+//! Messages from sessions to the input stage and from there to the engine, each about one row.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::stream::input::{AudioBytes, Control};
 
 /// What the stages need to know of a session that takes a row.
 pub struct Attach {
-    /// Of the session's input: each stage gives back what it disposes of.
+    /// Credits of the session's input: each stage gives back those of the input it uses up.
     pub credits: Arc<Credits>,
     pub outbox: OutboxTx,
 }

@@ -3,6 +3,7 @@
 //! Sessions -> input stage -> engine -> output stage -> outboxes. Each stage is a thread that owns its columns; messages are
 //! all they share. Knows no sockets and no wire.
 
+pub mod bounds;
 pub mod columns;
 pub mod credits;
 pub mod engine;
@@ -26,9 +27,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use self::bounds::Bounds;
 use self::engine::{Engine, Heart, Unsupported};
+use self::frame::FramePool;
 use self::input::stage::InputStage;
-use self::links::Bounds;
 use self::metrics::EngineGauges;
 use self::output::stage::{OutputStage, RowFree};
 use self::rows::Rows;
@@ -56,7 +58,7 @@ pub enum PipelineError {
     Thread(#[from] io::Error),
 }
 
-/// How a stage's thread ended.
+/// The report of a stage thread that ended.
 #[derive(Debug)]
 pub struct StageEnd {
     /// The name the pipeline was started with.
@@ -128,8 +130,8 @@ impl Wiring {
         let mut threads = Vec::with_capacity(options.shards + 2);
         let shards = ingress.len();
         for (i, input) in ingress.into_iter().enumerate() {
-            // Unused blocks worth a second of every row; more in flight are freed when they come home.
-            let pool = links::frame_pool(16 * bounds.rows.div_ceil(shards));
+            // Keeps unused blocks for about a second of every row; further ones are freed when they come back.
+            let pool = FramePool::new(16 * bounds.rows.div_ceil(shards));
             let stage = InputStage::new(bounds.rows, shards, pool, pcm_tx.clone(), meters.audio.clone());
             threads.push(spawn(name, &format!("in-{i}"), ends, move || {
                 stage.run(&input).map_err(|e| e.to_string())
@@ -178,7 +180,7 @@ fn spawn(
             Ok(result) => result.err(),
             Err(_) => Some("it panicked".to_owned()),
         };
-        // Room was made for one end of every thread.
+        // The channel has room for one message of each thread.
         let _ = ends.try_send(StageEnd {
             pipeline,
             stage,
@@ -212,8 +214,8 @@ mod tests {
             ("module".to_owned(), stage.to_owned(), failure.map(str::to_owned))
         };
         let expected = [
-            end("in-0", None),
             end("engine", Some("no more memory")),
+            end("in-0", None),
             end("out", Some("it panicked")),
         ];
         assert_eq!(heard, expected);

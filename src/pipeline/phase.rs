@@ -1,5 +1,6 @@
-//! Phases of a row: a column of the engine cannot hold a type a state, and late messages really reach it, so phases are
-//! an enum with one transition function, and errors at run time. Stages of a session are types: `session::state`.
+//! Phases of a row. A column cannot hold a different type per state, and late messages really reach the engine, so phases
+//! are an enum with one transition function, and illegal events are found at run time. Stages of a session are types
+//! instead: `session::state`.
 
 use crate::stream::stage::Stage;
 
@@ -12,11 +13,11 @@ pub enum Phase {
     /// The model's state has to be reset before the next frame.
     Resetting,
     Active,
-    /// Fed with silence until all audio so far is heard; then the stream goes on.
+    /// Fed with silence until all audio so far is processed; then the stream goes on.
     Flushing,
-    /// Fed with silence until all audio is heard; then the stream is over.
+    /// Fed with silence until all audio is processed; then the stream is over.
     Ending,
-    /// Over, and waiting for its session to leave.
+    /// The stream is over; the row waits for its session to detach.
     Retired,
 }
 
@@ -30,7 +31,7 @@ pub enum PhaseEvent {
     ResetDone,
     Flush,
     End,
-    /// The silence was heard.
+    /// The silence was stepped to its end.
     Settled,
     Fail,
     Detach,
@@ -61,7 +62,7 @@ impl Phase {
         Self::Retired,
     ];
 
-    /// The phase after `event`, or none where the event is illegal.
+    /// Returns the phase after `event`, or none where the event is illegal.
     #[must_use]
     pub const fn next(self, event: PhaseEvent) -> Option<Self> {
         use PhaseEvent as E;
@@ -86,7 +87,7 @@ impl Phase {
     }
 }
 
-/// The stage a session is in as far as its row can tell. A vacant row has none.
+/// Returns the stage that the session on a row of this phase is in. A vacant row has none.
 #[must_use]
 pub const fn stage_of(phase: Phase) -> Option<Stage> {
     match phase {

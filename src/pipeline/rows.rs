@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::bounds::Bounds;
 use super::credits::{Credits, MIN_CHARGE};
-use super::links::{Bounds, IngressTx, LinkError};
+use super::links::{IngressTx, LinkError};
 use super::messages::{Attach, Ingress};
 use super::outbox::OutboxTx;
 use crate::stream::ids::{RowId, RowKey};

@@ -1,4 +1,4 @@
-//! What one tick of the engine tells the output stage: columns, reused from tick to tick.
+//! The output of one tick of the engine: columns, reused from tick to tick.
 
 use std::time::Instant;
 
@@ -39,7 +39,7 @@ pub struct TickOutput {
     pub keys: Vec<RowKey>,
     /// Samples of each row's frame that came from its client; the rest was silence added by the engine.
     pub client_samples: Vec<u16>,
-    /// When the last of them came; none where there were none.
+    /// When the last of the client's samples arrived; none where there were none.
     pub arrived: Vec<Option<Instant>>,
     /// Samples that wait in each row.
     pub buffered: Vec<u32>,
@@ -66,13 +66,13 @@ impl TickOutput {
         }
     }
 
-    /// True when there is nothing to tell.
+    /// True when the tick had no output.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.before.is_empty() && self.keys.is_empty() && self.after.is_empty()
     }
 
-    /// Forgets everything and keeps the storage.
+    /// Empties all columns and keeps their storage.
     pub fn clear(&mut self) {
         let Self {
             before,

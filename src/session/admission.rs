@@ -1,8 +1,8 @@
-//! Admission: who gets a row, who waits, who is refused. One queue a module, first come first served; a module has one
-//! lane of rows for each device that computes it.
+//! Admission: who gets a row, who waits, who is refused. One queue per module, first come first served, for the rows of all
+//! devices that compute the module.
 //!
-//! The one mutex on the way of a session, held for a few instructions and never across an await. Sessions come to it once
-//! at their start; the words stage comes once at each end.
+//! This is the one mutex on the way of a session, held for a few instructions and never across an await. A session locks it
+//! once at its start, the output stage once at its end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use crate::pipeline::rows::{RowLease, Rows};
 use crate::stream::ids::RowKey;
 
-/// Whether anyone is let in.
+/// Whether new sessions are admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
     Open,
@@ -21,7 +21,7 @@ enum Gate {
     Draining,
 }
 
-/// Why there is no place.
+/// Why a session is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("no free channels")]
@@ -38,7 +38,7 @@ pub struct Admission {
 
 struct Inner {
     /// The rows of each device; none once its pipeline has failed or is being shut down.
-    lanes: Box<[Option<Rows>]>,
+    devices: Box<[Option<Rows>]>,
     waiting: VecDeque<Waiter>,
     next: u64,
     gate: Gate,
@@ -51,7 +51,7 @@ struct Waiter {
 }
 
 /// A place in the queue, or a row already. Dropping it leaves the queue.
-pub struct Ticket {
+pub struct QueuePlace {
     admission: Arc<Admission>,
     number: u64,
     lease: oneshot::Receiver<RowLease>,
@@ -59,22 +59,22 @@ pub struct Ticket {
     told: bool,
 }
 
-/// What happens to who waits.
+/// What a waiter hears next: a lease, its position, or that admission closed.
 pub enum Turn {
     Lease(RowLease),
     /// The place in the queue; 1 is next.
     Position(u32),
-    /// Nobody is let in any more.
+    /// Admission closed.
     Over,
 }
 
 impl Admission {
-    /// Admission to the rows of each lane, with up to `queue_len` sessions waiting.
+    /// Admission to the rows of each device, with up to `queue_len` waiting sessions.
     #[must_use]
-    pub fn new(lanes: impl IntoIterator<Item = Rows>, queue_len: usize) -> Self {
+    pub fn new(devices: impl IntoIterator<Item = Rows>, queue_len: usize) -> Self {
         Self {
             inner: Mutex::new(Inner {
-                lanes: lanes.into_iter().map(Some).collect(),
+                devices: devices.into_iter().map(Some).collect(),
                 waiting: VecDeque::new(),
                 next: 0,
                 gate: Gate::Open,
@@ -83,8 +83,11 @@ impl Admission {
         }
     }
 
-    /// Asks for a row; who does not wait (`waits` false) is refused unless one is free.
-    pub fn request(self: &Arc<Self>, waits: bool) -> Result<Ticket, Refused> {
+    /// Asks for a row. With `waits` false the session is refused unless a row is free.
+    ///
+    /// # Errors
+    /// All rows and the queue are taken, or the server is stopping.
+    pub fn request(self: &Arc<Self>, waits: bool) -> Result<QueuePlace, Refused> {
         let mut inner = self.inner.lock();
         if inner.gate != Gate::Open {
             return Err(Refused::Stopping);
@@ -102,7 +105,7 @@ impl Admission {
         let (lease_tx, lease) = oneshot::channel();
         let (position_tx, position) = watch::channel(inner.waiting.len() as u32 + 1);
         match leased {
-            // The other end is right here.
+            // The receiver is still in this function.
             Some(leased) => drop(lease_tx.send(leased)),
             None => inner.waiting.push_back(Waiter {
                 number,
@@ -110,7 +113,7 @@ impl Admission {
                 position: position_tx,
             }),
         }
-        Ok(Ticket {
+        Ok(QueuePlace {
             admission: Arc::clone(self),
             number,
             lease,
@@ -119,64 +122,68 @@ impl Admission {
         })
     }
 
-    /// The lease `key` of `lane` is over: its row goes to who waits longest.
-    pub fn row_free(&self, lane: usize, key: RowKey) {
+    /// Takes back the row of the lease `key` on `device` and gives it to the first waiter.
+    pub fn row_free(&self, device: usize, key: RowKey) {
         let mut inner = self.inner.lock();
-        if let Some(rows) = &mut inner.lanes[lane] {
+        if let Some(rows) = &mut inner.devices[device] {
             rows.give_back(key);
         }
         inner.serve();
     }
 
-    /// The pipeline of `lane` has failed: its sessions end, nobody is sent there any more. Who waits goes on waiting for
-    /// the other lanes. Says how many lanes are left.
-    pub fn lose(&self, lane: usize) -> usize {
+    /// Gives up the rows of `device` because its pipeline has failed: its sessions end. Waiters go on waiting for the other
+    /// devices. Returns how many devices are left.
+    pub fn lose(&self, device: usize) -> usize {
         let mut inner = self.inner.lock();
-        if let Some(rows) = inner.lanes[lane].take() {
+        if let Some(rows) = inner.devices[device].take() {
             rows.lose();
         }
-        inner.lanes.iter().flatten().count()
+        inner.devices.iter().flatten().count()
     }
 
-    /// Lets nobody in any more. Those who wait are told at once.
+    /// Closes admission. Waiters are told at once.
     pub fn drain(&self) {
         let mut inner = self.inner.lock();
         inner.gate = Gate::Draining;
         inner.waiting.clear();
     }
 
-    /// Gives up the rows, so that each pipeline ends with the last lease.
+    /// Gives up all rows, so that each pipeline ends with its last lease.
     pub fn shut(&self) {
         self.drain();
-        self.inner.lock().lanes.iter_mut().for_each(|lane| *lane = None);
+        self.inner
+            .lock()
+            .devices
+            .iter_mut()
+            .for_each(|device| *device = None);
     }
 
-    /// Rows there are, on all devices that work.
+    /// Returns the number of rows on all working devices.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.inner.lock().lanes.iter().flatten().map(Rows::total).sum()
+        self.inner.lock().devices.iter().flatten().map(Rows::total).sum()
     }
 
-    /// Devices that work.
+    /// Returns the number of working devices.
     #[must_use]
     pub fn devices(&self) -> usize {
-        self.inner.lock().lanes.iter().flatten().count()
+        self.inner.lock().devices.iter().flatten().count()
     }
 
-    /// Rows in use.
+    /// Returns the number of rows in use.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.inner.lock().lanes.iter().flatten().map(Rows::used).sum()
+        self.inner.lock().devices.iter().flatten().map(Rows::used).sum()
     }
 
-    /// Messages under way to the decoders.
+    /// Returns the number of messages on their way to the input stage.
     #[must_use]
     pub fn ingress_depth(&self) -> usize {
         let inner = self.inner.lock();
-        inner.lanes.iter().flatten().map(Rows::ingress_depth).sum()
+        inner.devices.iter().flatten().map(Rows::ingress_depth).sum()
     }
 
-    /// Sessions that wait.
+    /// Returns the number of waiting sessions.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.inner.lock().waiting.len()
@@ -193,14 +200,14 @@ impl Admission {
 }
 
 impl Inner {
-    // A row of the lane with the smallest share of its rows in use, the first of equals.
+    // Leases a row of the device with the smallest share of its rows in use, the first of equals.
     fn lease(&mut self) -> Option<RowLease> {
-        let lanes = self.lanes.iter_mut().flatten();
-        let emptiest = lanes.reduce(|best, lane| {
+        let devices = self.devices.iter_mut().flatten();
+        let emptiest = devices.reduce(|best, lane| {
             let (full, fuller) = (lane.used() * best.total(), best.used() * lane.total());
             if full < fuller { lane } else { best }
         });
-        // A lane that is full has the largest share there is, so that no other has a row either.
+        // A full device has the largest share there is, so if it is the best one, no other has a row either.
         emptiest.and_then(Rows::lease)
     }
 
@@ -211,7 +218,7 @@ impl Inner {
             let Some(waiter) = self.waiting.pop_front() else {
                 break;
             };
-            // Who left in this moment gives the lease back by dropping it.
+            // A waiter that left in this moment gives the lease back by dropping it.
             let _ = waiter.lease.send(lease);
             served = true;
         }
@@ -227,8 +234,8 @@ impl Inner {
     }
 }
 
-impl Ticket {
-    /// What happens next to who waits: at first the place in the queue, unless there is a row already. Safe to cancel.
+impl QueuePlace {
+    /// Waits for the next news: at first the position in the queue, unless there is a row already. Safe to cancel.
     pub async fn turn(&mut self) -> Turn {
         if !std::mem::replace(&mut self.told, true) {
             return match self.lease.try_recv() {
@@ -247,7 +254,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
         self.admission.leave(self.number);
     }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Limits;
-use crate::pipeline::links::{self, Bounds};
+use crate::pipeline::bounds::Bounds;
+use crate::pipeline::links;
 use crate::pipeline::outbox::{OutboxRx, OutboxTx};
 use crate::stream::end::{End, EndReason};
 use crate::stream::frame::FRAME_DURATION;
@@ -117,7 +118,7 @@ pub struct WriteHalf {
 #[must_use]
 pub fn connect(limits: &Limits, seen: Arc<LastSeen>) -> (Connection, OutboxTx, ReadHalf, WriteHalf) {
     let (inbox_tx, inbox) = links::inbox(limits.inbox_messages);
-    let (side, side_rx) = links::aside();
+    let (side, side_rx) = links::side();
     let bounds = Bounds::new(1, limits.frames_ahead(FRAME_DURATION));
     let (outbox, outbox_rx) = links::outbox(limits.outbox_messages, bounds.answers());
     let (gone_tx, gone) = oneshot::channel();

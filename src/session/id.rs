@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-/// Identity of a session: a slot that is used again, and how often it was. Shown as `s17v3`.
+/// Identity of a session: a reusable slot and its generation. Printed as `s17v3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId {
     pub slot: u32,

@@ -1,4 +1,4 @@
-//! Deadlines of a session: one table, read with the time passed in.
+//! Deadlines of a session. The time is passed in.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Every session there is: for the operator's list, for draining, and for the share of each user.
+//! All open sessions: for the operator's list, for draining, and for the limit per user.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use crate::stream::stage::Stage;
 use crate::telemetry::Meters;
 use crate::telemetry::metrics::Sessions;
 
-/// Every session of the process.
+/// All open sessions of the process.
 #[derive(Default)]
 pub struct Registry {
     inner: Mutex<Inner>,
-    /// Wakes who waits for the last session to end.
+    /// Wakes the waiter for the last session to end.
     emptied: Notify,
     meters: Meters,
 }
@@ -51,12 +51,12 @@ pub struct Listed {
     pub peer: String,
 }
 
-/// The user has as many sessions as allowed.
+/// The user has the most sessions allowed already.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this user has {0} sessions open, which is the most allowed")]
 pub struct TooMany(pub u32);
 
-/// A session's place in the registry; dropping it gives the place and the user's share back.
+/// A session's entry in the registry; dropping it removes the session and counts it off its user.
 pub struct Entry {
     registry: Arc<Registry>,
     id: SessionId,
@@ -65,7 +65,7 @@ pub struct Entry {
 }
 
 impl Registry {
-    /// A registry that counts with `meters`.
+    /// A registry that reports to `meters`.
     #[must_use]
     pub fn new(meters: Meters) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl Registry {
         }
     }
 
-    /// Registers a session that begins.
+    /// Registers a new session.
     pub fn open(self: &Arc<Self>, peer: SocketAddr) -> Entry {
         let live = Some(Live {
             stage: Stage::Connecting,
@@ -106,20 +106,20 @@ impl Registry {
         }
     }
 
-    /// Sessions there are.
+    /// Returns the number of open sessions.
     #[must_use]
     pub fn len(&self) -> usize {
         let inner = self.inner.lock();
         inner.slots.len() - inner.free.len()
     }
 
-    /// True when there are none.
+    /// True when no session is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Waits until there are none.
+    /// Waits until no session is open.
     pub async fn wait_until_empty(&self) {
         loop {
             let emptied = self.emptied.notified();
@@ -130,7 +130,7 @@ impl Registry {
         }
     }
 
-    /// The sessions, for the operator.
+    /// Lists the open sessions for the operator.
     #[must_use]
     pub fn list(&self) -> Vec<Listed> {
         let inner = self.inner.lock();
@@ -159,13 +159,16 @@ impl Entry {
         self.id
     }
 
-    /// The client's address.
+    /// Returns the client's address.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }
 
     /// Counts the session as one of `user`'s, who may have `most`.
+    ///
+    /// # Errors
+    /// The user has as many already.
     pub fn claim(&mut self, user: &Arc<str>, most: Option<u32>) -> Result<(), TooMany> {
         let mut inner = self.registry.inner.lock();
         let count = inner.users.entry(Arc::clone(user)).or_default();

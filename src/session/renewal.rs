@@ -1,4 +1,4 @@
-//! A newer token for a session that is under way: judged beside it, without holding up its audio.
+//! Renewal of a running session's credentials: the new token is checked while its audio goes on.
 
 use std::future::{Future, pending};
 use std::net::SocketAddr;
@@ -13,12 +13,12 @@ use crate::telemetry::Meters;
 
 type Judging = Pin<Box<dyn Future<Output = Result<Principal, Refusal>> + Send>>;
 
-/// The token being judged, if there is one; a newer one takes its place.
+/// The check of a token that is running, if any; a newer token replaces it.
 #[derive(Default)]
 pub(super) struct Renewal(Option<Judging>);
 
 impl Renewal {
-    /// Has `token` judged for the user of `running`, who is at `peer`.
+    /// Starts the check of `token` for the user of `running`, who is at `peer`.
     pub(super) fn begin(
         &mut self,
         guard: Arc<Guard>,
@@ -36,7 +36,10 @@ impl Renewal {
         }));
     }
 
-    /// The verdict; never, while there is nothing to judge. May be dropped and called again.
+    /// Waits for the verdict, forever while no check is running. Safe to cancel.
+    ///
+    /// # Errors
+    /// The token was refused.
     pub(super) async fn verdict(&mut self) -> Result<Principal, Refusal> {
         let verdict = match &mut self.0 {
             Some(judging) => judging.await,
@@ -47,7 +50,7 @@ impl Renewal {
     }
 }
 
-/// How long a principal's credentials are good for, by the clock on the wall; none when they have no end.
+/// Returns how long a principal's credentials stay valid by the wall clock; none when they do not expire.
 pub(super) fn valid_for(principal: &Principal) -> Option<Duration> {
     let left = principal.expires_at?.saturating_sub(unix_now());
     Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))

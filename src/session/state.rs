@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::admission::Ticket;
+use super::admission::QueuePlace;
 use super::id::SessionId;
 use super::registry::{Entry, TooMany};
 use crate::auth::{self, Principal};
@@ -20,12 +20,12 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A stage as a type.
+/// A stage, as a type.
 pub trait State: sealed::Sealed {
     const STAGE: Stage;
 }
 
-/// A stage that is not the last.
+/// A stage that can still be closed.
 pub trait Open: State {}
 
 macro_rules! states {
@@ -40,31 +40,31 @@ macro_rules! states {
 
 states!(Connecting: Open, Authenticated: Open, Queued: Open, Active: Open, Draining: Open, Closed:);
 
-/// A request came; nobody knows from whom.
+/// A request arrived; who sent it is not known yet.
 pub struct Connecting(());
 
-/// The client is known.
+/// The client's credentials were accepted.
 pub struct Authenticated {
     principal: Principal,
     minutes: auth::Lease,
 }
 
-/// The session waits for a row, if only for a moment.
+/// The session waits for a row, be it for a moment.
 pub struct Queued {
     principal: Principal,
     minutes: auth::Lease,
-    ticket: Ticket,
+    place: QueuePlace,
 }
 
 /// The session has a row.
 pub struct Active {
     principal: Principal,
-    /// Counts the time of the session; ends with it.
+    /// Books the session's time on its user; dropped with the session.
     minutes: auth::Lease,
     lease: RowLease,
 }
 
-/// No more audio is taken; what was taken is being heard.
+/// No more input is taken; what was taken is being processed.
 pub struct Draining {
     _minutes: auth::Lease,
     lease: RowLease,
@@ -72,7 +72,7 @@ pub struct Draining {
     until: Instant,
 }
 
-/// It is over.
+/// The session is over.
 pub struct Closed {
     reason: EndReason,
     row_was_leased: bool,
@@ -92,15 +92,13 @@ pub struct Session<S: State> {
     entry: Entry,
     opened: Instant,
     state: S,
-    stage: PhantomData<S>,
 }
 
-/// What is left of a session.
+/// Summary of a session that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary {
-    pub id: SessionId,
     pub reason: EndReason,
-    /// It had a row, so it was served.
+    /// Whether it had a row.
     pub served: bool,
     pub lasted: Duration,
 }
@@ -120,7 +118,7 @@ impl<S: State> Session<S> {
         self.entry.id()
     }
 
-    /// The client's address.
+    /// Returns the client's address.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.entry.peer()
@@ -133,24 +131,25 @@ impl<S: State> Session<S> {
             entry: self.entry,
             opened: self.opened,
             state: state(self.state),
-            stage: PhantomData,
         }
     }
 }
 
 impl Session<Connecting> {
-    /// A session begins.
+    /// Begins a session.
     #[must_use]
     pub fn open(entry: Entry) -> Self {
         Self {
             entry,
             opened: Instant::now(),
             state: Connecting(()),
-            stage: PhantomData,
         }
     }
 
-    /// The client is `principal`, who may have `most` sessions. Too many of them end this one.
+    /// Notes that the client is `principal`, who may have `most` sessions.
+    ///
+    /// # Errors
+    /// The client has as many already: this session is closed.
     pub fn authenticated(
         mut self,
         principal: Principal,
@@ -165,13 +164,13 @@ impl Session<Connecting> {
 }
 
 impl Session<Authenticated> {
-    /// The session has a place in the queue for rows.
+    /// Gives the session a place in the queue for rows.
     #[must_use]
-    pub fn enqueue(self, ticket: Ticket) -> Session<Queued> {
+    pub fn enqueue(self, place: QueuePlace) -> Session<Queued> {
         self.go(|Authenticated { principal, minutes }| Queued {
             principal,
             minutes,
-            ticket,
+            place,
         })
     }
 
@@ -187,12 +186,12 @@ impl Session<Queued> {
         &self.state.principal
     }
 
-    /// Its place in the queue.
-    pub fn ticket(&mut self) -> &mut Ticket {
-        &mut self.state.ticket
+    /// Returns its place in the queue.
+    pub fn place(&mut self) -> &mut QueuePlace {
+        &mut self.state.place
     }
 
-    /// A row was leased to the session.
+    /// Gives the session its row.
     #[must_use]
     pub fn activate(self, lease: RowLease) -> Session<Active> {
         self.entry.meters().started.increment(1);
@@ -200,7 +199,7 @@ impl Session<Queued> {
             |Queued {
                  principal,
                  minutes,
-                 ticket: _,
+                 place: _,
              }| Active {
                 principal,
                 minutes,
@@ -221,13 +220,13 @@ impl Session<Active> {
         &self.state.principal
     }
 
-    /// How long the session may last by the minutes its user has left.
+    /// Returns how long the session may last by the minutes that its user has left.
     #[must_use]
     pub fn minutes_left(&self) -> Option<Duration> {
         self.state.minutes.remaining
     }
 
-    /// No more audio is taken; by `until` it has to be heard.
+    /// Stops taking input; what was taken has to be processed by `until`.
     #[must_use]
     pub fn drain(self, why: DrainWhy, until: Instant) -> Session<Draining> {
         self.go(
@@ -263,7 +262,7 @@ impl Session<Draining> {
 }
 
 impl<S: Open> Session<S> {
-    /// Ends the session, whatever it was doing. Its row, if it has one, is on its way back.
+    /// Ends the session, whatever it was doing. Dropping its lease frees its row.
     pub fn close(self, reason: EndReason) -> Session<Closed>
     where
         S: State,
@@ -282,11 +281,10 @@ impl<S: Open> Session<S> {
 }
 
 impl Session<Closed> {
-    /// What there is to say about it.
+    /// Returns the summary for the log.
     #[must_use]
     pub fn report(self) -> Summary {
         Summary {
-            id: self.entry.id(),
             reason: self.state.reason,
             served: self.state.row_was_leased,
             lasted: self.opened.elapsed(),

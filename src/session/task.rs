@@ -28,7 +28,7 @@ use crate::telemetry::labels::LinkName;
 /// Part of the grace period reserved for flushing audio already sent.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 
-/// What a session needs of the server.
+/// The parts of the server that a session uses.
 #[derive(Clone)]
 pub struct Context {
     pub limits: Arc<Limits>,
@@ -39,7 +39,7 @@ pub struct Context {
 
 type Ending = (Session<Closed>, End);
 
-/// Runs a session to its end, says end to its client, and leaves a line in the log.
+/// Runs a session to its end, tells its client, and writes one line to the log.
 pub async fn run(
     session: Session<Queued>,
     mut connection: Connection,
@@ -58,7 +58,6 @@ pub async fn run(
     // The connection may be gone already.
     let _ = connection.close.send(end);
     let Summary {
-        id: _,
         reason,
         served,
         lasted,
@@ -85,18 +84,18 @@ pub(super) async fn at(due: Option<(Due, Instant)>) -> Due {
 enum Event {
     Lifecycle(Lifecycle),
     Due(Due),
-    /// The charge of what waits was taken.
+    /// The charge of the message that waits was taken.
     Credits,
     Inbound(Option<Inbound>),
     /// The outbox is over.
     Over(EndReason),
     /// The pipeline behind the row has failed.
     Lost,
-    /// The token of a `Renew` was judged.
+    /// A renewed credential was checked.
     Renewed(Result<Principal, Refusal>),
 }
 
-/// What comes after an event.
+/// What to do after an event.
 enum Next {
     Go,
     End(End),
@@ -113,7 +112,7 @@ struct Serving<'a> {
     connection: &'a mut Connection,
     context: &'a mut Context,
     outgoing: Outgoing,
-    /// Of the words: a client that does not read them is not read either.
+    /// Room for the stream's output: a client that does not read it is not read either.
     room: OutboxRoom,
     deadlines: Deadlines,
     renewal: Renewal,
@@ -234,7 +233,7 @@ impl<'a> Serving<'a> {
         }
     }
 
-    // The session lives as long as the newest token that was accepted; a refused one changes nothing.
+    // The session may last as long as the newest accepted token; a refused one changes nothing.
     fn on_renewed(&mut self, judged: Result<Principal, Refusal>) -> Next {
         let answer = match judged {
             Ok(renewed) => {
@@ -269,7 +268,7 @@ impl<'a> Serving<'a> {
     fn on_due(&mut self, due: Due) -> Next {
         let timeout = self.context.limits.peer_timeout;
         match due {
-            // While a message waits for room nothing is read, pongs neither: then the stall limit counts alone.
+            // While a message waits for room nothing is read, pongs included: then only the stall limit counts.
             Due::Peer if self.outgoing.waiting().is_some() => {
                 self.deadlines.set(Due::Peer, Instant::now(), timeout);
                 Next::Go
@@ -305,7 +304,7 @@ impl<'a> Serving<'a> {
     async fn drain(self, session: Session<Active>, why: DrainWhy) -> Ending {
         let until = match (why, *self.context.lifecycle.borrow()) {
             (DrainWhy::Shutdown, Lifecycle::Draining { until }) => until.into_std(),
-            // As long as the model goes on so does this, however slow it is; a model that stands still has its own limit.
+            // However slow the model is, its output may take this long; a model that hangs has a limit of its own.
             _ => Instant::now() + self.context.limits.idle,
         };
         let session = session.drain(why, until);
@@ -318,13 +317,13 @@ impl<'a> Serving<'a> {
     }
 }
 
-// Takes `charge` once the client has read enough of its words. Safe to cancel.
+// Takes `charge` once the client has read enough of its output. Safe to cancel.
 async fn credits(room: &OutboxRoom, lease: &RowLease, charge: u32) {
     room.free().await;
     lease.credits().take(charge).await;
 }
 
-// Asks the row for what is left and waits until all of it is out.
+// Asks the row for the rest of its output and waits until all of it is written.
 async fn drained(
     session: &Session<Draining>,
     connection: &mut Connection,

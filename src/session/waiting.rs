@@ -1,4 +1,4 @@
-//! A session in the queue: it waits for its turn, or leaves.
+//! The queue, as a waiting session sees it.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,14 @@ use crate::stream::end::{End, EndReason};
 use crate::stream::output::Output;
 use crate::telemetry::labels::Refused;
 
-/// How often a session that waits looks whether its client has hung up: what the client sent before is not read, so that
-/// the end behind it is not either.
+/// How often a waiting session checks whether its client has hung up. Its socket is not read meanwhile, so the end of the
+/// stream would not be seen behind what the client sent before.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Waits for a row; the session and its end when it gets none.
+/// Waits for a row.
+///
+/// # Errors
+/// The session gets none: it is returned, with its end.
 pub(super) async fn wait_for_row(
     mut session: Session<Queued>,
     connection: &mut Connection,
@@ -38,7 +41,7 @@ pub(super) async fn wait_for_row(
         tokio::select! {
             biased;
             reason = stopped(&mut context.lifecycle) => break reason,
-            turn = session.ticket().turn() => match turn {
+            turn = session.place().turn() => match turn {
                 Turn::Lease(lease) => {
                     connection.hung_up = None;
                     context.meters.admission.wait.record(asked.elapsed().as_secs_f64());

@@ -213,7 +213,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::pipeline::links::{self, Arrival, Bounds, PcmRx};
+    use crate::pipeline::bounds::Bounds;
+    use crate::pipeline::links::{self, Arrival, PcmRx};
     use crate::pipeline::outbox::OutboxTx;
     use crate::telemetry::Meters;
 
@@ -227,7 +228,7 @@ mod tests {
         let (outbox, _) = links::outbox(1, 0);
         let credits = Arc::new(Credits::new(bounds.credits));
         (
-            InputStage::new(1, 1, links::frame_pool(4), tx, Meters::default().audio.clone()),
+            InputStage::new(1, 1, FramePool::new(4), tx, Meters::default().audio.clone()),
             rx,
             credits,
             key,

@@ -4,7 +4,8 @@ use arrayvec::ArrayVec;
 
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 
-/// Stretches of added silence that are kept apart. Words never refer further back than the last few.
+/// Stretches of added silence that are kept apart; older ones are summed up. Words never refer further back than the last
+/// few.
 const STRETCHES: usize = 8;
 
 /// Counts both times of a stream, in samples.
@@ -18,10 +19,10 @@ pub struct RowClock {
 }
 
 impl RowClock {
-    /// One step went by, of which the first `heard` samples were the client's.
-    pub fn step(&mut self, heard: u64) {
+    /// Advances by one step, of which the first `client_samples` samples were the client's.
+    pub fn step(&mut self, client_samples: u64) {
         let end = self.model + FRAME_SAMPLES as u64;
-        let (start, length) = (self.model + heard, FRAME_SAMPLES as u64 - heard);
+        let (start, length) = (self.model + client_samples, FRAME_SAMPLES as u64 - client_samples);
         self.model = end;
         if length == 0 {
             return;
@@ -38,7 +39,7 @@ impl RowClock {
         self.added.push((start, length));
     }
 
-    /// Seconds of the client's audio at `seconds` of the model's.
+    /// Converts `seconds` of the model's time to seconds of the client's audio.
     #[must_use]
     pub fn audio(&self, seconds: f64) -> f64 {
         let rate = f64::from(SAMPLE_RATE);

@@ -23,7 +23,7 @@ pub struct EndRule {
     /// A predicted pause ends the word when it is likelier than this. The pause of 2 s (third head) is the one Kyutai's
     /// own dialogue system acts on; checkpoints with fewer heads use their last.
     pub pause: f32,
-    /// Frames of the stream whose predictions are not trusted yet.
+    /// Number of first frames of a stream whose predictions are not trusted.
     pub settle_frames: u64,
     /// Without a prediction, this many frames without text end the word.
     pub quiet_frames: u32,

@@ -1,4 +1,4 @@
-//! Expire: markers whose patience is over are answered without waiting for more audio.
+//! Expire: answers markers whose timeout is over without waiting for more audio.
 
 use std::time::Instant;
 
@@ -17,8 +17,8 @@ pub fn expire(cols: &mut EngineCols, now: Instant) -> Option<Instant> {
         let Some(last) = cols.marks[row].back() else {
             continue;
         };
-        // A silence that is asked for behind them will answer them; one in front of the last of them will not, nor does a
-        // stream that begins anew.
+        // A flush or end queued after the last marker already answers it. One queued before it does not, and neither does
+        // a restart.
         let answered = |stop: &Stop| stop.what != StopKind::Restart && stop.at >= last.at;
         if !cols.stops[row].back().is_some_and(answered) {
             let at = cols.arrived(row);

@@ -1,4 +1,4 @@
-//! Ingest: what decoders sent enters the columns. The only place where rows are taken and left.
+//! Ingest: messages of the input stage enter the columns. The only place where a row is attached or detached.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub const PATIENCE: Duration = Duration::from_millis(240);
 pub struct Ingested {
     /// Messages that the row's phase forbids.
     pub illegal: u64,
-    /// Samples of sessions that ended before the model heard them.
+    /// Samples that the model never got because their session ended.
     pub dropped: usize,
 }
 
@@ -31,7 +31,7 @@ pub fn ingest(cols: &mut EngineCols, message: Pcm, now: Instant, out: &mut TickO
     match message {
         Pcm::Attach { key, attach } => open(cols, key, *attach, out, seen),
         Pcm::Detach { key } => {
-            // A lease that was never attached still has to come out at the other end.
+            // A lease that was never attached must reach the output stage too, or its row would never be free again.
             if cols.is_current(key) {
                 let _ = cols.advance(key.row, PhaseEvent::Detach);
                 cols.epoch[key.row] = 0;
@@ -56,14 +56,14 @@ pub fn ingest(cols: &mut EngineCols, message: Pcm, now: Instant, out: &mut TickO
             }
         }
         Pcm::Fail { key, reason } => fail(cols, key, reason, out),
-        // It has done its work: the engine looks at the row again.
+        // Receiving it is enough: the next plan looks at every row.
         Pcm::Wake => {}
     }
 }
 
 fn open(cols: &mut EngineCols, key: RowKey, attach: Attach, out: &mut TickOutput, seen: &mut Ingested) {
     if !cols.advance(key.row, PhaseEvent::Attach) {
-        // Rows are leased again only after their Detach has passed: the newcomer is refused, not the one who is in.
+        // A row is leased again only after its Detach has passed all stages, so this is a defect; the running stream is kept.
         seen.illegal += 1;
         attach.outbox.finish(EndReason::EngineFailed);
         return;

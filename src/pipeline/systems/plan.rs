@@ -20,7 +20,7 @@ pub struct BatchPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Step,
-    /// Not yet: others may join until then.
+    /// Not yet: other rows may become ready until then.
     WaitUntil(Instant),
     /// No row has anything to step.
     Nothing,
@@ -38,7 +38,7 @@ impl BatchPlan {
 
 /// Fills `plan` with every row that is ready: it has input, and room for its output. The step starts when all streams are
 /// ready, or when the first of them has waited for `coalesce`; a stream that is behind stays ready, so it never waits again.
-/// A stream whose client does not read is waited for by nobody; `waker` is woken when its client has read.
+/// A stream whose client does not read never delays the step of others; `waker` is woken when its client has read.
 pub fn plan(
     cols: &mut EngineCols,
     now: Instant,
@@ -82,7 +82,7 @@ pub fn plan(
     }
 }
 
-// Samples the next step of `row` takes, if it can step.
+// Returns the samples that the next step of `row` takes, if there is enough for one.
 fn ready(cols: &EngineCols, row: RowId) -> Option<usize> {
     if cols.phase[row] != Phase::Active {
         return Some(0);

@@ -1,4 +1,4 @@
-//! Resolve: what is to happen at an exact place in the audio happens there.
+//! Resolve: applies flush, restart, end and markers once the row has consumed the audio before them.
 //!
 //! A flush is done by the engine itself: `delay` steps of silence bring out the text of everything heard. Markers are
 //! counted in steps of their own stream, so what other streams do cannot answer them.
@@ -10,7 +10,7 @@ use crate::pipeline::tick::RowEvent;
 use crate::stream::frame::FRAME_SAMPLES;
 use crate::stream::ids::{RowId, RowKey};
 
-/// Lets `row` do what its place in the audio asks for. `delay` is the model's, in frames.
+/// Applies to `row` every request whose place in the audio it has reached. `delay` is the model's, in frames.
 pub fn resolve(cols: &mut EngineCols, row: RowId, delay: u32, events: &mut Vec<(RowKey, RowEvent)>) {
     let Some(key) = cols.key(row) else { return };
     loop {
@@ -26,14 +26,14 @@ pub fn resolve(cols: &mut EngineCols, row: RowId, delay: u32, events: &mut Vec<(
     answer_marks(cols, key, delay, events);
 }
 
-// Begins what is first in the queue if the audio before it has been taken.
+// Begins the first request in the queue if the row has consumed the audio before it.
 fn begin_stop(cols: &mut EngineCols, row: RowId, delay: u32) -> bool {
     let Some(stop) = cols.stops[row].front().copied() else {
         return false;
     };
     let before = stop.at - cols.consumed[row];
     let event = match stop.what {
-        // What does not fill a frame is heard by the stream that begins here.
+        // Samples that do not fill a frame belong to the stream that begins here.
         StopKind::Restart if before < FRAME_SAMPLES as u64 => PhaseEvent::Reset,
         StopKind::Flush | StopKind::Settle if before == 0 => PhaseEvent::Flush,
         StopKind::End if before == 0 => PhaseEvent::End,

@@ -1,4 +1,4 @@
-//! Step: resets rows that begin, and moves the planned rows one frame on.
+//! Step: resets new rows, and advances the planned rows by one frame.
 
 use super::plan::BatchPlan;
 use crate::model::{ModelError, StreamModel};
@@ -57,7 +57,10 @@ pub fn stage(cols: &mut EngineCols, plan: &BatchPlan, pcm: &mut [f32], out: &mut
     }
 }
 
-/// Runs the model on what [`stage`] staged. The step must answer every row.
+/// Runs the model on the audio that [`stage`] put into `pcm`.
+///
+/// # Errors
+/// The model failed, or did not answer every row.
 pub fn step(
     model: &mut dyn StreamModel,
     plan: &BatchPlan,

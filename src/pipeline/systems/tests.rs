@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use super::expire::expire;
 use super::plan::{BatchPlan, Decision, plan};
 use super::resolve::resolve;
+use crate::pipeline::bounds::Bounds;
 use crate::pipeline::columns::{EngineCols, Mark, Stop, StopKind};
 use crate::pipeline::credits::Credits;
-use crate::pipeline::links::{self, Bounds};
+use crate::pipeline::frame::FramePool;
 use crate::pipeline::outbox::STEP_EVENTS;
 use crate::pipeline::phase::Phase;
 use crate::pipeline::tick::RowEvent;
@@ -31,7 +32,7 @@ fn columns(rows: usize) -> EngineCols {
 }
 
 fn hear(cols: &mut EngineCols, row: u16, samples: usize) {
-    let pool = links::frame_pool(1);
+    let pool = FramePool::new(1);
     let mut left = samples;
     while left > 0 {
         let mut buf = pool.take();

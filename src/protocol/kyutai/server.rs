@@ -1,4 +1,4 @@
-//! Messages of the server, and their two encodings.
+//! Messages of the server, as they are on the wire, and their two encodings.
 
 use serde::{Deserialize, Serialize, Serializer};
 

@@ -16,8 +16,8 @@ fn admission(rows: usize, queue_len: usize) -> (Arc<Admission>, IngressRx) {
     (Arc::new(Admission::new([rows], queue_len)), input.remove(0))
 }
 
-/// Admission to lanes of 2 and of 4 rows.
-fn two_lanes(queue_len: usize) -> (Arc<Admission>, [Vec<IngressRx>; 2]) {
+/// Admission to devices of 2 and of 4 rows.
+fn two_devices(queue_len: usize) -> (Arc<Admission>, [Vec<IngressRx>; 2]) {
     let ((small, a), (large, b)) = (wire_for_test(2, OPTIONS), wire_for_test(4, OPTIONS));
     (Arc::new(Admission::new([small, large], queue_len)), [a, b])
 }
@@ -28,7 +28,7 @@ fn pump(admission: &Admission, input: &IngressRx) {
     }
 }
 
-async fn lease(ticket: &mut Ticket) -> Option<RowLease> {
+async fn lease(ticket: &mut QueuePlace) -> Option<RowLease> {
     loop {
         match ticket.turn().await {
             Turn::Lease(lease) => return Some(lease),
@@ -38,7 +38,7 @@ async fn lease(ticket: &mut Ticket) -> Option<RowLease> {
     }
 }
 
-async fn position(ticket: &mut Ticket) -> Option<u32> {
+async fn position(ticket: &mut QueuePlace) -> Option<u32> {
     match ticket.turn().await {
         Turn::Position(position) => Some(position),
         Turn::Lease(_) | Turn::Over => None,
@@ -97,19 +97,19 @@ async fn draining_lets_nobody_in_and_tells_who_waits() {
     assert_eq!(admission.request(true).err(), Some(Refused::Stopping));
 }
 
-/// Rows in use on each lane.
+/// Rows in use on each device.
 fn loads(admission: &Admission) -> Vec<usize> {
     let inner = admission.inner.lock();
     inner
-        .lanes
+        .devices
         .iter()
-        .map(|lane| lane.as_ref().map_or(0, Rows::used))
+        .map(|device| device.as_ref().map_or(0, Rows::used))
         .collect()
 }
 
 #[tokio::test]
-async fn sessions_go_to_the_lane_with_the_smallest_share_in_use() {
-    let (admission, _inputs) = two_lanes(0);
+async fn sessions_go_to_the_device_with_the_smallest_share_in_use() {
+    let (admission, _inputs) = two_devices(0);
     let mut held = Vec::new();
     let mut seen = Vec::new();
     while let Ok(mut ticket) = admission.request(true) {
@@ -122,8 +122,8 @@ async fn sessions_go_to_the_lane_with_the_smallest_share_in_use() {
 }
 
 #[tokio::test]
-async fn a_row_of_any_lane_goes_to_who_waits() {
-    let (admission, _inputs) = two_lanes(1);
+async fn a_row_of_any_device_goes_to_the_first_waiter() {
+    let (admission, _inputs) = two_devices(1);
     let mut held = Vec::new();
     for _ in 0..6 {
         held.push(lease(&mut admission.request(true).unwrap()).await.unwrap());
@@ -138,7 +138,7 @@ async fn a_row_of_any_lane_goes_to_who_waits() {
 
 #[tokio::test]
 async fn a_lost_lane_ends_its_leases_alone_and_gets_no_more() {
-    let (admission, _inputs) = two_lanes(0);
+    let (admission, _inputs) = two_devices(0);
     let on_small = lease(&mut admission.request(true).unwrap()).await.unwrap();
     let on_large = lease(&mut admission.request(true).unwrap()).await.unwrap();
     assert_eq!(admission.lose(0), 1);

@@ -1,7 +1,12 @@
 //! Rules of the source that no compiler checks.
 
+mod imports;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use self::imports::{Graph, folder};
 
 fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
@@ -44,7 +49,7 @@ fn only_in(needle: &str, homes: &[&str]) {
 
 #[test]
 fn each_library_has_its_place() {
-    only_in("crossbeam_channel", &["pipeline/links.rs"]);
+    only_in("crossbeam_channel", &["pipeline/links/"]);
     only_in("fastwebsockets", &["net/", "client/"]);
     only_in("jsonwebtoken", &["auth/"]);
     only_in("safetensors", &["model/"]);
@@ -54,7 +59,7 @@ fn each_library_has_its_place() {
 #[test]
 fn queues_are_made_in_one_file() {
     // The command-line client reads files ahead through a queue of its own.
-    only_in("mpsc::channel(", &["pipeline/links.rs", "cli/transcribe.rs"]);
+    only_in("mpsc::channel(", &["pipeline/links/", "cli/transcribe.rs"]);
     for (name, text) in files() {
         assert!(
             !text.contains("unbounded_channel"),
@@ -63,26 +68,64 @@ fn queues_are_made_in_one_file() {
     }
 }
 
+/// The folders of `src` from the ground up: each may import those before it.
+const LAYERS: [&str; 18] = [
+    "stream",
+    "clock",
+    "shutdown",
+    "audio",
+    "protocol",
+    "config",
+    "model",
+    "auth",
+    "telemetry",
+    "pipeline",
+    "session",
+    "captions",
+    "net",
+    "module",
+    "client",
+    "load",
+    "app",
+    "cli",
+];
+
 #[test]
-fn layers_know_only_what_is_below_them() {
-    let forbidden = [
-        (
-            "protocol/",
-            &["crate::pipeline", "crate::session", "crate::net", "crate::model"][..],
-        ),
-        ("model/", &["crate::session", "crate::net"]),
-        ("pipeline/", &["crate::session", "crate::net", "crate::auth"]),
-        ("session/", &["crate::net", "crate::model"]),
-        ("auth/", &["crate::pipeline", "crate::net", "crate::model"]),
-    ];
-    for (name, text) in files() {
-        for (layer, above) in forbidden {
-            let found = above
-                .iter()
-                .find(|above| name.starts_with(layer) && text.contains(**above));
-            assert_eq!(found, None, "{name} knows what is above it");
+fn folders_import_only_what_is_below_them() {
+    let layer = |name: &str| LAYERS.iter().position(|layer| *layer == name);
+    for (file, imports) in &Graph::of(&files()).files {
+        let Some(here) = layer(folder(file)) else {
+            assert!(
+                ["lib", "main"].contains(&folder(file)),
+                "{file} stands in no layer"
+            );
+            continue;
+        };
+        for import in imports.iter().filter(|import| folder(import) != folder(file)) {
+            let there = layer(folder(import));
+            assert!(there < Some(here), "{file} imports {import}, which is above it");
         }
     }
+}
+
+/// Circles of files that are left, each with its reason.
+const CIRCLES: [(&[&str], &str); 0] = [];
+
+#[test]
+fn files_import_each_other_in_no_circle() {
+    let graph_of = files();
+    let graph = Graph::of(&graph_of);
+    let known = |circle: &BTreeSet<&str>| {
+        CIRCLES
+            .iter()
+            .any(|(files, _)| files.iter().all(|f| circle.contains(f)))
+    };
+    let circles: Vec<_> = graph
+        .circles()
+        .into_iter()
+        .filter(|circle| !known(circle))
+        .collect();
+    assert!(circles.is_empty(), "files that import each other: {circles:#?}");
 }
 
 #[test]
