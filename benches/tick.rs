@@ -11,7 +11,7 @@ use moshi_server::config::ScriptedModule;
 use moshi_server::model::scripted::Scripted;
 use moshi_server::pipeline::outbox::OutboxRx;
 use moshi_server::pipeline::rows::RowLease;
-use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
+use moshi_server::pipeline::{PipelineMeters, PipelineOptions, StageEnd, links, wire};
 use moshi_server::stream::input::{AudioBytes, Encoding};
 use moshi_server::stream::output::Output;
 use moshi_server::telemetry::Meters;
@@ -38,8 +38,13 @@ fn sessions(rows: usize) -> Vec<(RowLease, OutboxRx)> {
     let (mut free, wiring) = wire(rows, options);
     let (ends, _) = links::ends::<StageEnd>(4);
     let meters = Meters::default();
-    let engine = meters.engine("bench");
-    let started = wiring.start("bench", model, text, Box::new(|_| {}), &ends, (&meters, &engine));
+    let (engine, transcription) = (meters.engine("bench"), meters.transcription("bench"));
+    let meters = PipelineMeters {
+        all: &meters,
+        engine: &engine,
+        transcription: &transcription,
+    };
+    let started = wiring.start("bench", model, text, Box::new(|_| {}), &ends, meters);
     assert!(started.is_ok());
     let session = || {
         let lease = free.lease()?;

@@ -14,8 +14,8 @@ use crate::config::{Config, Limits};
 use crate::fleet::{Fleet, LoadedModule, StartError};
 use crate::net::{self, Shared, listener};
 use crate::pipeline::PipelineOptions;
+use crate::session::context::Context;
 use crate::session::registry::Registry;
-use crate::session::task::Context;
 use crate::shutdown::{Lifecycle, lifecycle};
 use crate::telemetry::{self, Meters};
 

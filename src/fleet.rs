@@ -14,13 +14,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeou
 use crate::model::StreamModel;
 use crate::net::{Module, ModuleInfo};
 use crate::pipeline::engine::Heart;
-use crate::pipeline::{self, PipelineError, PipelineOptions, StageEnd, links};
+use crate::pipeline::{self, PipelineError, PipelineMeters, PipelineOptions, StageEnd, links};
 use crate::protocol::dialect::OpenDialect;
 use crate::session::admission::Admission;
 use crate::stream::text::Detokenize;
 use crate::telemetry::Meters;
 use crate::telemetry::labels::EngineFault;
-use crate::telemetry::metrics::Engine as EngineMeters;
 
 /// How often engines are asked whether their step hangs.
 const PULSE: Duration = Duration::from_millis(250);
@@ -181,7 +180,7 @@ fn start_module(
         models,
         text,
     } = module;
-    let engine = meters.engine(&name);
+    let (engine, transcription) = (meters.engine(&name), meters.transcription(&name));
     publish(&name, &info, &models, meters);
     let (rows, wirings): (Vec<_>, Vec<_>) = models
         .iter()
@@ -205,7 +204,11 @@ fn start_module(
         };
         let admission = Arc::clone(&served.admission);
         let row_free = Box::new(move |key| admission.row_free(device, key));
-        let meters: (&Meters, &EngineMeters) = (meters, &served.meters);
+        let meters = PipelineMeters {
+            all: meters,
+            engine: &served.meters,
+            transcription: &transcription,
+        };
         let running = wiring.start(&name, placed.model, Arc::clone(&text), row_free, ends, meters)?;
         members.push(Member {
             name,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use counting::allocations;
 use moshi_server::config::ScriptedModule;
 use moshi_server::model::scripted::{Scripted, level};
-use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
+use moshi_server::pipeline::{PipelineMeters, PipelineOptions, StageEnd, links, wire};
 use moshi_server::stream::input::{AudioBytes, Encoding};
 use moshi_server::telemetry::Meters;
 
@@ -68,9 +68,14 @@ fn allocations_of(sounds: &[Bytes]) -> Vec<u64> {
     let (mut rows, wiring) = wire(STREAMS, options);
     let (ends, _) = links::ends::<StageEnd>(STREAMS);
     let meters = Meters::default();
-    let engine = meters.engine("test");
+    let (engine, transcription) = (meters.engine("test"), meters.transcription("test"));
+    let meters = PipelineMeters {
+        all: &meters,
+        engine: &engine,
+        transcription: &transcription,
+    };
     wiring
-        .start("test", model, text, Box::new(|_| {}), &ends, (&meters, &engine))
+        .start("test", model, text, Box::new(|_| {}), &ends, meters)
         .unwrap();
     let mut sessions: Vec<_> = (0..STREAMS)
         .map(|_| {

@@ -30,10 +30,10 @@ use crate::auth::Guard;
 use crate::config::{Limits, ServerConfig};
 use crate::protocol::dialect::OpenDialect;
 use crate::session::admission::Admission;
+use crate::session::context::Context;
 use crate::session::registry::Registry;
-use crate::session::task::Context;
+use crate::telemetry::catalogue::EngineMeters;
 use crate::telemetry::labels::{Outcome, SharedLink};
-use crate::telemetry::metrics::Engine;
 
 /// A module as the network sees it.
 pub struct Module {
@@ -45,7 +45,7 @@ pub struct Module {
     pub admission: Arc<Admission>,
     /// What `/api/modules_info` says of it besides its slots.
     pub info: ModuleInfo,
-    pub meters: Engine,
+    pub meters: EngineMeters,
 }
 
 pub use info::ModuleInfo;

@@ -15,8 +15,9 @@ use tokio::time::timeout;
 use super::{reader, writer};
 use crate::protocol::dialect::Dialect;
 use crate::session::connection::{self, Connection, HungUp};
+use crate::session::context::Context;
 use crate::session::state::{Queued, Session};
-use crate::session::task::{self, Context};
+use crate::session::task;
 use crate::stream::end::End;
 
 /// Time for a client to answer our close frame before the connection is cut.

@@ -11,8 +11,8 @@ use super::tick::TickOutput;
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use crate::telemetry::Meters;
 use crate::telemetry::capacity::Capacity;
+use crate::telemetry::catalogue::EngineMeters;
 use crate::telemetry::labels::{Dropped, LinkName, SharedLink};
-use crate::telemetry::metrics::Engine;
 use crate::telemetry::record::StepTimes;
 
 /// Steps between two estimates of the capacity: about a second.
@@ -21,7 +21,7 @@ const ESTIMATE_EVERY: u32 = 12;
 /// The engine's handles, and what it has to remember for them.
 pub(super) struct EngineGauges {
     meters: Meters,
-    engine: Engine,
+    engine: EngineMeters,
     capacity: Capacity,
     estimate: Share,
     steps: u32,
@@ -54,7 +54,7 @@ impl Drop for Share {
 }
 
 impl EngineGauges {
-    pub(super) fn new(meters: Meters, engine: Engine) -> Self {
+    pub(super) fn new(meters: Meters, engine: EngineMeters) -> Self {
         let share = |link| Share::of(meters.links.depth.of(link).clone());
         Self {
             frames: share(SharedLink::Frames),

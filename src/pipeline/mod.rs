@@ -37,7 +37,7 @@ use self::rows::Rows;
 use crate::model::StreamModel;
 use crate::stream::text::Detokenize;
 use crate::telemetry::Meters;
-use crate::telemetry::metrics::Engine as EngineMeters;
+use crate::telemetry::catalogue::{EngineMeters, Transcription};
 
 /// How to run a pipeline.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,14 @@ pub struct PipelineOptions {
     pub coalesce: Duration,
     /// Threads of the input stage.
     pub shards: usize,
+}
+
+/// Where a pipeline reports.
+#[derive(Clone, Copy)]
+pub struct PipelineMeters<'m> {
+    pub all: &'m Meters,
+    pub engine: &'m EngineMeters,
+    pub transcription: &'m Transcription,
 }
 
 /// A pipeline that could not be started.
@@ -116,7 +124,7 @@ impl Wiring {
         text: Arc<dyn Detokenize>,
         row_free: RowFree,
         ends: &mpsc::Sender<StageEnd>,
-        (meters, engine_meters): (&Meters, &EngineMeters),
+        meters: PipelineMeters<'_>,
     ) -> Result<Pipeline, PipelineError> {
         let Self {
             bounds,
@@ -132,7 +140,13 @@ impl Wiring {
         for (i, input) in ingress.into_iter().enumerate() {
             // Keeps unused blocks for about a second of every row; further ones are freed when they come back.
             let pool = FramePool::new(16 * bounds.rows.div_ceil(shards));
-            let stage = InputStage::new(bounds.rows, shards, pool, pcm_tx.clone(), meters.audio.clone());
+            let stage = InputStage::new(
+                bounds.rows,
+                shards,
+                pool,
+                pcm_tx.clone(),
+                meters.all.audio.clone(),
+            );
             threads.push(spawn(name, &format!("in-{i}"), ends, move || {
                 stage.run(&input).map_err(|e| e.to_string())
             })?);
@@ -143,10 +157,10 @@ impl Wiring {
             model.spec(),
             text,
             row_free,
-            meters.clone(),
-            engine_meters.clone(),
+            meters.all.clone(),
+            meters.transcription.clone(),
         );
-        let gauges = EngineGauges::new(meters.clone(), engine_meters.clone());
+        let gauges = EngineGauges::new(meters.all.clone(), meters.engine.clone());
         let engine = Engine::new(
             model,
             bounds,

@@ -1,6 +1,9 @@
 //! Deadlines of a session. The time is passed in.
 
+use std::future::pending;
 use std::time::{Duration, Instant};
+
+use tokio::time::sleep_until;
 
 use crate::stream::end::EndReason;
 
@@ -65,6 +68,17 @@ impl Deadlines {
     pub fn next(&self) -> Option<(Due, Instant)> {
         let set = DUES.iter().filter_map(|due| Some((*due, self.0[*due as usize]?)));
         set.min_by_key(|(_, at)| *at)
+    }
+}
+
+/// Waits for the deadline `due`, forever where there is none. Safe to cancel.
+pub(super) async fn reached(due: Option<(Due, Instant)>) -> Due {
+    match due {
+        Some((due, at)) => {
+            sleep_until(at.into()).await;
+            due
+        }
+        None => pending().await,
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod connection;
+pub mod context;
 pub mod id;
 pub mod limits;
 mod outgoing;

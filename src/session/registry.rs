@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::id::SessionId;
 use crate::stream::stage::Stage;
 use crate::telemetry::Meters;
-use crate::telemetry::metrics::Sessions;
+use crate::telemetry::catalogue::Sessions;
 
 /// All open sessions of the process.
 #[derive(Default)]

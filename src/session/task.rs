@@ -1,20 +1,18 @@
 //! The task of one session, from the queue to its end: wait for a row, serve, drain, close.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use super::connection::{Connection, Inbound};
-use super::limits::{Deadlines, Due};
+use super::context::Context;
+use super::limits::{Deadlines, Due, reached};
 use super::outgoing::Outgoing;
 use super::renewal::{Renewal, valid_for};
 use super::state::{Active, Closed, DrainWhy, Draining, Queued, Session, Summary};
 use super::waiting;
-use crate::auth::{Guard, Principal, Refusal};
-use crate::config::Limits;
+use crate::auth::{Principal, Refusal};
 use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::outbox::{OutboxRoom, OutboxTx};
 use crate::pipeline::rows::RowLease;
@@ -22,20 +20,10 @@ use crate::shutdown::Lifecycle;
 use crate::stream::end::{End, EndReason};
 use crate::stream::input::{Control, Input};
 use crate::stream::output::Output;
-use crate::telemetry::Meters;
 use crate::telemetry::labels::LinkName;
 
 /// Part of the grace period reserved for flushing audio already sent.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
-
-/// The parts of the server that a session uses.
-#[derive(Clone)]
-pub struct Context {
-    pub limits: Arc<Limits>,
-    pub guard: Arc<Guard>,
-    pub lifecycle: watch::Receiver<Lifecycle>,
-    pub meters: Meters,
-}
 
 type Ending = (Session<Closed>, End);
 
@@ -68,16 +56,6 @@ pub async fn run(
         seconds = lasted.as_secs_f64(),
         "session ended"
     );
-}
-
-pub(super) async fn at(due: Option<(Due, Instant)>) -> Due {
-    match due {
-        Some((due, at)) => {
-            sleep_until(at.into()).await;
-            due
-        }
-        None => pending().await,
-    }
 }
 
 /// What happened to a session that has a row.
@@ -178,7 +156,7 @@ impl<'a> Serving<'a> {
             Ok(()) = self.context.lifecycle.changed() => {
                 Event::Lifecycle(*self.context.lifecycle.borrow_and_update())
             }
-            due = at(due) => Event::Due(due),
+            due = reached(due) => Event::Due(due),
             () = credits(&self.room, lease, charge.unwrap_or(0)), if charge.is_some() => Event::Credits,
             inbound = self.connection.inbox.recv(), if charge.is_none() => Event::Inbound(inbound),
             judged = self.renewal.verdict() => Event::Renewed(judged),

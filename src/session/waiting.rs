@@ -7,10 +7,10 @@ use tokio::time::{interval, sleep_until};
 
 use super::admission::Turn;
 use super::connection::Connection;
-use super::limits::Due;
+use super::context::Context;
+use super::limits::{Due, reached};
 use super::renewal::valid_for;
 use super::state::{Queued, Session};
-use super::task::{Context, at};
 use crate::pipeline::rows::RowLease;
 use crate::shutdown::Lifecycle;
 use crate::stream::end::{End, EndReason};
@@ -34,7 +34,7 @@ pub(super) async fn wait_for_row(
     let deadline = sleep_until((asked + context.limits.queue_wait).into());
     tokio::pin!(deadline);
     let expiry = valid_for(session.principal()).and_then(|valid| asked.checked_add(valid));
-    let expired = at(expiry.map(|expiry| (Due::Expiry, expiry)));
+    let expired = reached(expiry.map(|expiry| (Due::Expiry, expiry)));
     tokio::pin!(expired);
     let mut look = interval(LOOK);
     let reason = loop {

@@ -3,7 +3,8 @@
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
 
-use super::metrics::{Gpu, Meters};
+use super::catalogue::Gpu;
+use super::metrics::Meters;
 
 /// The cards found when the process started.
 pub(super) struct Cards {

@@ -259,7 +259,7 @@ macro_rules! area {
             /// Field names, in the order of the catalogue.
             pub const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
 
-            fn register(store: &Store, base: &[Pair]) -> Self {
+            pub(super) fn register(store: &Store, base: &[Pair]) -> Self {
                 Self {
                     $($field: {
                         const METRIC: &Metric = &area!(@entry $ty, $name, $unit, [$($buckets)?], $help, [$($why)?]);

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, HistogramFn};
 
+use super::catalogue::{EngineMeters, Sessions};
 use super::instrument::{Cell, Instrument, Metric, MetricKind, Store, Unit};
 use super::labels::{Pair, StepStage};
-use super::metrics::{Engine, Sessions};
+use crate::stream::frame::FRAME_RATE;
 
-/// Frames in a second of audio.
-const FRAME_RATE: f64 = 12.5;
 /// Kyutai's counters and gauges all have this label.
 const HANDLER: Pair = ("handler", std::borrow::Cow::Borrowed("all"));
 
@@ -92,7 +91,7 @@ impl Legacy {
     }
 
     /// What `engine` records from now on is recorded under the old names too.
-    pub(super) fn follow_engine(&self, engine: &mut Engine) {
+    pub(super) fn follow_engine(&self, engine: &mut EngineMeters) {
         engine
             .step
             .replace(StepStage::Total, |step| both(step, &self.step_duration, 1.0));

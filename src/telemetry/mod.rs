@@ -1,10 +1,11 @@
-//! Seeing the server run: metrics, health, logs.
+//! Observing the server: metrics, health, logs.
 //!
-//! [`metrics::Meters`] is made first and handed to whoever has something to count. Everything else hangs off it: [`health`]
-//! publishes the state of the server, [`upkeep`] measures what nobody reports, [`logs`] counts panics.
+//! [`metrics::Meters`] is made first and handed to everything that records. Everything else hangs off it: [`health`]
+//! publishes the state of the server, [`upkeep`] samples what no event reports, [`logs`] counts panics.
 
 pub mod buckets;
 pub mod capacity;
+pub mod catalogue;
 mod exposition;
 mod gpu;
 pub mod health;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::metrics::Process;
+use super::catalogue::Process;
 
 /// Ticks a second of the times in `/proc`: fixed at 100 for user space whatever the kernel's own clock.
 const USER_HZ: u64 = 100;

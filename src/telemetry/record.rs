@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::buckets::STEP_BUDGET;
+use super::catalogue::{Auth, EngineMeters, Sessions};
 use super::labels::{Edge, StepStage, Verdict};
-use super::metrics::{Auth, Engine, Sessions};
 use crate::auth::{Principal, Refusal};
 use crate::stream::stage::Stage;
 
@@ -47,7 +47,7 @@ pub struct StepTimes {
     pub total: Duration,
 }
 
-impl Engine {
+impl EngineMeters {
     /// A step advanced `rows` rows by one frame each.
     pub fn stepped(&self, rows: usize, times: StepTimes) {
         let host = times.total.saturating_sub(times.mimi + times.lm);

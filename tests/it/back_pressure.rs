@@ -10,7 +10,7 @@ use moshi_server::model::scripted::Scripted;
 use moshi_server::pipeline::credits::MIN_CHARGE;
 use moshi_server::pipeline::outbox::OutboxRx;
 use moshi_server::pipeline::rows::RowLease;
-use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
+use moshi_server::pipeline::{PipelineMeters, PipelineOptions, StageEnd, links, wire};
 use moshi_server::stream::frame::FRAME_SAMPLES;
 use moshi_server::stream::input::{AudioBytes, Control, Encoding};
 use moshi_server::stream::output::Output;
@@ -60,9 +60,14 @@ fn pipeline(count: usize, hang_after_steps: Option<u64>, outbox: usize) -> Vec<(
     let (mut rows, wiring) = wire(count, options());
     let (ends, _) = links::ends::<StageEnd>(4);
     let meters = Meters::default();
-    let engine = meters.engine("test");
+    let (engine, transcription) = (meters.engine("test"), meters.transcription("test"));
+    let meters = PipelineMeters {
+        all: &meters,
+        engine: &engine,
+        transcription: &transcription,
+    };
     wiring
-        .start("test", model, text, Box::new(|_| {}), &ends, (&meters, &engine))
+        .start("test", model, text, Box::new(|_| {}), &ends, meters)
         .unwrap();
     (0..count)
         .map(|_| {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use moshi_server::telemetry::metrics::{CATALOGUE, INFOS};
+use moshi_server::telemetry::catalogue::{CATALOGUE, INFOS};
 use moshi_server::telemetry::{Metric, MetricKind, Unit, legacy};
 
 fn root() -> &'static Path {
@@ -149,7 +149,7 @@ fn alerts_and_rules_ask_only_for_what_is_exported() {
 fn every_metric_is_recorded_somewhere() {
     let code: String = files(&root().join("src"), "rs")
         .iter()
-        .filter(|path| !path.ends_with("telemetry/metrics/tests.rs"))
+        .filter(|path| !path.ends_with("telemetry/catalogue/tests.rs"))
         // A call may be broken over lines.
         .map(|path| {
             fs::read_to_string(path)
@@ -211,7 +211,7 @@ const HEAD: &str = "| name | kind | unit | labels | meaning |\n| --- | --- | ---
 #[test]
 fn the_reference_is_the_catalogue() {
     let mut page = "# Metrics\n\nServed as text for Prometheus at `/metrics` on the admin listener (127.0.0.1:9464 unless \
-        configured). Made from the catalogue in `src/telemetry/metrics.rs`; after a change there run\n\
+        configured). Made from the catalogue in `src/telemetry/catalogue.rs`; after a change there run\n\
         `UPDATE=1 cargo test --test it metrics_catalogue`.\n\nLabels only ever take the values listed below. Every series is there \
         at zero from the start, so `rate()` works from the first event on.\n"
         .to_owned();

@@ -12,8 +12,8 @@ use crate::stream::end::EndReason;
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use crate::stream::ids::{RowId, RowKey};
 use crate::stream::input::{AudioBytes, Control, Encoding};
+use crate::telemetry::catalogue::Audio;
 use crate::telemetry::labels::Codec;
-use crate::telemetry::metrics::Audio;
 
 /// What the stage keeps of a row.
 struct Stream {

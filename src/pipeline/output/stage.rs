@@ -15,8 +15,8 @@ use crate::stream::ids::RowKey;
 use crate::stream::output::Output;
 use crate::stream::text::Detokenize;
 use crate::telemetry::Meters;
+use crate::telemetry::catalogue::Transcription;
 use crate::telemetry::labels::{FlushKind, LinkName};
-use crate::telemetry::metrics::Engine as EngineMeters;
 
 /// Called when a row's last event is out and the row is free.
 pub type RowFree = Box<dyn Fn(RowKey) + Send>;
@@ -36,7 +36,7 @@ pub struct OutputStage {
     heads: usize,
     row_free: RowFree,
     meters: Meters,
-    engine: EngineMeters,
+    transcription: Transcription,
 }
 
 impl OutputStage {
@@ -47,7 +47,7 @@ impl OutputStage {
         text: Arc<dyn Detokenize>,
         row_free: RowFree,
         meters: Meters,
-        engine: EngineMeters,
+        transcription: Transcription,
     ) -> Self {
         Self {
             streams: Col::new(spec.rows, || None),
@@ -56,7 +56,7 @@ impl OutputStage {
             heads: spec.vad_heads,
             row_free,
             meters,
-            engine,
+            transcription,
         }
     }
 
@@ -121,7 +121,10 @@ impl OutputStage {
     }
 
     fn answer(&mut self, key: RowKey, output: Output, kind: FlushKind, asked: Instant) {
-        self.engine.flush.of(kind).record(asked.elapsed().as_secs_f64());
+        self.transcription
+            .flush
+            .of(kind)
+            .record(asked.elapsed().as_secs_f64());
         self.guarded(key, |stream, _, _| stream.outbox.send(output));
     }
 
@@ -129,7 +132,7 @@ impl OutputStage {
     fn guarded(
         &mut self,
         key: RowKey,
-        act: impl FnOnce(&mut Stream, &dyn Detokenize, &EngineMeters) -> Result<(), NotTaken>,
+        act: impl FnOnce(&mut Stream, &dyn Detokenize, &Transcription) -> Result<(), NotTaken>,
     ) {
         let Some(stream) = self.streams[key.row]
             .as_mut()
@@ -137,7 +140,7 @@ impl OutputStage {
         else {
             return;
         };
-        match catch_unwind(AssertUnwindSafe(|| act(stream, &*self.text, &self.engine))) {
+        match catch_unwind(AssertUnwindSafe(|| act(stream, &*self.text, &self.transcription))) {
             Ok(Ok(())) => {}
             Ok(Err(NotTaken)) => {
                 self.meters.links.full.of(LinkName::Outbox).increment(1);

@@ -8,7 +8,7 @@ use crate::pipeline::outbox::{NotTaken, OutboxTx, STEP_EVENTS};
 use crate::stream::frame::{FRAME_DURATION, FRAME_RATE, seconds};
 use crate::stream::output::{MAX_PAUSE_HEADS, Output};
 use crate::stream::text::Detokenize;
-use crate::telemetry::metrics::{Engine as EngineMeters, Sessions};
+use crate::telemetry::catalogue::{Sessions, Transcription};
 
 /// One row of a step, as the engine reports it.
 pub(super) struct Step<'a> {
@@ -62,7 +62,7 @@ impl Transcript {
         &mut self,
         step: &Step<'_>,
         outbox: &OutboxTx,
-        (text, meters): (&dyn Detokenize, &EngineMeters),
+        (text, meters): (&dyn Detokenize, &Transcription),
     ) -> Result<(), NotTaken> {
         let mut sent = 0;
         let result = self.step_events(step, (text, meters), &mut |output| {
@@ -76,7 +76,7 @@ impl Transcript {
     fn step_events(
         &mut self,
         step: &Step<'_>,
-        (text, meters): (&dyn Detokenize, &EngineMeters),
+        (text, meters): (&dyn Detokenize, &Transcription),
         send: &mut dyn FnMut(Output) -> Result<(), NotTaken>,
     ) -> Result<(), NotTaken> {
         self.client_samples += u64::from(step.client_samples);
@@ -107,7 +107,7 @@ impl Transcript {
     pub(super) fn settle(
         &mut self,
         outbox: &OutboxTx,
-        (text, meters): (&dyn Detokenize, &EngineMeters),
+        (text, meters): (&dyn Detokenize, &Transcription),
     ) -> Result<(), NotTaken> {
         self.words(meters, &mut |output| outbox.send(output), |machine, emit| {
             machine.finish(text, emit);
@@ -116,7 +116,7 @@ impl Transcript {
 
     fn words(
         &mut self,
-        meters: &EngineMeters,
+        meters: &Transcription,
         send: &mut dyn FnMut(Output) -> Result<(), NotTaken>,
         act: impl FnOnce(&mut WordMachine, &mut dyn FnMut(WordEvent)),
     ) -> Result<(), NotTaken> {
@@ -164,7 +164,7 @@ impl Transcript {
 
 /// Records the `nth` word of a stream, which begins `start` seconds into the client's audio, of which `heard` seconds have
 /// arrived, the first and the latest at `came`.
-fn record_word(nth: u64, start: f64, heard: f64, came: Option<(Instant, Instant)>, meters: &EngineMeters) {
+fn record_word(nth: u64, start: f64, heard: f64, came: Option<(Instant, Instant)>, meters: &Transcription) {
     meters.words.increment(1);
     let Some((first, latest)) = came else { return };
     if nth == 1 {

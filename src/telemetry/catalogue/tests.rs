@@ -4,6 +4,7 @@ use super::*;
 use crate::auth::Reason;
 use crate::telemetry::MetricKind;
 use crate::telemetry::labels::Labels;
+use crate::telemetry::metrics::Meters;
 use crate::telemetry::record::StepTimes;
 
 fn all() -> impl Iterator<Item = &'static Metric> {
