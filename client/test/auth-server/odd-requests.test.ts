@@ -122,11 +122,24 @@ test.each(requests)("%s is answered, and so is whoever comes next", async (_name
 test.each([
   ["in the middle of its head", "GET /api/auth/ok HTT"],
   ["in the middle of its body", signIn('{"email": "x', json, "Content-Length: 100")],
-  ["while its password is compared", signIn(guess, json, `Content-Length: ${guess.length}`)],
   ["with many answers to come", ask("GET").repeat(500)],
   ["in a tunnel", "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n"],
 ])("a connection that is reset %s hurts nobody", async (_name, bytes) => {
   await Promise.all(Array.from({ length: 5 }, () => sendAndReset(port, bytes)));
+  expect((await fetch(`http://127.0.0.1:${port}/api/auth/ok`)).status).toBe(200);
+});
+
+test("a connection that is reset while its password is compared hurts nobody", async () => {
+  // Better Auth says this when it has compared, with nobody there to answer.
+  const compared = () => said.split("User not found").length;
+  const before = compared();
+  await vi.waitFor(
+    async () => {
+      await sendAndReset(port, signIn(guess, json, `Content-Length: ${guess.length}`));
+      expect(compared()).toBeGreaterThan(before);
+    },
+    { timeout: 20_000, interval: 200 },
+  );
   expect((await fetch(`http://127.0.0.1:${port}/api/auth/ok`)).status).toBe(200);
 });
 
