@@ -35,6 +35,8 @@ beforeAll(async () => {
   await vi.waitFor(() => expect(said).toContain("auth server on"), { timeout: 30_000 });
 });
 afterAll(async () => {
+  expect(server.exitCode, "the process has ended").toBeNull();
+  expect(said).not.toMatch(/could not be answered|beside a request/);
   const ended = once(server, "exit");
   server.kill("SIGKILL");
   await ended;
@@ -141,11 +143,6 @@ test("a connection that is reset while its password is compared hurts nobody", a
     { timeout: 20_000, interval: 200 },
   );
   expect((await fetch(`http://127.0.0.1:${port}/api/auth/ok`)).status).toBe(200);
-});
-
-test("after all of it the process has not ended and had no failure to tell", () => {
-  expect(server.exitCode).toBeNull();
-  expect(said).not.toMatch(/could not be answered|beside a request/);
 });
 
 test("a handler that fails is answered for, and its words stay out of the log", async () => {
