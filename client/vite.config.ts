@@ -21,5 +21,6 @@ export default defineConfig({
     restoreMocks: true,
     // Real sockets and a real database on a machine that may be busy with other things.
     testTimeout: 30_000,
+    hookTimeout: 60_000,
   },
 });

@@ -170,7 +170,7 @@ describe("what goes wrong is told", () => {
     await stranger.getByLabel("Password", { exact: true }).fill("not the password");
     await stranger.getByRole("button", { name: "Sign in", exact: true }).click();
     await stranger.getByRole("alert").getByText("don’t match").waitFor();
-    expect(await stranger.getByRole("alert").evaluate((alert) => alert === document.activeElement)).toBe(true);
+    await expect.poll(() => stranger.getByRole("alert").evaluate((alert) => alert === document.activeElement)).toBe(true);
     await expectAccessible(stranger);
     await shot("wrong-password", stranger);
     await stranger.context().close();

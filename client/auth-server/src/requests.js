@@ -79,7 +79,9 @@ function refuseBody(request, response) {
  */
 export function refuseTunnel(_request, socket) {
   socket.on("error", () => {});
-  socket.end(`HTTP/1.1 405 Method Not Allowed\r\nAllow: ${ALLOW}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+  const refusal = `HTTP/1.1 405 Method Not Allowed\r\nAllow: ${ALLOW}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`;
+  // None of the server's timeouts is for it any more: a caller who leaves it half open would have it for ever.
+  socket.end(refusal, () => socket.destroy());
 }
 
 /**

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { expect, test, vi } from "vitest";
 import { MAX_BODY_BYTES } from "../../auth-server/src/body.js";
 import { LIMITS } from "../../auth-server/src/server.js";
-import { base, eachWithFolder, PAGE, port, post, start, ZOE } from "../support/auth-server";
+import { base, connections, eachWithFolder, PAGE, port, post, start, ZOE } from "../support/auth-server";
 import { exchange } from "../support/raw-http";
 
 eachWithFolder();
@@ -87,4 +87,14 @@ test("a connection too many is closed at once, and there is room again when othe
   expect(await exchange(port, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).toBe("");
   for (const socket of held) socket.destroy();
   await vi.waitFor(async () => expect(await exchange(port, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).toMatch(/^HTTP\/1\.1 200 /));
+});
+
+test("whoever asks for a tunnel keeps no connection, though they never close it", async () => {
+  await start();
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  socket.on("error", () => {}).write("CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n");
+  const refusal = await new Promise<Buffer>((resolve) => socket.once("data", resolve));
+  expect(refusal.toString()).toMatch(/^HTTP\/1\.1 405 /);
+  await vi.waitFor(async () => expect(await connections()).toBe(0));
+  socket.destroy();
 });

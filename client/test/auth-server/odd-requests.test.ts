@@ -35,6 +35,8 @@ beforeAll(async () => {
   await vi.waitFor(() => expect(said).toContain("auth server on"), { timeout: 30_000 });
 });
 afterAll(async () => {
+  expect(server.exitCode, "the process has ended").toBeNull();
+  expect(said).not.toMatch(/could not be answered|beside a request/);
   const ended = once(server, "exit");
   server.kill("SIGKILL");
   await ended;
@@ -122,7 +124,6 @@ test.each(requests)("%s is answered, and so is whoever comes next", async (_name
 test.each([
   ["in the middle of its head", "GET /api/auth/ok HTT"],
   ["in the middle of its body", signIn('{"email": "x', json, "Content-Length: 100")],
-  ["while its password is compared", signIn(guess, json, `Content-Length: ${guess.length}`)],
   ["with many answers to come", ask("GET").repeat(500)],
   ["in a tunnel", "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n"],
 ])("a connection that is reset %s hurts nobody", async (_name, bytes) => {
@@ -130,9 +131,18 @@ test.each([
   expect((await fetch(`http://127.0.0.1:${port}/api/auth/ok`)).status).toBe(200);
 });
 
-test("after all of it the process has not ended and had no failure to tell", () => {
-  expect(server.exitCode).toBeNull();
-  expect(said).not.toMatch(/could not be answered|beside a request/);
+test("a connection that is reset while its password is compared hurts nobody", async () => {
+  // Better Auth says this when it has compared, with nobody there to answer.
+  const compared = () => said.split("User not found").length;
+  const before = compared();
+  await vi.waitFor(
+    async () => {
+      await sendAndReset(port, signIn(guess, json, `Content-Length: ${guess.length}`));
+      expect(compared()).toBeGreaterThan(before);
+    },
+    { timeout: 20_000, interval: 200 },
+  );
+  expect((await fetch(`http://127.0.0.1:${port}/api/auth/ok`)).status).toBe(200);
 });
 
 test("a handler that fails is answered for, and its words stay out of the log", async () => {

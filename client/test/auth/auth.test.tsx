@@ -87,7 +87,7 @@ describe("signing in", () => {
     await user.click(screen.getByRole("button", { name: "Sign in" }));
     const alert = await screen.findByRole("alert");
     expect(alert.textContent).toContain(words);
-    expect(document.activeElement).toBe(alert);
+    await waitFor(() => expect(document.activeElement).toBe(alert));
     expect(screen.getByLabelText<HTMLInputElement>("E-mail").value).toBe("zoe@example.test");
     expect(screen.getByLabelText<HTMLInputElement>("Password").value).toBe("correct horse");
   });

@@ -36,6 +36,11 @@ export async function start(env: Record<string, string> = {}, limits?: typeof LI
   base = `http://127.0.0.1:${port}`;
 }
 
+/** How many are connected to the server. */
+export function connections(): Promise<number> {
+  return new Promise((resolve) => (running ? running.server.getConnections((_error, count) => resolve(count)) : resolve(0)));
+}
+
 export async function stop(): Promise<void> {
   running?.server.closeAllConnections();
   await running?.close();
