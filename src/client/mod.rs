@@ -1,6 +1,7 @@
 //! A client of this server and of Kyutai's: what the `transcribe` and `demo` commands and the load tool speak with.
 
 mod connect;
+pub mod finish;
 mod latency;
 mod session;
 mod stream;

@@ -5,23 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::captions::Transcript;
+use crate::client::finish::{finish, is_finished};
 use crate::client::{ClientError, Endpoint, Latency, Sender};
 use crate::protocol::kyutai::server::ServerMsg;
-use crate::stream::frame::SAMPLE_RATE;
+use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE, seconds};
 
-/// Samples of one message: 80 ms, a frame of the model.
-const CHUNK: usize = 1920;
-
-/// Marker that asks a server without our extras whether it is done.
-const LAST: i64 = 0;
-
-/// Silence after the audio for such a server, in seconds: it answers a marker only while audio comes.
-const TAIL_S: u32 = 30;
-
-/// What a stream gave.
+/// Result of a stream.
 #[derive(Debug, Default)]
 pub struct Report {
     pub transcript: Transcript,
@@ -62,7 +54,8 @@ pub async fn stream(
     let started = Instant::now();
     let sent = Arc::new(AtomicU64::new(0));
     let upload = upload(sender.clone(), audio, pace, extras, started, sent.clone());
-    let _upload = AbortOnDrop(tokio::spawn(upload));
+    // How it ends shows on the receiving side.
+    let _upload = AbortOnDropHandle::new(tokio::spawn(upload));
     while let Some(message) = receiver.next().await? {
         if report.transcript.hear(&message)
             && pace == Some(1.0)
@@ -74,25 +67,15 @@ pub async fn stream(
         heard(&message);
         match message {
             ServerMsg::Error { message } => return Err(ClientError::Server(message)),
-            ServerMsg::EndOfStream => break,
-            ServerMsg::Marker { id: LAST } if !extras => break,
+            message if is_finished(&message, extras) => break,
             _ => {}
         }
     }
     report.took = started.elapsed();
-    report.audio = Duration::from_secs_f64(sent.load(Ordering::Relaxed) as f64 / f64::from(SAMPLE_RATE));
+    report.audio = Duration::from_secs_f64(seconds(sent.load(Ordering::Relaxed)));
     // The server may have closed first; the transcript is whole either way.
     let _ = sender.close().await;
     Ok(report)
-}
-
-/// A task that ends with its owner. How it ended shows on the receiving side.
-struct AbortOnDrop(JoinHandle<Result<(), ClientError>>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Sends everything; `sent` counts samples, without the silence after them.
@@ -105,7 +88,7 @@ async fn upload(
     sent: Arc<AtomicU64>,
 ) -> Result<(), ClientError> {
     while let Some(piece) = audio.recv().await {
-        for chunk in piece.chunks(CHUNK) {
+        for chunk in piece.chunks(FRAME_SAMPLES) {
             let total = sent.fetch_add(chunk.len() as u64, Ordering::Relaxed) + chunk.len() as u64;
             if let Some(pace) = pace {
                 // Live audio is there when its last sample has been spoken.
@@ -115,12 +98,8 @@ async fn upload(
             sender.audio(chunk).await?;
         }
     }
-    if extras {
-        return sender.end_of_stream().await;
-    }
-    sender.marker(LAST).await?;
-    for _ in 0..TAIL_S * SAMPLE_RATE / CHUNK as u32 {
-        sender.audio(&[0.0; CHUNK]).await?;
+    for _ in 0..finish(&sender, extras).await? {
+        sender.audio(&[0.0; FRAME_SAMPLES]).await?;
     }
     Ok(())
 }

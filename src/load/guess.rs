@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 
-use super::session::Stage;
+use super::session::TestRun;
 use crate::client::ClientError;
 
 /// Requests a second of one client.
@@ -25,7 +25,7 @@ const FORGED: &str = "eyJhbGciOiJIUzI1NiJ9.eyJpZCI6InMxIiwidXNlcklkIjoidTEiLCJpY
 const WRONG_KEY: HeaderValue = HeaderValue::from_static("no-such-key-of-anybody-0123456789");
 
 /// Guesses until the test is over, and counts the answers by their status.
-pub(super) async fn run(url: &str, stage: &Stage) -> Result<(), ClientError> {
+pub(super) async fn run(url: &str, test: &TestRun) -> Result<(), ClientError> {
     let target = Target::read(url)?;
     let lost = |_| ClientError::Lost;
     let socket = timeout(PATIENCE, TcpStream::connect(&target.authority))
@@ -40,7 +40,7 @@ pub(super) async fn run(url: &str, stage: &Stage) -> Result<(), ClientError> {
     let pace = Duration::from_secs(1) * BURST / PER_SECOND;
     let mut due = Instant::now();
     let mut number = 0;
-    while Instant::now() < stage.until && !connection.is_finished() {
+    while Instant::now() < test.until && !connection.is_finished() {
         for _ in 0..BURST {
             sender.ready().await.map_err(lost)?;
             let answer = timeout(PATIENCE, sender.send_request(target.guess(number)))
@@ -50,7 +50,7 @@ pub(super) async fn run(url: &str, stage: &Stage) -> Result<(), ClientError> {
             let status = answer.status();
             // The connection is free for the next request once the body is read.
             answer.into_body().collect().await.map_err(lost)?;
-            count(stage, status.as_u16());
+            count(test, status.as_u16());
             number += 1;
         }
         due += pace;
@@ -59,8 +59,8 @@ pub(super) async fn run(url: &str, stage: &Stage) -> Result<(), ClientError> {
     Ok(())
 }
 
-fn count(stage: &Stage, status: u16) {
-    let mut tally = stage.tally.lock();
+fn count(test: &TestRun, status: u16) {
+    let mut tally = test.tally.lock();
     *tally.rude.entry(format!("guess: answered {status}")).or_default() += 1;
 }
 

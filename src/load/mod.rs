@@ -33,16 +33,16 @@ pub use tally::{Latency, Tally};
 
 use crate::client::Endpoint;
 use crate::stream::frame::SAMPLE_RATE;
-use session::Stage;
+use session::TestRun;
 use voice::Voice;
 
 /// Pause of a stream between two of its sessions, and after a refusal.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A test.
+/// What a load test does.
 #[derive(Clone)]
 pub struct Plan {
-    /// One for each form and credential; streams take turns.
+    /// One per form and credential; streams take turns.
     pub routes: Vec<Route>,
     pub clips: Vec<Clip>,
     /// Lengths of messages in milliseconds; streams take turns.
@@ -113,7 +113,7 @@ impl Slo {
 pub async fn run(plan: &Plan, streams: usize, mut progress: impl FnMut(Duration, &Tally)) -> Tally {
     let began = Instant::now();
     let until = began + plan.duration;
-    let stage = Stage {
+    let test = TestRun {
         began,
         until,
         tally: Arc::new(Mutex::new(Tally::new(plan.duration))),
@@ -121,16 +121,16 @@ pub async fn run(plan: &Plan, streams: usize, mut progress: impl FnMut(Duration,
     let mut tasks = JoinSet::new();
     let sampling = plan
         .pid
-        .map(|pid| AbortOnDropHandle::new(tokio::spawn(watch(pid, plan.duration, stage.clone()))));
+        .map(|pid| AbortOnDropHandle::new(tokio::spawn(watch(pid, plan.duration, test.clone()))));
     if sampling.is_some() {
         // The first sample is of a server without streams.
-        while stage.tally.lock().memory.is_empty() {
+        while test.tally.lock().memory.is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
     for i in 0..streams {
         let delay = plan.ramp.mul_f64(i as f64 / streams as f64);
-        tasks.spawn(stream(plan.clone(), i, began + delay, stage.clone()));
+        tasks.spawn(stream(plan.clone(), i, began + delay, test.clone()));
     }
     let rude = plan
         .rude
@@ -138,27 +138,27 @@ pub async fn run(plan: &Plan, streams: usize, mut progress: impl FnMut(Duration,
         .flat_map(|rude| std::iter::repeat_n(rude.how, rude.clients));
     for (i, how) in rude.enumerate() {
         let endpoint = plan.routes[i % plan.routes.len()].endpoint.clone();
-        tasks.spawn(rude::run(endpoint, how, stage.clone()));
+        tasks.spawn(rude::run(endpoint, how, test.clone()));
     }
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     loop {
         tokio::select! {
-            _ = tick.tick() => progress(began.elapsed(), &stage.tally.lock()),
+            _ = tick.tick() => progress(began.elapsed(), &test.tally.lock()),
             done = tasks.join_next() => if done.is_none() { break },
         }
     }
-    stage.tally.lock().clone()
+    test.tally.lock().clone()
 }
 
 /// Samples the memory of `pid` until it is gone.
-async fn watch(pid: u32, test: Duration, stage: Stage) {
-    let mut tick = tokio::time::interval(memory::pause(test));
+async fn watch(pid: u32, duration: Duration, test: TestRun) {
+    let mut tick = tokio::time::interval(memory::pause(duration));
     loop {
         tick.tick().await;
         let sample = memory::resident(pid);
-        let mut tally = stage.tally.lock();
+        let mut tally = test.tally.lock();
         match sample {
-            Ok(kilobytes) => tally.memory.add(stage.began.elapsed().as_secs_f64(), kilobytes),
+            Ok(kilobytes) => tally.memory.add(test.began.elapsed().as_secs_f64(), kilobytes),
             // The sessions will say that the server has ended.
             Err(_) => return,
         }
@@ -166,7 +166,7 @@ async fn watch(pid: u32, test: Duration, stage: Stage) {
 }
 
 /// One stream: session after session until the test is over.
-async fn stream(plan: Plan, number: usize, start: Instant, stage: Stage) {
+async fn stream(plan: Plan, number: usize, start: Instant, test: TestRun) {
     let mut random = StdRng::seed_from_u64(plan.seed.wrapping_add(number as u64));
     // Frames of different streams do not come in step.
     let offset = Duration::from_secs_f64(random.random_range(0.0..0.08));
@@ -174,7 +174,7 @@ async fn stream(plan: Plan, number: usize, start: Instant, stage: Stage) {
     let route = &plan.routes[number % plan.routes.len()];
     let chunk_ms = plan.chunks_ms[number % plan.chunks_ms.len()];
     let mut turn = number;
-    while Instant::now() < stage.until {
+    while Instant::now() < test.until {
         let clip = plan.clips[turn % plan.clips.len()].clone();
         let samples = match plan.session {
             Some(mean) => {
@@ -185,7 +185,7 @@ async fn stream(plan: Plan, number: usize, start: Instant, stage: Stage) {
         };
         let chunk = ((chunk_ms * f64::from(SAMPLE_RATE) / 1000.0) as usize).max(1);
         let voice = Voice::new(clip.clone(), samples, chunk, route.opus.then_some(number as u32));
-        session::run(&route.endpoint, clip, voice, &stage).await;
+        session::run(&route.endpoint, clip, voice, &test).await;
         turn += 1;
         tokio::time::sleep(PAUSE).await;
     }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
 use super::guess;
-use super::session::{Stage, open};
+use super::session::{TestRun, open};
 use crate::client::{ClientError, Endpoint, Receiver, Sender};
+use crate::stream::frame::{FRAME_DURATION, FRAME_SAMPLES};
 
 /// A way to be rude.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +69,15 @@ impl FromStr for Rude {
 }
 
 /// Is rude again and again until the test is over.
-pub async fn run(endpoint: Endpoint, how: Rudeness, stage: Stage) {
-    while Instant::now() < stage.until {
-        let left = stage.until.saturating_duration_since(Instant::now());
-        let end = match timeout(left, once(&endpoint, how, &stage)).await {
+pub async fn run(endpoint: Endpoint, how: Rudeness, test: TestRun) {
+    while Instant::now() < test.until {
+        let left = test.until.saturating_duration_since(Instant::now());
+        let end = match timeout(left, once(&endpoint, how, &test)).await {
             Ok(Ok(())) => "left".to_owned(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "still connected at the end".to_owned(),
         };
-        *stage
+        *test
             .tally
             .lock()
             .rude
@@ -87,9 +88,9 @@ pub async fn run(endpoint: Endpoint, how: Rudeness, stage: Stage) {
     }
 }
 
-async fn once(endpoint: &Endpoint, how: Rudeness, stage: &Stage) -> Result<(), ClientError> {
+async fn once(endpoint: &Endpoint, how: Rudeness, test: &TestRun) -> Result<(), ClientError> {
     let messages = match how {
-        Rudeness::Guess => return guess::run(&endpoint.url, stage).await,
+        Rudeness::Guess => return guess::run(&endpoint.url, test).await,
         Rudeness::Drop => Some(20),
         Rudeness::Mute => Some(u32::MAX),
         Rudeness::Garbage | Rudeness::Silent | Rudeness::Flood => None,
@@ -102,9 +103,9 @@ async fn once(endpoint: &Endpoint, how: Rudeness, stage: &Stage) -> Result<(), C
     while !reading.is_finished() && how != Rudeness::Silent {
         if how == Rudeness::Garbage {
             sender.ogg(&[0xa5; 4000]).await?;
-            sleep(Duration::from_millis(80)).await;
+            sleep(FRAME_DURATION).await;
         } else {
-            sender.audio(&[0.01; 1920]).await?;
+            sender.audio(&[0.01; FRAME_SAMPLES]).await?;
         }
     }
     reading.await.unwrap_or(Ok(()))
@@ -112,8 +113,8 @@ async fn once(endpoint: &Endpoint, how: Rudeness, stage: &Stage) -> Result<(), C
 
 async fn paced(sender: &Sender, chunks: u32) -> Result<(), ClientError> {
     for _ in 0..chunks {
-        sender.audio(&[0.01; 1920]).await?;
-        sleep(Duration::from_millis(80)).await;
+        sender.audio(&[0.01; FRAME_SAMPLES]).await?;
+        sleep(FRAME_DURATION).await;
     }
     Ok(())
 }

@@ -13,29 +13,24 @@ use super::sound::Clip;
 use super::tally::{Latency, Tally};
 use super::voice::Voice;
 use super::wer::WordErrors;
+use crate::client::finish::{finish, is_finished};
 use crate::client::{ClientError, Endpoint, Receiver, Sender};
 use crate::protocol::kyutai::server::ServerMsg;
-use crate::stream::frame::SAMPLE_RATE;
+use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE, seconds};
 
-/// Samples of a frame of the model.
-const FRAME: u64 = 1920;
-/// Marker that asks a server without our extras whether it is done.
-const LAST: i64 = 0;
-/// Silence for such a server, which answers a marker only while audio comes, in samples.
-const TAIL: usize = 30 * SAMPLE_RATE as usize;
 /// Longest wait for the end of a stream once its audio is sent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the test stands, and where its figures go.
+/// The running test: its clock, and where its figures go.
 #[derive(Clone)]
-pub struct Stage {
+pub struct TestRun {
     pub began: Instant,
     /// When sessions stop talking.
     pub until: Instant,
     pub tally: Arc<Mutex<Tally>>,
 }
 
-impl Stage {
+impl TestRun {
     fn add(&self, what: Latency, since: Instant) {
         let now = Instant::now();
         // The clock of a latency may lie ahead: a word can be announced before it is over.
@@ -45,10 +40,10 @@ impl Stage {
 }
 
 /// Runs one session to its end and counts it.
-pub async fn run(endpoint: &Endpoint, clip: Clip, voice: Voice, stage: &Stage) {
-    stage.tally.lock().sessions.started += 1;
-    let outcome = talk(endpoint, clip, voice, stage).await;
-    let mut tally = stage.tally.lock();
+pub async fn run(endpoint: &Endpoint, clip: Clip, voice: Voice, test: &TestRun) {
+    test.tally.lock().sessions.started += 1;
+    let outcome = talk(endpoint, clip, voice, test).await;
+    let mut tally = test.tally.lock();
     match outcome {
         Ok(()) => tally.sessions.finished += 1,
         Err(error) => tally.ended(&error),
@@ -67,10 +62,10 @@ pub(super) async fn open(endpoint: &Endpoint) -> Result<(Sender, Receiver), Clie
     }
 }
 
-async fn talk(endpoint: &Endpoint, clip: Clip, voice: Voice, stage: &Stage) -> Result<(), ClientError> {
+async fn talk(endpoint: &Endpoint, clip: Clip, voice: Voice, test: &TestRun) -> Result<(), ClientError> {
     let asked = Instant::now();
     let (sender, receiver) = open(endpoint).await?;
-    stage.add(Latency::Ready, asked);
+    test.add(Latency::Ready, asked);
     let start = Instant::now();
     let (chunk, samples) = (voice.chunk as u64, voice.samples);
     let said = clip.said.filter(|_| samples == clip.samples.len() as u64);
@@ -79,14 +74,14 @@ async fn talk(endpoint: &Endpoint, clip: Clip, voice: Voice, stage: &Stage) -> R
     let sending = speak(
         sender.clone(),
         voice,
-        stage.clone(),
+        test.clone(),
         start,
         extras,
         Arc::clone(&sent),
     );
     let _sending = AbortOnDropHandle::new(tokio::spawn(sending));
     let mut listening = Listening {
-        stage,
+        test,
         start,
         chunk,
         sent: &sent,
@@ -94,13 +89,13 @@ async fn talk(endpoint: &Endpoint, clip: Clip, voice: Voice, stage: &Stage) -> R
         heard: String::new(),
         words: 0,
     };
-    let patience = stage.until.saturating_duration_since(start) + PATIENCE;
+    let patience = test.until.saturating_duration_since(start) + PATIENCE;
     let all = tokio::time::timeout(patience, listening.listen(receiver, extras)).await;
     all.map_err(|_| ClientError::Timeout(patience.as_secs()))??;
     // A session cut short by the end of the test is not judged by the whole transcript.
     let whole = sent.load(Ordering::Acquire) == samples;
     if let Some(said) = said.filter(|_| whole) {
-        stage.tally.lock().errors += WordErrors::between(&said, &listening.heard);
+        test.tally.lock().errors += WordErrors::between(&said, &listening.heard);
     }
     // The server may have closed first; everything was heard either way.
     let _ = sender.close().await;
@@ -115,34 +110,30 @@ fn due(start: Instant, sample: u64, chunk: u64) -> Instant {
 async fn speak(
     sender: Sender,
     mut voice: Voice,
-    stage: Stage,
+    test: TestRun,
     start: Instant,
     extras: bool,
     sent: Arc<AtomicU64>,
 ) -> Result<(), ClientError> {
     while voice.said() < voice.samples {
         let at = due(start, voice.said() + 1, voice.chunk as u64);
-        if at > stage.until {
+        if at > test.until {
             break;
         }
         sleep_until(at.into()).await;
         let samples = voice.speak(&sender).await?;
-        stage.add(Latency::Late, at);
-        stage.tally.lock().audio += samples as f64 / f64::from(SAMPLE_RATE);
+        test.add(Latency::Late, at);
+        test.tally.lock().audio += seconds(samples as u64);
     }
     sent.store(voice.said(), Ordering::Release);
-    if extras {
-        return sender.end_of_stream().await;
-    }
-    sender.marker(LAST).await?;
-    for _ in 0..TAIL.div_ceil(FRAME as usize) {
-        voice.silence(FRAME as usize, &sender).await?;
+    for _ in 0..finish(&sender, extras).await? {
+        voice.silence(FRAME_SAMPLES, &sender).await?;
     }
     Ok(())
 }
 
 struct Listening<'a> {
-    stage: &'a Stage,
+    test: &'a TestRun,
     start: Instant,
     chunk: u64,
     /// Samples said in all, once that is known.
@@ -159,8 +150,7 @@ impl Listening<'_> {
                 ServerMsg::Step { .. } => self.step(),
                 ServerMsg::Word { text, start_time } => self.word(&text, start_time),
                 ServerMsg::Error { message } => return Err(ClientError::Server(message)),
-                ServerMsg::EndOfStream => break,
-                ServerMsg::Marker { id: LAST } if !extras => break,
+                message if is_finished(&message, extras) => break,
                 _ => {}
             }
         }
@@ -168,28 +158,28 @@ impl Listening<'_> {
         if sent == u64::MAX {
             return Err(ClientError::Lost);
         }
-        self.stage.add(Latency::Flush, due(self.start, sent, self.chunk));
+        self.test.add(Latency::Flush, due(self.start, sent, self.chunk));
         Ok(())
     }
 
     fn step(&mut self) {
         self.frames += 1;
-        let sample = self.frames * FRAME;
+        let sample = self.frames * FRAME_SAMPLES as u64;
         // The end of a stream is heard with silence that nobody spoke, faster than real time.
         if sample <= self.sent.load(Ordering::Acquire) {
-            self.stage.add(Latency::Lag, due(self.start, sample, self.chunk));
-            self.stage.tally.lock().steps += 1;
+            self.test.add(Latency::Lag, due(self.start, sample, self.chunk));
+            self.test.tally.lock().steps += 1;
         }
     }
 
     fn word(&mut self, text: &str, start_time: f64) {
         self.words += 1;
         if self.words == 1 {
-            self.stage.add(Latency::FirstWord, self.start);
+            self.test.add(Latency::FirstWord, self.start);
         }
         let spoken = Duration::try_from_secs_f64(start_time).unwrap_or_default();
-        self.stage.add(Latency::Word, self.start + spoken);
-        self.stage.tally.lock().words += 1;
+        self.test.add(Latency::Word, self.start + spoken);
+        self.test.tally.lock().words += 1;
         self.heard.push_str(text);
         self.heard.push(' ');
     }
