@@ -68,8 +68,10 @@ def plot(title, series):
     points = [p for _, values in series for p in values]
     x0, x1 = min(p[0] for p in points), max(p[0] for p in points)
     top = max(max(p[1] for p in points), 1e-9) * 1.05
-    x = lambda t: LEFT + (t - x0) / max(x1 - x0, 1) * (WIDTH - LEFT - 10)
-    y = lambda v: HEIGHT - BOTTOM - max(v, 0) / top * (HEIGHT - BOTTOM - 44)
+    def x(t):
+        return LEFT + (t - x0) / max(x1 - x0, 1) * (WIDTH - LEFT - 10)
+    def y(v):
+        return HEIGHT - BOTTOM - max(v, 0) / top * (HEIGHT - BOTTOM - 44)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="10">'
            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/><text x="{LEFT}" y="14" font-weight="bold" font-size="12">{title}</text>']
     for i in range(5):

@@ -1,10 +1,10 @@
 """Runs an exported checkpoint in PyTorch with the server's streaming semantics."""
 
 import json
-import tomllib
 from pathlib import Path
 
 import numpy as np
+import tomllib
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open

@@ -6,7 +6,7 @@ import random
 import re
 import subprocess
 import tempfile
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +108,7 @@ class Espeak:
         return trim(Utterance(audio, words, _merge(words, owner, list(zip(starts, ends))), voice, self.name))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _flite_phones(part: str, voice: str) -> int:
     """How many segments flite makes of one word spoken alone."""
     out = subprocess.run(["flite", "-voice", voice, "-t", part, "-psdur", "-o", "none"], capture_output=True, text=True, check=True)

@@ -68,7 +68,8 @@ def tables(model: SpeechLm, q: Quantizer) -> None:
 
 def assembled(run: Path) -> Encoder:
     """The convolutions that `train_codec` made and the second half that learnt with the language model."""
-    state = lambda name: torch.load(run / name, weights_only=True, map_location="cpu")["model"]
+    def state(name):
+        return torch.load(run / name, weights_only=True, map_location="cpu")["model"]
     encoder, bank = Encoder(Shape()), FilterBank(8 * Shape().n_filters)
     bank.load_state_dict(state("codec.pt"))
     bank.write(encoder)
@@ -106,7 +107,7 @@ def main() -> None:
                 y = encoder(torch.from_numpy(part.astype(np.float32) / 32767).to(a.device))
                 latents.append(y.reshape(-1, y.shape[-1]))
     q, lost = fit(torch.cat(latents), Shape())
-    for name, buffer in q.named_buffers():
+    for _name, buffer in q.named_buffers():
         buffer.data = buffer.data.half().float()
     print(f"quantizer loses {100 * lost:.2f} % of the variance of {sum(map(len, latents))} latents", flush=True)
     torch.save({"encoder": encoder.state_dict(), "quantizer": q.state_dict()}, a.cache / "run" / "quantizer.pt")

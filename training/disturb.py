@@ -23,7 +23,8 @@ def disturb(features: Tensor, strength: float) -> Tensor:
     x = x @ (1 - (place[:, None] - band[:, None]).abs()).clamp(min=0)
     # vocoders smear, other engines and close microphones sharpen: contrast between bands and from frame to frame
     x = x + strength * torch.empty(b, 1, 1).uniform_(-0.5, 0.5) * (x - F.avg_pool1d(x, 7, 1, 3, count_include_pad=False))
-    over_time = lambda y: F.avg_pool1d(y.transpose(1, 2), 3, 1, 1, count_include_pad=False).transpose(1, 2)
+    def over_time(y):
+        return F.avg_pool1d(y.transpose(1, 2), 3, 1, 1, count_include_pad=False).transpose(1, 2)
     x = x + strength * torch.empty(b, 1, 1).uniform_(-1, 0.4) * (x - over_time(x))
     knots = F.interpolate(0.25 * strength * torch.randn(b, 1, 6), size=MELS, mode="linear")
     x = x + (knots + 0.2 * strength * torch.randn(b, 1, 1))
@@ -56,7 +57,8 @@ def power(x: Tensor) -> Tensor:
 def channel(x: Tensor) -> Tensor:
     """Sends [rows, frames, MELS] through a band-limit, often a telephone's, with noise before or behind it."""
     b, n, _ = x.shape
-    uniform = lambda low, high: low + (high - low) * torch.rand(b, 1, 1)
+    def uniform(low, high):
+        return low + (high - low) * torch.rand(b, 1, 1)
     hz = band_centres()
     telephone = torch.rand(b, 1, 1) < 0.6
     low = torch.where(telephone, uniform(150, 400), uniform(20, 200))

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from sentencepiece import sentencepiece_model_pb2 as pb
 
 from . import codes, labels, vocab
-from .codec import Encoder, Quantizer, Shape as CodecShape
+from .codec import Encoder, Quantizer
+from .codec import Shape as CodecShape
 from .lm import Shape, SpeechLm
 
 CONFIG = """\

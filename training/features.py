@@ -17,7 +17,8 @@ FLOOR = 1e-5
 
 def band_edges() -> np.ndarray:
     """Where the triangles start, peak and end, in Hz, [MELS + 2]: evenly spaced in mel."""
-    mel = lambda hz: 2595 * np.log10(1 + hz / 700)
+    def mel(hz):
+        return 2595 * np.log10(1 + hz / 700)
     return 700 * (10 ** (np.linspace(mel(LOW_HZ), mel(HIGH_HZ), MELS + 2) / 2595) - 1)
 
 

@@ -9,7 +9,7 @@ last one can make logarithms of them. Its weights are a least-squares fit to rea
 """
 
 import math
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 import torch

@@ -152,7 +152,8 @@ class SpeechLm(nn.Module):
         probability of class 0 of each head [batch, steps, heads].
         """
         b, s = audio.shape[0], self.shape
-        empty = lambda: torch.zeros(b, s.heads, 0, s.dim // s.heads, device=audio.device)
+        def empty():
+            return torch.zeros(b, s.heads, 0, s.dim // s.heads, device=audio.device)
         caches = [[empty(), empty()] for _ in range(s.layers)]
         token = torch.full((b,), s.text_card, device=audio.device)
         tokens, pauses = [], []

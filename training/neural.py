@@ -4,7 +4,7 @@ import importlib.resources as res
 import json
 import random
 import subprocess
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ REDUCED = {"to": "tə", "and": "ən", "for": "fɚ", "at": "ət", "of": "əv", "i
 HELD_OUT_KOKORO = "jf_nezumi"
 
 
-@lru_cache(maxsize=None)
+@cache
 def ipa(word: str) -> str:
     """The word's American English pronunciation by espeak-ng, in IPA."""
     command = ["espeak-ng", "-q", "--ipa", "-v", "en-us", vocab.spoken(word)]
@@ -82,7 +82,8 @@ class Kokoro:
 
     def _style(self, r: random.Random, tokens: int) -> tuple[str, np.ndarray]:
         """A 256-number style: the held-out voice alone, or a mixture of the others."""
-        row = lambda v: self.styles[v][min(tokens, 509)]
+        def row(v):
+            return self.styles[v][min(tokens, 509)]
         if self.split != "train":
             return HELD_OUT_KOKORO, row(HELD_OUT_KOKORO)
         names = sorted(set(self.styles) - {HELD_OUT_KOKORO})

@@ -1,6 +1,6 @@
 """Muon (orthogonalised momentum) for the hidden matrices and AdamW for everything else."""
 
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn

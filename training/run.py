@@ -29,8 +29,10 @@ def main() -> None:
     cache, run = ["--cache", str(a.cache)], a.cache / "run"
     run.mkdir(parents=True, exist_ok=True)
     device, threads = ["--device", a.device], ["--threads", str(a.threads)]
-    shards = lambda n: str(max(1, round(n * a.scale)))
-    minutes = lambda stage: ["--minutes", str(MINUTES[stage] * a.scale)]
+    def shards(n):
+        return str(max(1, round(n * a.scale)))
+    def minutes(stage):
+        return ["--minutes", str(MINUTES[stage] * a.scale)]
 
     stages: list[tuple[str, list[str]]] = []
     for split, table in (("test", TEST_SHARDS), ("train", TRAIN_SHARDS)):

@@ -65,7 +65,8 @@ class Hibari:
         audio = dsp.synth(*(x[..., rhythm] for x in parts), np.random.default_rng(r.randrange(2**32)))
         spans = spans_of(where, kept, frames, 1.0)
         # a share of the old time is reached by the frame whose source is there
-        at = lambda share: float(np.searchsorted(rhythm, share * len(parts[-1])) / len(rhythm) * len(audio) / SAMPLE_RATE)
+        def at(share):
+            return float(np.searchsorted(rhythm, share * len(parts[-1])) / len(rhythm) * len(audio) / SAMPLE_RATE)
         spans = [(at(a), at(b)) for a, b in spans]
         return trim(Utterance(audio.astype(np.float32), words, spans, voice, self.name))
 
@@ -95,7 +96,8 @@ def altered(parts: list[np.ndarray], r: random.Random) -> tuple[str, list[np.nda
     place = np.clip(np.maximum.accumulate(bins / (tract * np.exp(own))), 0, len(lh) - 1.001)
     low = place.astype(int)
     share = (place - low).astype(np.float32)[:, None]
-    warp = lambda x: x[low] * (1 - share) + x[low + 1] * share
+    def warp(x):
+        return x[low] * (1 - share) + x[low + 1] * share
     hz = np.arange(len(lh)) * BIN_HZ
     octaves = np.log2(np.maximum(hz, 100) / 1000)
     tilt = (r.gauss(0, 0.25) * octaves)[:, None].astype(np.float32)

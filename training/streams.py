@@ -1,7 +1,6 @@
 """Evaluation streams: held-out voices and engines, telephone versions, and recordings of a person."""
 
 import random
-import re
 from dataclasses import dataclass
 from pathlib import Path
 

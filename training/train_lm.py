@@ -58,7 +58,8 @@ def fed_back(text: torch.Tensor, card: int) -> torch.Tensor:
     # at run time some tokens are missed and some are wrong
     lost = torch.rand_like(fed, dtype=torch.float)
     fed = fed.masked_fill((lost < 0.06) & (fed < card), labels.PAD)
-    word = lambda: (fed >= labels.FIRST_PIECE) & (fed < card)
+    def word():
+        return (fed >= labels.FIRST_PIECE) & (fed < card)
     # half of the sequences hide which words came before, so that sounds decide and not the grammar
     fed = fed.masked_fill((torch.rand(len(fed), 1, device=fed.device) < 0.5) & word(), labels.PAD)
     return torch.where((lost > 0.93) & word(), torch.randint_like(fed, labels.FIRST_PIECE, card), fed)
@@ -71,7 +72,8 @@ def forward_loss(model: SpeechLm, features: Tensor, targets: list[Tensor]) -> tu
         outputs = model.body(model.embed_latents(latents) + model.text_emb(fed_back(text, model.shape.text_card)))
         hidden = outputs[-1]
         logits = model.text_linear(hidden).float()
-        heard = lambda t: latents if t.layer is None else outputs[t.layer]
+        def heard(t):
+            return latents if t.layer is None else outputs[t.layer]
         guesses = [head(heard(t)).float() for head, t in zip(model.dense, labels.DENSE)]
         pauses = [head(hidden).float() for head in model.extra_heads]
     each = F.cross_entropy(logits.flatten(0, 1), text.flatten(), reduction="none")
@@ -84,7 +86,8 @@ def forward_loss(model: SpeechLm, features: Tensor, targets: list[Tensor]) -> tu
     ) / len(pauses)
     right = (logits.flatten(0, 1).argmax(-1).eq(text.flatten()) & spoken).sum() / spoken.sum()
     kinds = [t.kind for t in labels.DENSE]
-    mean = lambda kind: sum(loss for k, loss in zip(kinds, dense_losses) if k == kind) / kinds.count(kind)
+    def mean(kind):
+        return sum(loss for k, loss in zip(kinds, dense_losses) if k == kind) / kinds.count(kind)
     parts = {"text": text_loss, "words": mean("word"), "sounds": mean("sound"), "pause": pause_loss, "right": right}
     loss = 3 * text_loss + 0.8 * parts["words"] + 0.6 * parts["sounds"] + 0.1 * pause_loss
     return loss, {name: float(value.detach()) for name, value in parts.items()}

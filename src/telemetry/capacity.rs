@@ -1,7 +1,7 @@
 //! How many streams this machine can hold, learnt from its own steps.
 //!
 //! A step of `n` rows takes about `a + b·n`. The line is fitted by least squares over recent steps (older ones fade), and the
-//! estimate is the `n` at which a step would take [`USABLE`] of a frame.
+//! estimate is the `n` at which a step would take `USABLE` of a frame.
 
 use std::time::Duration;
 
