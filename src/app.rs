@@ -17,6 +17,7 @@ use crate::pipeline::PipelineOptions;
 use crate::session::context::Context;
 use crate::session::registry::Registry;
 use crate::shutdown::{Lifecycle, lifecycle};
+use crate::stream::frame::FRAME_DURATION;
 use crate::telemetry::{self, Meters};
 
 /// After a signal to stop: time for load balancers to see that the server is not ready any more.
@@ -34,7 +35,7 @@ pub enum AppError {
     #[error(transparent)]
     Pipeline(#[from] StartError),
     #[error(
-        "no credentials are configured, so everybody on the network could use the server at {0}; set MOSHI_API_KEY, \
+        "no credentials configured; refusing to listen on {0}, which is reachable from the network: set MOSHI_API_KEY, \
          authorized_ids or [auth], or listen on 127.0.0.1"
     )]
     Open(IpAddr),
@@ -50,7 +51,7 @@ pub enum AppError {
 pub enum Outcome {
     /// It was told to, and everything was brought to its end.
     Stopped,
-    /// A module has lost its last device. A supervisor should start the process again.
+    /// A module has lost its last device. A supervisor should restart the process.
     Failed,
 }
 
@@ -87,7 +88,7 @@ impl App {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let pipelines = modules.iter().map(|module| module.models.len()).sum::<usize>();
         let options = PipelineOptions {
-            frames_ahead: limits.frames_ahead(Duration::from_millis(80)),
+            frames_ahead: limits.frames_ahead(FRAME_DURATION),
             coalesce: limits.coalesce,
             // Decoding costs a hundredth of what a model does.
             shards: (cores / 8 / pipelines.max(1)).clamp(1, 4),

@@ -129,7 +129,7 @@ impl Fleet {
                 failure = why,
                 devices_left = left,
                 rows_left = member.module.admission.total(),
-                "a device is lost: its sessions end, the others go on; start the process again to have it back"
+                "a device is lost: its sessions end, the others go on; restart the process to recover the device"
             );
         }
     }

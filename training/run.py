@@ -54,7 +54,7 @@ def main() -> None:
         print(f"[{i}/{len(stages)}] {name} ({(time.time() - began) / 60:.0f} min so far)", flush=True)
         result = subprocess.run([sys.executable, "-m", f"training.{command[0]}", *command[1:]])
         if result.returncode:
-            sys.exit(f"stage {name!r} failed: mend what it says above and run the same command again to resume")
+            sys.exit(f"stage {name!r} failed: fix the error above and run the same command again to resume")
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ pub struct Limits {
     /// Longest time one message may wait for room before the session ends with 1008 (10 s).
     #[serde(rename = "stall_s", deserialize_with = "seconds")]
     pub stall: Duration,
-    /// Messages for one client that its socket has not taken (256): twenty seconds of live ones, or a stutter while a file goes
-    /// through at a hundred times real time. A client that reads slower ends with 1008.
+    /// Events of steps for one client that its socket has not taken (256): twenty seconds of live ones. A client that reads
+    /// slower slows its own stream down, and is closed with 1008 once nothing moved for `stall_s`.
     pub outbox_messages: usize,
     /// Longest time one write to a socket may take (5 s).
     #[serde(rename = "write_timeout_s", deserialize_with = "seconds")]
@@ -60,7 +60,7 @@ pub struct Limits {
     /// A step starts when the oldest ready frame has waited this long for others (5 ms).
     #[serde(rename = "coalesce_s", deserialize_with = "seconds")]
     pub coalesce: Duration,
-    /// A model step that takes longer counts as hung and ends the process (20 s).
+    /// A model step that takes longer counts as hung and ends its device's sessions (20 s).
     #[serde(rename = "step_timeout_s", deserialize_with = "seconds")]
     pub step_timeout: Duration,
     /// After a signal to stop: time in which sessions may finish (30 s).

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// One frame: what a step may take in all.
-pub const STEP_BUDGET: Duration = Duration::from_millis(80);
+pub const STEP_BUDGET: Duration = crate::stream::frame::FRAME_DURATION;
 
 /// Bounds for step times, dense below the 80 ms budget.
 pub const STEP: &[f64] = &[

@@ -21,12 +21,12 @@ const STREAM: Record<MoshiError["kind"], Problem> = {
   },
   full: {
     title: "The server is full",
-    help: "Every place is taken. A new try is made by itself as soon as one may be free.",
+    help: "The server is busy. We’ll retry automatically.",
     action: "retry",
   },
   draining: {
     title: "The server is restarting",
-    help: "It is going down for maintenance. Your audio is kept and sent as soon as it is back.",
+    help: "It is down for maintenance. Your audio is kept and sent as soon as it is back.",
     action: "retry",
   },
   engine: {
@@ -41,7 +41,7 @@ const STREAM: Record<MoshiError["kind"], Problem> = {
   },
   "too-large": {
     title: "Too large",
-    help: "The server takes no file or message of this size. Try a shorter recording or a compressed format.",
+    help: "The server doesn’t accept a file or message of this size. Try a shorter recording or a compressed format.",
     action: null,
   },
   policy: {
