@@ -13,7 +13,7 @@ use super::exposition;
 use super::instrument::{Family, Instrument, Metric, SecondsCounter, Store, Unit, area};
 use super::labels::{
     Codec, Dropped, Edge, EngineFault, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage,
-    Verdict,
+    Unserved, Verdict,
 };
 use super::legacy::Legacy;
 use crate::auth::Method;
@@ -33,6 +33,14 @@ area! {
             "When the key set in use was fetched; 0 when there is none.";
         keyset_keys: Gauge = "moshi_auth_keyset_keys", Unit::Of("keys"),
             "Public keys in the key set in use.";
+    }
+}
+
+area! {
+    /// Connections, before there is a session.
+    Connections {
+        unserved: Family<Counter, Unserved> = "moshi_connection_unserved_total", Unit::Of("connections"),
+            "Connections refused, or cut off before they were served, by reason.";
     }
 }
 
@@ -223,6 +231,7 @@ macro_rules! areas {
 /// Every metric, by area. Kyutai's old names are in [`super::legacy`].
 pub const CATALOGUE: &[Area] = areas! {
     "Sign-in", Auth;
+    "Connections", Connections;
     "Sessions", Sessions;
     "Admission", Admission;
     "Engine and words", Engine, "module";
@@ -245,6 +254,7 @@ pub struct Meters(Arc<Areas>);
 pub struct Areas {
     store: Store,
     pub auth: Auth,
+    pub connections: Connections,
     pub sessions: Sessions,
     pub admission: Admission,
     pub audio: Audio,
@@ -280,6 +290,7 @@ impl Meters {
         }
         Self(Arc::new(Areas {
             auth: Auth::register(&store, &[]),
+            connections: Connections::register(&store, &[]),
             sessions,
             admission: Admission::register(&store, &[]),
             audio: Audio::register(&store, &[]),
