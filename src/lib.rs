@@ -13,6 +13,7 @@ pub mod hub;
 pub mod load;
 pub mod model;
 pub mod net;
+pub mod open_files;
 pub mod pipeline;
 pub mod protocol;
 pub mod session;

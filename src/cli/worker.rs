@@ -18,6 +18,7 @@ use crate::model::device::Devices;
 use crate::model::scripted::Scripted;
 use crate::model::{self, LoadOptions};
 use crate::net::ModuleInfo;
+use crate::open_files;
 use crate::protocol::kyutai;
 use crate::telemetry::logs::{LogError, LogGuard, LogOptions};
 use crate::telemetry::{self, Meters};
@@ -73,6 +74,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     config.server.port = args.port.unwrap_or(config.server.port);
     let _logs = start_logs(&config, &args)?;
     report(&warnings);
+    open_files::raise(config.limits.max_connections);
     let guard = guard(&config)?;
     let meters = Meters::new(config.telemetry.kyutai_metrics);
     telemetry::logs::count_panics(meters.clone());

@@ -10,7 +10,11 @@ use serde::{Deserialize, Deserializer};
 pub struct Limits {
     /// Open connections, of any kind (4096). Further ones are refused with 503.
     pub max_connections: usize,
-    /// Connections whose first request head has not come (256). Further ones are refused with 503.
+    /// Open connections of one address (a quarter of `max_connections`, but 16 at least); a /64 of IPv6 counts as one.
+    /// Further ones are refused with 429. Those of `trusted_proxies` are not limited.
+    pub max_connections_per_address: Option<usize>,
+    /// Connections whose first request head has not come (256). When there are more, the oldest of the address that has most
+    /// of them is cut off.
     pub max_handshakes: usize,
     /// Time for the request head and the upgrade (5 s).
     #[serde(rename = "handshake_timeout_s", deserialize_with = "seconds")]
@@ -35,7 +39,7 @@ pub struct Limits {
     /// Events of steps for one client that its socket has not taken (256): twenty seconds of live ones. A client that reads
     /// slower slows its own stream down, and is closed with 1008 once nothing moved for `stall_s`.
     pub outbox_messages: usize,
-    /// Longest time one write to a socket may take (5 s).
+    /// Longest time one write to a socket may take, or an answer to a request may wait for its reader (5 s).
     #[serde(rename = "write_timeout_s", deserialize_with = "seconds")]
     pub write_timeout: Duration,
     /// A ping is sent when nothing else was for this long (10 s).
@@ -72,6 +76,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 4096,
+            max_connections_per_address: None,
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(5),
             queue_len: 64,
@@ -105,12 +110,20 @@ impl Limits {
         usize::try_from(frames).unwrap_or(usize::MAX).max(2)
     }
 
+    /// Open connections of one address.
+    #[must_use]
+    pub fn connections_per_address(&self) -> usize {
+        self.max_connections_per_address
+            .unwrap_or((self.max_connections / 4).max(16))
+    }
+
     /// Bounds that make no sense: the key and what is wrong with it.
     #[must_use]
     pub fn mistakes(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
         let counts = [
             ("max_connections", self.max_connections),
+            ("max_connections_per_address", self.connections_per_address()),
             ("max_handshakes", self.max_handshakes),
             ("inbox_messages", self.inbox_messages),
             ("outbox_messages", self.outbox_messages),

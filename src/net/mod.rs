@@ -1,13 +1,18 @@
 //! Sockets and HTTP. The only place that reads or writes a connection of a client; knows no rows and no tensors.
 
 pub mod admin;
+mod client_address;
+mod connection;
+mod connections;
 mod credentials;
 mod file;
 mod info;
 pub mod listener;
+mod log_limit;
 mod reader;
 mod refusal;
 mod socket;
+mod stall;
 mod upgrade;
 mod writer;
 

@@ -9,9 +9,9 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::stall::StallTimeout;
 use super::{reader, writer};
 use crate::protocol::dialect::Dialect;
 use crate::session::connection::{self, Connection, HungUp};
@@ -26,11 +26,11 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Serves `session` over the upgraded connection, to the end of both.
 pub(super) async fn serve(upgraded: Upgraded, dialect: Dialect, session: Session<Queued>, context: Context) {
     let limits = Arc::clone(&context.limits);
-    // Only the listener makes connections, and it makes them from TCP streams.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    // Only the listener makes connections, and it makes them from such streams.
+    let Ok(parts) = upgraded.downcast::<TokioIo<StallTimeout>>() else {
         return;
     };
-    let socket = parts.io.into_inner();
+    let socket = parts.io.into_inner().into_inner();
     // Without it, the end of a client that waits is seen later.
     let watched = socket.as_fd().try_clone_to_owned().ok().map(hang_up_watch);
     let (read, write) = socket.into_split();
@@ -41,10 +41,11 @@ pub(super) async fn serve(upgraded: Upgraded, dialect: Dialect, session: Session
     let reader = tokio::spawn(reader::read(early.chain(read), dialect.decoder, most, reading));
     let writer = tokio::spawn(writer::write(write, dialect.encoder, limits, writing, None));
     task::run(session, connection, outbox, context).await;
-    finish(reader, writer).await;
+    finish(reader, writer, LINGER).await;
 }
 
-/// Tells a client that gets no session why, in a last message where `refusal` has one, and in the close frame.
+/// Tells a client that gets no session why, in a last message where `refusal` has one, and in the close frame. The connection
+/// ends with the close frame: a client that was turned away keeps no socket by not answering it.
 pub(super) async fn turn_away(
     upgraded: Upgraded,
     dialect: Dialect,
@@ -53,10 +54,10 @@ pub(super) async fn turn_away(
     context: Context,
 ) {
     let limits = Arc::clone(&context.limits);
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<StallTimeout>>() else {
         return;
     };
-    let (read, write) = parts.io.into_inner().into_split();
+    let (read, write) = parts.io.into_inner().into_inner().into_split();
     let (connection, outbox, reading, writing) = connection::connect(&limits, Arc::default());
     let early = Cursor::new(parts.read_buf);
     let reader = tokio::spawn(reader::read(
@@ -71,7 +72,7 @@ pub(super) async fn turn_away(
     // Nothing else to send, whether or not the client received it.
     let _ = over.await;
     let _ = close.send(end);
-    finish(reader, writer).await;
+    finish(reader, writer, Duration::ZERO).await;
 }
 
 /// Watches for the peer closing its end of `socket`, even behind bytes that were not read yet.
@@ -87,9 +88,13 @@ fn hang_up_watch(socket: OwnedFd) -> HungUp {
 }
 
 // The writer's half is closed by then; the reader waits for the client to close the other.
-async fn finish(mut reader: tokio::task::JoinHandle<()>, writer: tokio::task::JoinHandle<()>) {
+async fn finish(
+    mut reader: tokio::task::JoinHandle<()>,
+    writer: tokio::task::JoinHandle<()>,
+    linger: Duration,
+) {
     let _ = writer.await;
-    if timeout(LINGER, &mut reader).await.is_err() {
+    if timeout(linger, &mut reader).await.is_err() {
         reader.abort();
     }
 }

@@ -12,6 +12,7 @@ use hyper::upgrade::Upgraded;
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use super::connection::Held;
 use super::refusal::Refusal;
 use super::{Module, Shared, credentials, socket};
 use crate::auth::{self, Principal, selected_subprotocol};
@@ -55,6 +56,7 @@ async fn open(
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
     let (parts, _) = request.into_parts();
     let peer = credentials::peer(&parts);
+    let held = parts.extensions.get::<Held>().cloned();
     let connecting = Session::<Connecting>::open(shared.registry.open(peer));
     let principal = match credentials::check(shared, &parts).await {
         Ok(principal) => principal,
@@ -62,7 +64,7 @@ async fn open(
             let context = shared.context.clone();
             let end = end_of(&refusal);
             drop(connecting.close(end.reason));
-            after(upgrading, shared, move |upgraded| {
+            after(upgrading, held, shared, move |upgraded| {
                 socket::turn_away(upgraded, dialect, None, end, context)
             });
             return Ok(answer(response, selected_subprotocol(&parts.headers)));
@@ -79,14 +81,14 @@ async fn open(
     match admit(shared, module, connecting, principal, waits) {
         Ok(session) => {
             let context = shared.context.clone();
-            after(upgrading, shared, move |upgraded| {
+            after(upgrading, held, shared, move |upgraded| {
                 socket::serve(upgraded, dialect, session, context).instrument(span)
             });
         }
         Err(Denied::NoRow(Refused::Full)) if shared.server.classic_full => {
             let why = Some(Refused::Full.to_string());
             let context = shared.context.clone();
-            after(upgrading, shared, move |upgraded| {
+            after(upgrading, held, shared, move |upgraded| {
                 socket::turn_away(upgraded, dialect, why, EndReason::Full.into(), context)
             });
         }
@@ -123,9 +125,11 @@ fn answer(
     response
 }
 
-// The upgrade completes once the response is out; a client that goes away first leaves nothing behind.
+// The upgrade completes once the response is out; a client that goes away first leaves nothing behind. The connection counts
+// as open for as long as its socket is.
 fn after<F: Future<Output = ()> + Send + 'static>(
     upgrading: UpgradeFut,
+    held: Option<Held>,
     shared: &Shared,
     then: impl FnOnce(Upgraded) -> F + Send + 'static,
 ) {
@@ -134,6 +138,7 @@ fn after<F: Future<Output = ()> + Send + 'static>(
         if let Ok(Ok(socket)) = timeout(patience, upgrading).await {
             then(socket.into_inner().into_inner()).await;
         }
+        drop(held);
     });
 }
 

@@ -9,7 +9,7 @@ use super::buckets::{CHECK, LAG, ROWS, SESSION, SPEED, STEP, WAIT, WORD};
 use super::instrument::{Family, Instrument, Metric, SecondsCounter, Store, Unit, area};
 use super::labels::{
     Codec, Dropped, Edge, EngineFault, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage,
-    Verdict,
+    Unserved, Verdict,
 };
 use crate::auth::Method;
 use crate::stream::end::EndReason;
@@ -28,6 +28,14 @@ area! {
             "When the key set in use was fetched; 0 when there is none.";
         keyset_keys: Gauge = "moshi_auth_keyset_keys", Unit::Of("keys"),
             "Public keys in the key set in use.";
+    }
+}
+
+area! {
+    /// Connections, before there is a session.
+    Connections {
+        unserved: Family<Counter, Unserved> = "moshi_connection_unserved_total", Unit::Of("connections"),
+            "Connections refused, or cut off before they were served, by reason.";
     }
 }
 
@@ -224,6 +232,7 @@ macro_rules! areas {
 /// Every metric, by area. Kyutai's old names are in `telemetry::legacy`.
 pub const CATALOGUE: &[Area] = areas! {
     "Sign-in", Auth;
+    "Connections", Connections;
     "Sessions", Sessions;
     "Admission", Admission;
     "Engine", EngineMeters, "module";

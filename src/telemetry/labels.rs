@@ -144,6 +144,20 @@ label! {
 }
 
 label! {
+    /// Why a connection was refused, or cut off before it was served.
+    Unserved, "reason", {
+        /// As many connections as there may be.
+        Full = "full",
+        /// Its address has as many as it may.
+        Address = "address",
+        /// It had sent no request head, and gave way to a newer connection.
+        Handshakes = "handshakes",
+        /// Its peer did not read the answer.
+        NotRead = "not_read",
+    }
+}
+
+label! {
     /// Part of a step.
     StepStage, "stage", {
         /// Audio to codes.

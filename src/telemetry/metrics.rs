@@ -7,8 +7,8 @@ use metrics::Gauge;
 
 use super::buckets::STEP_BUDGET;
 use super::catalogue::{
-    Admission, Audio, Auth, BUILD_INFO, EngineMeters, Gpu, HealthState, Links, MODEL_INFO, Process, Runtime,
-    Sessions, Transcription,
+    Admission, Audio, Auth, BUILD_INFO, Connections, EngineMeters, Gpu, HealthState, Links, MODEL_INFO,
+    Process, Runtime, Sessions, Transcription,
 };
 use super::exposition;
 use super::instrument::{Instrument, Store};
@@ -23,6 +23,7 @@ pub struct Meters(Arc<Areas>);
 pub struct Areas {
     store: Store,
     pub auth: Auth,
+    pub connections: Connections,
     pub sessions: Sessions,
     pub admission: Admission,
     pub audio: Audio,
@@ -58,6 +59,7 @@ impl Meters {
         }
         Self(Arc::new(Areas {
             auth: Auth::register(&store, &[]),
+            connections: Connections::register(&store, &[]),
             sessions,
             admission: Admission::register(&store, &[]),
             audio: Audio::register(&store, &[]),

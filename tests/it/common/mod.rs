@@ -30,6 +30,7 @@ pub const FRAME: usize = 1920;
 /// A running server.
 pub struct Server {
     pub address: SocketAddr,
+    pub meters: Meters,
     stop: Option<oneshot::Sender<()>>,
     outcome: JoinHandle<Outcome>,
 }
@@ -90,7 +91,8 @@ impl Server {
                 text,
             }
         });
-        let app = App::start(&config, guard(&config, env), modules.collect(), Meters::default())
+        let meters = Meters::default();
+        let app = App::start(&config, guard(&config, env), modules.collect(), meters.clone())
             .await
             .unwrap();
         let address = app.address;
@@ -100,6 +102,7 @@ impl Server {
         }));
         Self {
             address,
+            meters,
             stop: Some(stop),
             outcome,
         }
