@@ -20,8 +20,8 @@ const PAD: u32 = 3;
 /// When the end of a word is announced before the next word shows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EndRule {
-    /// A predicted pause ends the word when it is likelier than this. The pause of 2 s (third head) is the one Kyutai's
-    /// own dialogue system acts on; checkpoints with fewer heads use their last.
+    /// A predicted pause ends the word when it is likelier than this. The pause of 2 s (third head) is the one that Unmute,
+    /// Kyutai's voice assistant, acts on; checkpoints with fewer heads use their last.
     pub pause: f32,
     /// Number of first frames of a stream whose predictions are not trusted.
     pub settle_frames: u64,

@@ -1,11 +1,13 @@
 //! Rules of the source that no compiler checks.
 
+mod functions;
 mod imports;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use self::functions::functions;
 use self::imports::{Graph, folder};
 
 fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
@@ -130,11 +132,54 @@ fn files_import_each_other_in_no_circle() {
 
 #[test]
 fn files_are_short() {
+    let mut lines: Vec<(usize, String)> = files()
+        .into_iter()
+        .map(|(name, text)| (text.lines().count(), name))
+        .collect();
+    lines.sort();
+    let (median, p90) = (&lines[lines.len() / 2], &lines[lines.len() * 9 / 10]);
+    let longest = lines.last().unwrap();
+    assert!(longest.0 <= 400, "{} has {} lines", longest.1, longest.0);
+    assert!(median.0 <= 149, "half of all files have more than {} lines", median.0);
+    assert!(p90.0 <= 300, "a tenth of all files has more than {} lines", p90.0);
+}
+
+#[test]
+fn functions_are_short() {
+    let functions = functions(&files());
+    let longest = functions.iter().max_by_key(|function| function.lines).unwrap();
+    assert!(
+        longest.lines <= 100,
+        "{} {} has {} lines",
+        longest.at,
+        longest.name,
+        longest.lines
+    );
+}
+
+#[test]
+fn public_functions_say_what_their_errors_are() {
+    let silent: Vec<String> = functions(&files())
+        .into_iter()
+        .filter(|f| f.is_public && f.returns_result && !f.docs.contains("# Errors"))
+        .map(|f| format!("{} {}", f.at, f.name))
+        .collect();
+    assert!(silent.is_empty(), "no `# Errors` section: {silent:#?}");
+}
+
+/// The kinds of module, by the words that name them, and where they may be named.
+const KINDS: [&str; 5] = ["asr", "stt", "tts", "dialogue", "scripted"];
+
+#[test]
+fn only_the_files_of_a_kind_name_it() {
     for (name, text) in files() {
-        assert!(
-            text.lines().count() <= 400,
-            "{name} has {} lines",
-            text.lines().count()
-        );
+        let blind = ["pipeline", "session", "net", "auth", "stream"].contains(&folder(&name));
+        if !blind || name.contains("test") {
+            continue;
+        }
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_lowercase();
+        let mut words = text.split(|c: char| !c.is_alphanumeric());
+        let found = words.find(|word| KINDS.contains(word));
+        assert_eq!(found, None, "{name} names a kind of module");
     }
 }
