@@ -88,8 +88,7 @@ impl TickOutput {
         client_samples.clear();
         arrived.clear();
         buffered.clear();
-        step.tokens.clear();
-        step.pauses.clear();
+        step.clear();
         after.clear();
     }
 }

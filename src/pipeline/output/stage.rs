@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::transcript::{Step, Transcript};
-use crate::model::ModelSpec;
+use crate::model::Spec;
 use crate::pipeline::columns::Col;
 use crate::pipeline::links::StepRx;
 use crate::pipeline::outbox::{NotTaken, OutboxTx};
@@ -43,7 +43,7 @@ impl OutputStage {
     /// A stage for a model of `spec` whose tokens `text` reads.
     #[must_use]
     pub fn new(
-        spec: &ModelSpec,
+        spec: &Spec,
         text: Arc<dyn Detokenize>,
         row_free: RowFree,
         meters: Meters,
@@ -52,8 +52,8 @@ impl OutputStage {
         Self {
             streams: Col::new(spec.rows, || None),
             text,
-            delay: spec.delay_frames,
-            heads: spec.vad_heads,
+            delay: spec.text_delay,
+            heads: spec.pause_heads,
             row_free,
             meters,
             transcription,

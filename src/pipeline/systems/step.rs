@@ -1,7 +1,7 @@
 //! Step: resets new rows, and advances the planned rows by one frame.
 
 use super::plan::BatchPlan;
-use crate::model::{ModelError, StreamModel};
+use crate::model::{ModelError, StepIo, StreamModel};
 use crate::pipeline::columns::EngineCols;
 use crate::pipeline::outbox::STEP_EVENTS;
 use crate::pipeline::phase::{Phase, PhaseEvent};
@@ -67,8 +67,12 @@ pub fn step(
     pcm: &[f32],
     out: &mut TickOutput,
 ) -> Result<(), ModelError> {
-    model.step(&plan.rows, &pcm[..plan.rows.len() * FRAME_SAMPLES], &mut out.step)?;
-    let heads = model.spec().vad_heads;
+    model.step(&mut StepIo {
+        rows: &plan.rows,
+        audio: &pcm[..plan.rows.len() * FRAME_SAMPLES],
+        out: &mut out.step,
+    })?;
+    let heads = model.spec().pause_heads;
     if out.step.tokens.len() != plan.rows.len() || out.step.pauses.len() != plan.rows.len() * heads {
         return Err(ModelError(format!(
             "{} tokens and {} pauses for {} rows of {heads} heads",

@@ -45,9 +45,11 @@ impl Functions<'_> {
         let start = signature.span().start().line;
         let returns_result = match &signature.output {
             syn::ReturnType::Type(_, of) => match &**of {
-                syn::Type::Path(path) => {
-                    path.path.segments.last().is_some_and(|last| last.ident.to_string().ends_with("Result"))
-                }
+                syn::Type::Path(path) => path
+                    .path
+                    .segments
+                    .last()
+                    .is_some_and(|last| last.ident.to_string().ends_with("Result")),
                 _ => false,
             },
             syn::ReturnType::Default => false,
@@ -69,7 +71,8 @@ fn docs(attrs: &[syn::Attribute]) -> String {
         if let syn::Meta::NameValue(meta) = &attribute.meta
             && meta.path.is_ident("doc")
             && let syn::Expr::Lit(syn::ExprLit {
-                lit: syn::Lit::Str(line), ..
+                lit: syn::Lit::Str(line),
+                ..
             }) = &meta.value
         {
             text.push_str(&line.value());
@@ -99,13 +102,23 @@ impl<'ast> Visit<'ast> for Functions<'_> {
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
         if !is_test(&item.attrs) {
-            self.add(&item.sig, &item.attrs, is_public(&item.vis), item.block.span().end().line);
+            self.add(
+                &item.sig,
+                &item.attrs,
+                is_public(&item.vis),
+                item.block.span().end().line,
+            );
             visit::visit_item_fn(self, item);
         }
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        self.add(&item.sig, &item.attrs, is_public(&item.vis), item.block.span().end().line);
+        self.add(
+            &item.sig,
+            &item.attrs,
+            is_public(&item.vis),
+            item.block.span().end().line,
+        );
         visit::visit_impl_item_fn(self, item);
     }
 
@@ -116,7 +129,12 @@ impl<'ast> Visit<'ast> for Functions<'_> {
     }
 
     fn visit_trait_item_fn(&mut self, item: &'ast syn::TraitItemFn) {
-        self.add(&item.sig, &item.attrs, self.in_public_trait, item.span().end().line);
+        self.add(
+            &item.sig,
+            &item.attrs,
+            self.in_public_trait,
+            item.span().end().line,
+        );
         visit::visit_trait_item_fn(self, item);
     }
 }
