@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::Guard;
-use crate::config::{Config, Limits};
-use crate::fleet::{Fleet, LoadedModule, StartError};
+use crate::config::Limits;
+use crate::module::Config;
+use crate::module::fleet::{Fleet, LoadedModule, StartError};
 use crate::net::{self, Shared, listener};
 use crate::pipeline::PipelineOptions;
 use crate::session::context::Context;

@@ -5,20 +5,20 @@ mod counting;
 use std::path::Path;
 
 use counting::allocations;
-use moshi_server::config::module::AsrModule;
 use moshi_server::model::device::Device;
 use moshi_server::model::{LoadOptions, StepIo, StepOutput, load};
+use moshi_server::module::stt::SttModule;
 use moshi_server::stream::ids::RowId;
 
 /// The fixture's rings hold 24 frames: all of them wrap before the count starts.
 const WARM_UP: usize = 40;
 const STEADY: usize = 60;
 
-fn module() -> AsrModule {
+fn module() -> SttModule {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-1b");
     let text = std::fs::read_to_string(dir.join("config.toml")).unwrap();
     let table: toml::Table = text.parse().unwrap();
-    let mut module: AsrModule = table["modules"]["asr"].clone().try_into().unwrap();
+    let mut module: SttModule = table["modules"]["asr"].clone().try_into().unwrap();
     for file in [
         &mut module.lm_model_file,
         &mut module.text_tokenizer_file,
@@ -45,7 +45,7 @@ fn a_steady_step_allocates_nothing() {
             threads: 2,
             device: Device::Cpu,
         };
-        let mut model = load(&module.stt().unwrap(), options).unwrap().model;
+        let mut model = load(&module.config().unwrap(), options).unwrap().model;
         // all rows, then only some of them: the batch changes its size while the count runs
         let batches = [vec![0, 1, 2, 3], vec![0, 3], vec![2]]
             .map(|ids| ids.into_iter().map(RowId).collect::<Vec<RowId>>());

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::config::module::AsrModule;
 use crate::model::cuda::check::{self, Fixture, Wanted};
+use crate::module::stt::SttModule;
 
 /// Fixtures with the seeds of their audio and the most frames to compare.
 const FIXTURES: [(&str, u32, usize); 2] = [("tiny-1b", 1, 520), ("tiny-2.6b", 2, 130)];
@@ -70,8 +70,8 @@ fn fixture(fixtures: &Path, (name, seed, frames): (&str, u32, usize)) -> anyhow:
     let text = std::fs::read_to_string(&config).with_context(|| config.display().to_string())?;
     let table: toml::Table = text.parse()?;
     let module = table.get("modules").and_then(|modules| modules.get("asr"));
-    let module: AsrModule = module.context("no [modules.asr]")?.clone().try_into()?;
-    let mut stt = module.stt()?;
+    let module: SttModule = module.context("no [modules.asr]")?.clone().try_into()?;
+    let mut stt = module.config()?;
     for file in [&mut stt.lm_file, &mut stt.codec_file, &mut stt.tokenizer_file] {
         *file = dir.join(&*file);
     }

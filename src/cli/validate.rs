@@ -6,12 +6,10 @@ use std::process::ExitCode;
 
 use super::worker;
 use crate::app::AppError;
-use crate::config::estimate::{self, Estimate};
-use crate::config::module::AsrModule;
-use crate::config::{Config, ModuleConfig, Warning};
-use crate::hub::{Hub, HubError, Source};
-use crate::model::layout::mimi::MimiConfig;
-use crate::stream::frame::FRAME_RATE;
+use crate::config::Warning;
+use crate::config::kind::ModuleTable as _;
+use crate::module::Config;
+use crate::module::hub::{Hub, Source};
 
 /// Checks configurations and tells what they mean: files, rows, memory. Fetches and starts nothing.
 #[derive(clap::Args)]
@@ -68,11 +66,10 @@ fn describe(file: &Path, hub: &Hub) -> (String, bool) {
             "  [modules.{name}] {}, {rows} streams at once",
             module.path()
         );
-        match module {
-            ModuleConfig::BatchedAsr(asr) | ModuleConfig::Asr(asr) => good &= asr_lines(&mut out, asr, hub),
-            ModuleConfig::Scripted(_) => {
-                out.push_str("    scripted: computes nothing, for tests of capacity\n")
-            }
+        let description = module.describe(hub);
+        good &= description.usable;
+        for line in description.lines {
+            let _ = writeln!(out, "    {line}");
         }
     }
     (out, good)
@@ -112,58 +109,6 @@ fn warn(out: &mut String, file: &str, warnings: &[Warning]) {
     for warning in warnings {
         let _ = writeln!(out, "  warning: {file}{warning}");
     }
-}
-
-/// The lines of one speech-to-text module. False when a file of it is not there.
-fn asr_lines(out: &mut String, asr: &AsrModule, hub: &Hub) -> bool {
-    let mut good = true;
-    let (mut lm_size, mut mimi) = (None, MimiConfig::published());
-    let files = [
-        ("model", &asr.lm_model_file),
-        ("codec", &asr.audio_tokenizer_file),
-        ("tokenizer", &asr.text_tokenizer_file),
-    ];
-    for (what, name) in files {
-        let state = match hub.local(name) {
-            Ok(Some(path)) => {
-                let size = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-                match what {
-                    "model" => lm_size = Some(size),
-                    // One that cannot be read is the worker's to refuse.
-                    "codec" => mimi = MimiConfig::read(&path).unwrap_or(mimi),
-                    _ => {}
-                }
-                format!("{} ({})", path.display(), estimate::human(size))
-            }
-            Ok(None) => format!("{name} (not in the cache, will be fetched)"),
-            Err(HubError::Missing(path)) => {
-                good = false;
-                format!("{} (MISSING)", path.display())
-            }
-            Err(error) => {
-                good = false;
-                error.to_string()
-            }
-        };
-        let _ = writeln!(out, "    {what:10} {state}");
-    }
-    let delay_s = f64::from(asr.asr_delay_in_tokens) / FRAME_RATE;
-    let heads = asr.model.pause_heads();
-    let _ = writeln!(
-        out,
-        "    text {delay_s:.2} s behind the audio, {:.0} s of context, {}",
-        asr.model.transformer.context as f64 / FRAME_RATE,
-        if heads > 0 {
-            format!("{heads} pause predictors")
-        } else {
-            "no pause prediction".to_owned()
-        },
-    );
-    let _ = match Estimate::of(asr, lm_size, &mimi) {
-        Ok(estimate) => writeln!(out, "    {estimate}"),
-        Err(error) => writeln!(out, "    {error}"),
-    };
-    good
 }
 
 #[cfg(test)]

@@ -11,15 +11,12 @@ use tokio::sync::watch;
 
 use crate::app::{App, Outcome};
 use crate::auth::Guard;
-use crate::config::{Config, ModuleConfig, Warning};
-use crate::fleet::{LoadedModule, Placed};
-use crate::hub::{Hub, Source};
+use crate::config::Warning;
 use crate::model::device::Devices;
-use crate::model::scripted::Scripted;
-use crate::model::{self, LoadOptions};
-use crate::net::ModuleInfo;
+use crate::module::fleet::LoadedModule;
+use crate::module::hub::{Hub, Source};
+use crate::module::{Config, Loader, ModuleConfig};
 use crate::open_files;
-use crate::protocol::kyutai;
 use crate::telemetry::logs::{LogError, LogGuard, LogOptions};
 use crate::telemetry::{self, Meters};
 
@@ -179,55 +176,16 @@ fn load(config: &Config, args: &Args) -> anyhow::Result<Vec<LoadedModule>> {
         .server
         .model_threads
         .unwrap_or_else(|| cores.saturating_sub(1).max(1));
+    let loader = Loader {
+        hub: &hub,
+        devices: &devices,
+        threads,
+        rows: args.rows.map(usize::from),
+    };
     let one = |(name, module): (&String, &ModuleConfig)| {
-        load_one(name, module, args, &hub, (&devices, threads)).with_context(|| format!("module {name}"))
+        module
+            .load(name, &loader)
+            .with_context(|| format!("module {name}"))
     };
     config.modules.iter().map(one).collect()
-}
-
-fn load_one(
-    name: &str,
-    module: &ModuleConfig,
-    args: &Args,
-    hub: &Hub,
-    (devices, threads): (&Devices, usize),
-) -> anyhow::Result<LoadedModule> {
-    let rows = args.rows.map_or(module.rows(), usize::from);
-    let (kind, files, models, text) = match module {
-        ModuleConfig::BatchedAsr(asr) | ModuleConfig::Asr(asr) => {
-            let asr = hub.resolve(asr)?;
-            let stt = asr.stt()?;
-            let (mut models, mut text) = (Vec::new(), None);
-            for device in devices.list() {
-                tracing::info!(module = name, rows, %device, "loading {}", asr.lm_model_file);
-                let options = LoadOptions {
-                    rows,
-                    threads,
-                    device: *device,
-                };
-                let loaded = model::load(&stt, options)?;
-                models.push(Placed {
-                    device: device.to_string(),
-                    model: loaded.model,
-                });
-                text.get_or_insert(loaded.text);
-            }
-            let text = text.context("no device")?;
-            let files = (asr.lm_model_file, asr.audio_tokenizer_file);
-            ("batched_asr", Some(files), models, text as _)
-        }
-        ModuleConfig::Scripted(scripted) => {
-            let (model, text) = Scripted::load(&scripted.scripted(rows));
-            let device = "cpu".to_owned();
-            ("scripted", None, vec![Placed { device, model }], text)
-        }
-    };
-    Ok(LoadedModule {
-        name: name.to_owned(),
-        path: module.path().to_owned(),
-        dialect: kyutai::asr::open,
-        info: ModuleInfo { kind, files },
-        models,
-        text,
-    })
 }

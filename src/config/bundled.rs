@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::expand::{Expander, MODELS_DIR};
-use crate::config::{Config, ConfigErrors, Warning};
+use super::report::ConfigErrors;
+
+/// Name of the variable that points at the folder of bundled checkpoints; found by itself in a checkout.
+pub const MODELS_DIR: &str = "MOSHI_MODELS_DIR";
 
 /// Configurations compiled in, by file name.
 pub const CONFIGS: [(&str, &str); 3] = [
@@ -16,27 +18,26 @@ pub const CONFIGS: [(&str, &str); 3] = [
 ];
 
 const DEMO: &str = include_str!("../../configs/config-stt-demo.toml");
-pub(super) const EN_FR: &str = include_str!("../../configs/config-stt-en_fr-hf.toml");
+/// Kyutai's configuration of `stt-1b-en_fr`.
+pub const EN_FR: &str = include_str!("../../configs/config-stt-en_fr-hf.toml");
 
 /// Folder of the bundled checkpoint inside the folder of models.
 const CHECKPOINT: &str = "stt-demo";
 
-impl Config {
-    /// The configuration of the bundled checkpoint: what `worker` runs when it is given none.
-    ///
-    /// # Errors
-    /// The checkpoint's folder cannot be found.
-    pub fn bundled() -> Result<(Self, Vec<Warning>), ConfigErrors> {
-        let name = "config-stt-demo.toml";
-        if checkpoint_dir().is_none() {
-            let message = format!(
-                "the bundled checkpoint was not found: no folder models/{CHECKPOINT} in the working folder, \
-                 beside the executable or above either. Set {MODELS_DIR}, or name a configuration with --config"
-            );
-            return Err(ConfigErrors::single(name, message));
-        }
-        Self::parse(name, DEMO, &Expander::from_env())
+/// Returns name and text of the configuration of the bundled checkpoint.
+///
+/// # Errors
+/// The checkpoint's folder cannot be found.
+pub fn demo() -> Result<(&'static str, &'static str), ConfigErrors> {
+    let name = "config-stt-demo.toml";
+    if checkpoint_dir().is_some() {
+        return Ok((name, DEMO));
     }
+    let message = format!(
+        "the bundled checkpoint was not found: no folder models/{CHECKPOINT} in the working folder, \
+         beside the executable or above either. Set {MODELS_DIR}, or name a configuration with --config"
+    );
+    Err(ConfigErrors::single(name, message))
 }
 
 /// Folder of the bundled checkpoint, when there is one.

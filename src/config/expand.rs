@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::bundled;
-
-/// Name of the variable that points at the folder of bundled checkpoints; found by itself in a checkout.
-pub const MODELS_DIR: &str = "MOSHI_MODELS_DIR";
+use super::bundled::{self, MODELS_DIR};
 
 type Lookup = dyn Fn(&str) -> Option<String>;
 

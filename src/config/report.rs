@@ -1,4 +1,4 @@
-//! What loading a configuration has to say: mistakes, which stop it, and warnings, which do not.
+//! Results of loading a configuration: mistakes, which stop it, and warnings, which do not.
 
 use std::fmt;
 
@@ -89,4 +89,19 @@ fn line(f: &mut fmt::Formatter<'_>, line: Option<usize>, key: &str, message: &st
         write!(f, "{key}: ")?;
     }
     f.write_str(message)
+}
+
+/// Returns a number of bytes as people write it.
+///
+/// ```
+/// use moshi_server::config::report::human;
+/// assert_eq!((human(5_400), human(98_304_000), human(6_290_000_000)), ("5 kB".into(), "98 MB".into(), "6.3 GB".into()));
+/// ```
+#[must_use]
+pub fn human(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
 }

@@ -7,11 +7,12 @@ use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocket};
 use moshi_server::app::{App, Outcome};
 use moshi_server::auth::Guard;
 use moshi_server::config::expand::Expander;
-use moshi_server::config::{Config, ModuleConfig};
-use moshi_server::fleet::{LoadedModule, Placed};
 use moshi_server::model::StreamModel;
-use moshi_server::model::scripted::{Scripted, level};
-use moshi_server::net::ModuleInfo;
+use moshi_server::model::device::Devices;
+use moshi_server::model::scripted::level;
+use moshi_server::module::fleet::{LoadedModule, Placed};
+use moshi_server::module::hub::{Hub, Source};
+use moshi_server::module::{Config, Loader, ModuleConfig};
 use moshi_server::protocol::kyutai::server::ServerMsg;
 use moshi_server::telemetry::Meters;
 use serde::Serialize;
@@ -67,29 +68,14 @@ impl Server {
 
     async fn run(config: Config, others: &[&str], env: impl Fn(&str) -> Option<String>) -> Self {
         let modules = config.modules.iter().map(|(name, module)| {
-            let ModuleConfig::Scripted(module) = module else {
-                panic!("only scripted modules")
-            };
-            let (first, text) = Scripted::load(&module.scripted(module.batch_size));
-            let others = others.iter().map(|keys| other(keys));
-            let models = std::iter::once(first).chain(others).enumerate();
-            let info = ModuleInfo {
-                kind: "scripted",
-                files: None,
-            };
-            LoadedModule {
-                name: name.clone(),
-                path: module.path.clone(),
-                dialect: moshi_server::protocol::kyutai::asr::open,
-                info,
-                models: models
-                    .map(|(i, model)| Placed {
-                        device: format!("test:{i}"),
-                        model,
-                    })
-                    .collect(),
-                text,
+            let mut loaded = load(name, module);
+            for (i, keys) in others.iter().enumerate() {
+                loaded.models.push(Placed {
+                    device: format!("test:{}", i + 1),
+                    model: other(keys),
+                });
             }
+            loaded
         });
         let meters = Meters::default();
         let app = App::start(&config, guard(&config, env), modules.collect(), meters.clone())
@@ -178,10 +164,19 @@ impl Server {
 /// The model of another device.
 fn other(keys: &str) -> Box<dyn StreamModel> {
     let config = scripted("", keys, "");
-    let Some(ModuleConfig::Scripted(module)) = config.modules.values().next() else {
-        panic!("only scripted modules")
+    let module = config.modules.values().next().unwrap();
+    load("other", module).models.remove(0).model
+}
+
+/// Loads a scripted module, which needs no files.
+fn load(name: &str, module: &ModuleConfig) -> LoadedModule {
+    let loader = Loader {
+        hub: &Hub::new(Source::from_env(true)),
+        devices: &Devices::cpu(),
+        threads: 1,
+        rows: None,
     };
-    Box::new(Scripted::new(&module.scripted(module.batch_size)))
+    module.load(name, &loader).unwrap()
 }
 
 fn scripted(head: &str, keys: &str, rest: &str) -> Config {

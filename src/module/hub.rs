@@ -10,8 +10,6 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::module::AsrModule;
-
 const SCHEME: &str = "hf://";
 
 /// Tries after a first one that broke off; each goes on where the last one stopped.
@@ -89,22 +87,6 @@ impl Hub {
     #[must_use]
     pub fn new(source: Source) -> Self {
         Self { source }
-    }
-
-    /// The module with its files as paths that exist, fetched where need be.
-    ///
-    /// # Errors
-    /// The first file that cannot be had.
-    pub fn resolve(&self, module: &AsrModule) -> Result<AsrModule, HubError> {
-        let mut module = module.clone();
-        for file in [
-            &mut module.lm_model_file,
-            &mut module.text_tokenizer_file,
-            &mut module.audio_tokenizer_file,
-        ] {
-            *file = self.find(file)?.to_string_lossy().into_owned();
-        }
-        Ok(module)
     }
 
     /// Path of the file called `name`, fetched where need be.

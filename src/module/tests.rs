@@ -1,4 +1,7 @@
+use std::path::PathBuf;
+
 use super::*;
+use crate::config::Limits;
 
 fn vars() -> Expander {
     Expander::new(|name| match name {
@@ -38,19 +41,13 @@ fn published_files_load_with_one_warning_about_the_published_key() {
 }
 
 #[test]
-fn the_demo_file_finds_its_models_folder() {
+fn the_demo_file_loads_without_a_warning() {
     let (_, text) = bundled::CONFIGS
         .iter()
         .find(|(file, _)| *file == "config-stt-demo.toml")
         .unwrap();
-    let (config, warnings) = parse(text).unwrap_or_else(|e| panic!("{e}"));
+    let (_, warnings) = parse(text).unwrap_or_else(|e| panic!("{e}"));
     assert!(warnings.is_empty(), "{warnings:?}");
-    let asr = config.modules["asr"].asr().unwrap();
-    assert!(
-        asr.lm_model_file.starts_with("/m/stt-demo/"),
-        "{}",
-        asr.lm_model_file
-    );
 }
 
 #[test]
