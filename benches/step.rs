@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use moshi_server::model::device::Device;
-use moshi_server::model::{LoadOptions, StepOutput, load};
+use moshi_server::model::{LoadOptions, Part, StepIo, StepOutput, load};
 use moshi_server::stream::ids::RowId;
 
 fn step(c: &mut Criterion) {
@@ -45,11 +45,11 @@ fn step(c: &mut Criterion) {
                 if size.dim > 1000 && rows > 4 {
                     continue;
                 }
-                let mut module = support::checkpoint(&dir, &size, rows, Some(dtype));
-                module.kv_cache_dtype = kept.map(str::to_owned);
+                let mut config = support::checkpoint(&dir, &size, dtype);
+                config.kv_cache = kept.map(|kept: &str| kept.parse().expect("a format of keys and values"));
                 let before = support::resident();
                 let mut loaded = load(
-                    &module,
+                    &config,
                     LoadOptions {
                         rows,
                         threads,
@@ -60,13 +60,21 @@ fn step(c: &mut Criterion) {
                 let ids: Vec<RowId> = (0..active).map(|i| RowId(i as u16)).collect();
                 let pcm = support::audio(active, 1);
                 let mut out = StepOutput::default();
+                let mut step = |out: &mut StepOutput| {
+                    let io = &mut StepIo {
+                        rows: &ids,
+                        audio: &pcm,
+                        out,
+                    };
+                    loaded.model.step(io).expect("steps");
+                };
                 for _ in 0..if full { size.context } else { 0 } {
-                    loaded.model.step(&ids, &pcm, &mut out).expect("steps");
+                    step(&mut out);
                 }
                 group.bench_function(BenchmarkId::new(&name, format!("{active}/{rows}")), |b| {
                     b.iter_custom(|n| {
                         let start = Instant::now();
-                        (0..n).for_each(|_| loaded.model.step(&ids, &pcm, &mut out).expect("steps"));
+                        (0..n).for_each(|_| step(&mut out));
                         start.elapsed()
                     });
                 });
@@ -74,8 +82,8 @@ fn step(c: &mut Criterion) {
                 println!(
                     "    last step: codec {:?}, lm {:?}; {:.2} GB of weights, {:.1} ms at the memory's speed; \
                      {:.2} GB resident with {active} rows in use",
-                    out.codec,
-                    out.lm,
+                    out.parts.of(Part::MimiEncoder),
+                    out.parts.of(Part::Lm),
                     weights / 1e9,
                     1e3 * weights / bandwidth,
                     support::resident().saturating_sub(before) as f64 / 1e9,

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use moshi_server::config::ScriptedModule;
-use moshi_server::model::scripted::Scripted;
+use moshi_server::model::scripted::{Scripted, ScriptedConfig};
 use moshi_server::pipeline::rows::RowLease;
 use moshi_server::pipeline::words::outbox::OutboxRx;
 use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
@@ -19,17 +18,11 @@ use moshi_server::telemetry::Meters;
 static FRAME: [u8; 4 * 1920] = [0; 4 * 1920];
 
 fn sessions(rows: usize) -> Vec<(RowLease, OutboxRx)> {
-    let module = ScriptedModule {
-        path: "/".to_owned(),
-        batch_size: rows,
-        asr_delay_in_tokens: 6,
-        step_s: 0.0,
-        row_s: 0.0,
-        fail_after_steps: None,
-        hang_after_steps: None,
-        panic_after_steps: None,
+    let config = ScriptedConfig {
+        rows,
+        ..ScriptedConfig::default()
     };
-    let (model, text) = Scripted::load(&module);
+    let (model, text) = Scripted::load(&config);
     let options = PipelineOptions {
         frames_ahead: 15,
         coalesce: Duration::from_millis(5),

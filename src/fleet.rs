@@ -223,8 +223,8 @@ fn publish(name: &str, info: &ModuleInfo, models: &[Placed], meters: &Meters) {
     meters.model_info(&[
         ("module", name.to_owned().into()),
         ("kind", info.kind.into()),
-        ("delay_frames", spec.delay_frames.to_string().into()),
-        ("pause_heads", spec.vad_heads.to_string().into()),
+        ("delay_frames", spec.text_delay.to_string().into()),
+        ("pause_heads", spec.pause_heads.to_string().into()),
         ("bytes_per_row", spec.bytes_per_row.to_string().into()),
     ]);
 }

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use counting::allocations;
-use moshi_server::config::ScriptedModule;
-use moshi_server::model::scripted::{Scripted, level};
+use moshi_server::model::scripted::{Scripted, ScriptedConfig, level};
 use moshi_server::pipeline::{PipelineOptions, StageEnd, links, wire};
 use moshi_server::protocol::client::Sound;
 use moshi_server::telemetry::Meters;
@@ -42,17 +41,11 @@ fn silence_allocates_nothing_and_a_word_its_text() {
 
 // Of all threads while the streams hear `sounds` over and over, for each of `PARTS` times `STEADY` frames.
 fn allocations_of(sounds: &[Bytes]) -> Vec<u64> {
-    let module = ScriptedModule {
-        path: "/".to_owned(),
-        batch_size: STREAMS,
-        asr_delay_in_tokens: 6,
-        step_s: 0.0,
-        row_s: 0.0,
-        fail_after_steps: None,
-        hang_after_steps: None,
-        panic_after_steps: None,
+    let config = ScriptedConfig {
+        rows: STREAMS,
+        ..ScriptedConfig::default()
     };
-    let (model, text) = Scripted::load(&module);
+    let (model, text) = Scripted::load(&config);
     let options = PipelineOptions {
         frames_ahead: 15,
         coalesce: Duration::from_millis(1),

@@ -7,7 +7,7 @@ use std::path::Path;
 use counting::allocations;
 use moshi_server::config::module::AsrModule;
 use moshi_server::model::device::Device;
-use moshi_server::model::{LoadOptions, StepOutput, load};
+use moshi_server::model::{LoadOptions, StepIo, StepOutput, load};
 use moshi_server::stream::ids::RowId;
 
 /// The fixture's rings hold 24 frames: all of them wrap before the count starts.
@@ -45,7 +45,7 @@ fn a_steady_step_allocates_nothing() {
             threads: 2,
             device: Device::Cpu,
         };
-        let mut model = load(&module, options).unwrap().model;
+        let mut model = load(&module.stt().unwrap(), options).unwrap().model;
         // all rows, then only some of them: the batch changes its size while the count runs
         let batches = [vec![0, 1, 2, 3], vec![0, 3], vec![2]]
             .map(|ids| ids.into_iter().map(RowId).collect::<Vec<RowId>>());
@@ -58,7 +58,14 @@ fn a_steady_step_allocates_nothing() {
                 before = allocations();
             }
             let rows = &batches[step % 3];
-            model.step(rows, &audio[..rows.len() * 1920], &mut out).unwrap();
+            let audio = &audio[..rows.len() * 1920];
+            model
+                .step(&mut StepIo {
+                    rows,
+                    audio,
+                    out: &mut out,
+                })
+                .unwrap();
         }
         let made = allocations() - before;
         assert_eq!(made, 0, "in {STEADY} steps with weights of {dtype:?}");

@@ -6,8 +6,9 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use moshi_server::config::module::{AsrModule, ExtraHeads, LmConfig, TransformerConfig};
-use moshi_server::model::mimi::config::MimiConfig;
+use moshi_server::model::layout::lm::{ExtraHeads, LmConfig, TransformerConfig};
+use moshi_server::model::layout::mimi::MimiConfig;
+use moshi_server::model::stt::{Conditioning, SttConfig};
 
 /// A language model's size.
 #[derive(Clone, Copy)]
@@ -104,32 +105,29 @@ pub const SMALL: LmSize = LmSize {
 };
 
 /// Writes a random checkpoint of `size` with the published codec into `dir`, and describes it.
-pub fn checkpoint(dir: &Path, size: &LmSize, rows: usize, dtype: Option<&str>) -> AsrModule {
-    let file = |name: &str| dir.join(name).to_string_lossy().into_owned();
+pub fn checkpoint(dir: &Path, size: &LmSize, dtype: &str) -> SttConfig {
+    let file = |name: &str| dir.join(name);
     let (lm, codec, text) = (
         file("model.safetensors"),
         file("mimi.safetensors"),
         file("tokenizer.model"),
     );
-    if !Path::new(&text).exists() {
+    if !text.exists() {
         fs::create_dir_all(dir).expect("a folder for the checkpoint");
-        write_safetensors(Path::new(&lm), "BF16", &lm_tensors(size));
-        write_safetensors(Path::new(&codec), "F32", &mimi_tensors(&MimiConfig::published()));
+        write_safetensors(&lm, "BF16", &lm_tensors(size));
+        write_safetensors(&codec, "F32", &mimi_tensors(&MimiConfig::published()));
         fs::write(&text, tokenizer(size.text)).expect("a tokenizer");
     }
-    AsrModule {
-        path: "/api/asr-streaming".to_owned(),
-        lm_model_file: lm,
-        text_tokenizer_file: text,
-        audio_tokenizer_file: codec,
-        asr_delay_in_tokens: size.delay,
-        batch_size: rows,
+    SttConfig {
+        lm_file: lm,
+        codec_file: codec,
+        tokenizer_file: text,
+        text_delay: size.delay,
+        conditioning: Conditioning::default(),
         temperature: 0.0,
-        conditioning_delay: None,
-        conditioning_learnt_padding: false,
-        dtype_override: dtype.map(str::to_owned),
-        kv_cache_dtype: None,
-        model: LmConfig {
+        weights: Some(dtype.parse().expect("a format of weights")),
+        kv_cache: None,
+        lm: LmConfig {
             audio_vocab_size: 2049,
             text_in_vocab_size: size.text + 1,
             text_out_vocab_size: size.text,

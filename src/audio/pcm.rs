@@ -37,16 +37,26 @@ pub fn append_f32(bytes: &[u8], out: &mut Vec<f32>) -> bool {
     rest.is_empty()
 }
 
-/// Replaces what is not a number by silence and clips the rest to [-1, 1]: one bad sample must not reach a model's
-/// state, where it would stay.
-pub fn tame(samples: &mut [f32]) {
-    for sample in samples {
-        *sample = if sample.is_nan() {
-            0.0
-        } else {
-            sample.clamp(-1.0, 1.0)
-        };
+/// Returns a sample that a model may take: silence for what is not a number, otherwise clipped to [-1, 1].
+///
+/// This is the one rule for bad samples. A NaN would stay in a row's keys and values for the rest of its stream. A value
+/// beyond full scale, infinity included, is what an overdriven source sends, and clipping is what it sounds like.
+///
+/// ```
+/// use moshi_server::audio::pcm::tamed;
+/// assert_eq!([f32::NAN, f32::INFINITY, -7.0, 0.5].map(tamed), [0.0, 1.0, -1.0, 0.5]);
+/// ```
+#[must_use]
+pub fn tamed(sample: f32) -> f32 {
+    if sample.is_nan() {
+        return 0.0;
     }
+    sample.clamp(-1.0, 1.0)
+}
+
+/// Applies [`tamed`] to all of `samples`.
+pub fn tame(samples: &mut [f32]) {
+    samples.iter_mut().for_each(|sample| *sample = tamed(*sample));
 }
 
 /// Averages `channels` interleaved channels into one, in place.

@@ -1,9 +1,15 @@
 //! `gpu-check`: what `scripts/gpu-check` runs on a machine with a GPU.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::model::cuda::check::{self, Wanted};
+use anyhow::Context as _;
+
+use crate::config::module::AsrModule;
+use crate::model::cuda::check::{self, Fixture, Wanted};
+
+/// Fixtures with the seeds of their audio and the most frames to compare.
+const FIXTURES: [(&str, u32, usize); 2] = [("tiny-1b", 1, 520), ("tiny-2.6b", 2, 130)];
 
 /// Compares GPU 0 with the reference and with itself, and measures the step. Prints a table, writes JSON.
 #[derive(clap::Args)]
@@ -36,7 +42,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let wanted = Wanted {
-        fixtures: &args.fixtures,
+        fixtures: FIXTURES
+            .iter()
+            .map(|of| fixture(&args.fixtures, *of))
+            .collect::<Result<_, _>>()?,
         quick: args.quick,
         #[cfg(feature = "flash-attn")]
         flash: args.flash_attn.as_deref(),
@@ -51,5 +60,26 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    })
+}
+
+/// Reads the fixture called `name`, whose configuration names files beside itself.
+fn fixture(fixtures: &Path, (name, seed, frames): (&str, u32, usize)) -> anyhow::Result<Fixture> {
+    let dir = fixtures.join(name);
+    let config = dir.join("config.toml");
+    let text = std::fs::read_to_string(&config).with_context(|| config.display().to_string())?;
+    let table: toml::Table = text.parse()?;
+    let module = table.get("modules").and_then(|modules| modules.get("asr"));
+    let module: AsrModule = module.context("no [modules.asr]")?.clone().try_into()?;
+    let mut stt = module.stt()?;
+    for file in [&mut stt.lm_file, &mut stt.codec_file, &mut stt.tokenizer_file] {
+        *file = dir.join(&*file);
+    }
+    Ok(Fixture {
+        name: name.to_owned(),
+        config: stt,
+        expected: dir.join("expected.safetensors"),
+        seed,
+        frames,
     })
 }

@@ -10,6 +10,8 @@ use crate::config::estimate::{self, Estimate};
 use crate::config::module::AsrModule;
 use crate::config::{Config, ModuleConfig, Warning};
 use crate::hub::{Hub, HubError, Source};
+use crate::model::layout::mimi::MimiConfig;
+use crate::stream::frame::FRAME_RATE;
 
 /// Checks configurations and tells what they mean: files, rows, memory. Fetches and starts nothing.
 #[derive(clap::Args)]
@@ -115,18 +117,21 @@ fn warn(out: &mut String, file: &str, warnings: &[Warning]) {
 /// The lines of one speech-to-text module. False when a file of it is not there.
 fn asr_lines(out: &mut String, asr: &AsrModule, hub: &Hub) -> bool {
     let mut good = true;
-    let mut sizes = [None; 2];
+    let (mut lm_size, mut mimi) = (None, MimiConfig::published());
     let files = [
         ("model", &asr.lm_model_file),
         ("codec", &asr.audio_tokenizer_file),
         ("tokenizer", &asr.text_tokenizer_file),
     ];
-    for (index, (what, name)) in files.into_iter().enumerate() {
+    for (what, name) in files {
         let state = match hub.local(name) {
             Ok(Some(path)) => {
                 let size = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-                if let Some(slot) = sizes.get_mut(index) {
-                    *slot = Some(size);
+                match what {
+                    "model" => lm_size = Some(size),
+                    // One that cannot be read is the worker's to refuse.
+                    "codec" => mimi = MimiConfig::read(&path).unwrap_or(mimi),
+                    _ => {}
                 }
                 format!("{} ({})", path.display(), estimate::human(size))
             }
@@ -142,20 +147,22 @@ fn asr_lines(out: &mut String, asr: &AsrModule, hub: &Hub) -> bool {
         };
         let _ = writeln!(out, "    {what:10} {state}");
     }
-    let estimate = Estimate::of(asr, sizes[0], sizes[1]);
-    let delay_s = f64::from(asr.asr_delay_in_tokens) / estimate::FRAME_RATE;
-    let heads = asr.model.extra_heads.as_ref().map_or(0, |heads| heads.num_heads);
+    let delay_s = f64::from(asr.asr_delay_in_tokens) / FRAME_RATE;
+    let heads = asr.model.pause_heads();
     let _ = writeln!(
         out,
         "    text {delay_s:.2} s behind the audio, {:.0} s of context, {}",
-        asr.model.transformer.context as f64 / estimate::FRAME_RATE,
+        asr.model.transformer.context as f64 / FRAME_RATE,
         if heads > 0 {
             format!("{heads} pause predictors")
         } else {
             "no pause prediction".to_owned()
         },
     );
-    let _ = writeln!(out, "    {estimate}");
+    let _ = match Estimate::of(asr, lm_size, &mimi) {
+        Ok(estimate) => writeln!(out, "    {estimate}"),
+        Err(error) => writeln!(out, "    {error}"),
+    };
     good
 }
 

@@ -193,6 +193,7 @@ fn load_one(
     let (kind, files, models, text) = match module {
         ModuleConfig::BatchedAsr(asr) | ModuleConfig::Asr(asr) => {
             let asr = hub.resolve(asr)?;
+            let stt = asr.stt()?;
             let (mut models, mut text) = (Vec::new(), None);
             for device in devices.list() {
                 tracing::info!(module = name, rows, %device, "loading {}", asr.lm_model_file);
@@ -201,7 +202,7 @@ fn load_one(
                     threads,
                     device: *device,
                 };
-                let loaded = model::load(&asr, options)?;
+                let loaded = model::load(&stt, options)?;
                 models.push(Placed {
                     device: device.to_string(),
                     model: loaded.model,
@@ -213,9 +214,7 @@ fn load_one(
             ("batched_asr", Some(files), models, text as _)
         }
         ModuleConfig::Scripted(scripted) => {
-            let mut scripted = scripted.clone();
-            scripted.batch_size = rows;
-            let (model, text) = Scripted::load(&scripted);
+            let (model, text) = Scripted::load(&scripted.scripted(rows));
             let device = "cpu".to_owned();
             ("scripted", None, vec![Placed { device, model }], text)
         }

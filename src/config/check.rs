@@ -2,18 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::module::{AsrModule, TransformerConfig};
+use crate::config::module::AsrModule;
 use crate::config::section::Document;
 use crate::config::{Config, ModuleConfig};
+use crate::model::layout::dtype::{KvFormat, WeightFormat};
+use crate::model::layout::lm::TransformerConfig;
 
 /// Routes of the server itself.
 const RESERVED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
-
-/// Weight types of the language model.
-pub const DTYPES: [&str; 4] = ["f32", "bf16", "f16", "q8_0"];
-
-/// Types of its keys and values.
-const CACHE_DTYPES: [&str; 3] = ["f32", "bf16", "fp8"];
 
 /// Rows a module can have: they are numbered with 16 bits.
 const MAX_ROWS: usize = 1 << 16;
@@ -162,19 +158,19 @@ fn check_asr(name: &str, asr: &AsrModule, document: &mut Document<'_>) {
         );
     }
     if let Some(dtype) = &asr.dtype_override
-        && !DTYPES.contains(&dtype.as_str())
+        && !WeightFormat::NAMES.contains(&dtype.as_str())
     {
         wrong(
             "dtype_override",
-            format!("`{dtype}` is not one of {}", DTYPES.join(", ")),
+            format!("`{dtype}` is not one of {}", WeightFormat::NAMES.join(", ")),
         );
     }
     if let Some(dtype) = asr.kv_cache_dtype.as_deref()
-        && !CACHE_DTYPES.contains(&dtype)
+        && !KvFormat::NAMES.contains(&dtype)
     {
         wrong(
             "kv_cache_dtype",
-            format!("`{dtype}` is not one of {}", CACHE_DTYPES.join(", ")),
+            format!("`{dtype}` is not one of {}", KvFormat::NAMES.join(", ")),
         );
     }
     let model = &asr.model;

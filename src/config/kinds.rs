@@ -1,6 +1,7 @@
 //! The kinds of module: `type` in a `[modules.NAME]` table.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -10,6 +11,7 @@ use crate::config::bundled;
 use crate::config::expand::Expander;
 use crate::config::module::AsrModule;
 use crate::config::section::Document;
+use crate::model::scripted::ScriptedConfig;
 
 /// One module, by kind.
 #[derive(Clone, Debug)]
@@ -72,6 +74,22 @@ pub struct ScriptedModule {
     pub hang_after_steps: Option<u64>,
     /// The step after this many panics.
     pub panic_after_steps: Option<u64>,
+}
+
+impl ScriptedModule {
+    /// Returns the model that the module describes, with `rows` rows.
+    #[must_use]
+    pub fn scripted(&self, rows: usize) -> ScriptedConfig {
+        ScriptedConfig {
+            rows,
+            text_delay: self.asr_delay_in_tokens,
+            step_time: Duration::from_secs_f64(self.step_s),
+            row_time: Duration::from_secs_f64(self.row_s),
+            fail_after_steps: self.fail_after_steps,
+            hang_after_steps: self.hang_after_steps,
+            panic_after_steps: self.panic_after_steps,
+        }
+    }
 }
 
 fn one() -> usize {

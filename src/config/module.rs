@@ -1,8 +1,10 @@
 //! The `[modules.NAME]` tables of Kyutai's configuration files.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
+
+use crate::model::layout::dtype::UnknownFormat;
+use crate::model::layout::lm::LmConfig;
+use crate::model::stt::{Conditioning, SttConfig};
 
 /// Keys of a `BatchedAsr` (or `Asr`) module. File names may hold `$VAR` and `hf://org/repo/file`.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,63 +35,25 @@ fn one() -> usize {
     1
 }
 
-/// Shape of the language model.
-#[derive(Clone, Debug, Deserialize)]
-pub struct LmConfig {
-    pub audio_vocab_size: usize,
-    pub text_in_vocab_size: usize,
-    pub text_out_vocab_size: usize,
-    pub audio_codebooks: usize,
-    pub transformer: TransformerConfig,
-    pub extra_heads: Option<ExtraHeads>,
-    #[serde(default)]
-    pub conditioners: BTreeMap<String, Conditioner>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct ExtraHeads {
-    pub num_heads: usize,
-    pub dim: usize,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type")]
-pub enum Conditioner {
-    Lut {
-        n_bins: usize,
-        dim: usize,
-        possible_values: Vec<String>,
-    },
-    ContinuousAttribute {
-        dim: usize,
-        scale_factor: f32,
-        max_period: f32,
-    },
-}
-
-/// Shape of the transformer. Only what published checkpoints use is supported; the loader names what is not.
-#[derive(Clone, Debug, Deserialize)]
-pub struct TransformerConfig {
-    pub d_model: usize,
-    pub num_heads: usize,
-    pub num_layers: usize,
-    pub dim_feedforward: usize,
-    pub context: usize,
-    pub max_period: f64,
-    pub gating: Option<String>,
-    pub norm: String,
-    pub positional_embedding: String,
-    #[serde(default)]
-    pub causal: bool,
-    #[serde(default)]
-    pub norm_first: bool,
-    #[serde(default)]
-    pub bias_ff: bool,
-    #[serde(default)]
-    pub bias_attn: bool,
-    pub layer_scale: Option<f64>,
-    #[serde(default)]
-    pub use_conv_block: bool,
-    #[serde(default = "one")]
-    pub kv_repeat: usize,
+impl AsrModule {
+    /// Returns the model that the module describes, once its file names are paths.
+    ///
+    /// # Errors
+    /// `dtype_override` or `kv_cache_dtype` is no format. A checked configuration has none such.
+    pub fn stt(&self) -> Result<SttConfig, UnknownFormat> {
+        Ok(SttConfig {
+            lm_file: self.lm_model_file.clone().into(),
+            codec_file: self.audio_tokenizer_file.clone().into(),
+            tokenizer_file: self.text_tokenizer_file.clone().into(),
+            text_delay: self.asr_delay_in_tokens,
+            conditioning: Conditioning {
+                delay_s: self.conditioning_delay,
+                learnt_padding: self.conditioning_learnt_padding,
+            },
+            temperature: self.temperature,
+            weights: self.dtype_override.as_deref().map(str::parse).transpose()?,
+            kv_cache: self.kv_cache_dtype.as_deref().map(str::parse).transpose()?,
+            lm: self.model.clone(),
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! Which processor computes the model. Chosen explicitly: asking for a GPU never falls back to the CPU in silence.
+//! The processor that computes a model. Chosen explicitly: asking for a GPU never falls back to the CPU in silence.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use super::error::LoadError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
     Cpu,
-    /// The NVIDIA GPU of this number, which was there when the name was read.
+    /// The NVIDIA GPU of this number, which existed when the name was parsed.
     #[cfg(feature = "cuda")]
     Cuda(usize),
 }
@@ -24,19 +24,27 @@ impl fmt::Display for Device {
     }
 }
 
-/// The devices that compute one model together, each for its own rows: `cpu`, `auto`, `cuda:all`, or GPUs in a list as
+/// The devices of a module, each with a model and rows of its own: `cpu`, `auto`, `cuda:all`, or GPUs in a list as
 /// `cuda:0,cuda:2`.
+///
+/// ```
+/// use moshi_server::model::device::{Device, Devices};
+/// let devices: Devices = "cpu".parse()?;
+/// assert_eq!(devices.list(), [Device::Cpu]);
+/// assert!("cpu,cpu".parse::<Devices>().is_err());
+/// # Ok::<(), moshi_server::model::error::LoadError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Devices(Vec<Device>);
 
 impl Devices {
-    /// The CPU.
+    /// Returns the CPU alone.
     #[must_use]
     pub fn cpu() -> Self {
         Self(vec![Device::Cpu])
     }
 
-    /// At least one, none twice.
+    /// Returns the devices: at least one, none twice.
     #[must_use]
     pub fn list(&self) -> &[Device] {
         &self.0
@@ -69,7 +77,7 @@ impl FromStr for Devices {
     }
 }
 
-/// The number of the GPU called `name`.
+/// Returns the number of the GPU called `name`.
 fn ordinal(name: &str) -> Option<usize> {
     match name {
         "cuda" => Some(0),
@@ -80,7 +88,7 @@ fn ordinal(name: &str) -> Option<usize> {
 impl FromStr for Device {
     type Err = LoadError;
 
-    /// `cpu`, `cuda:N` or `auto` (the best this build and machine offer).
+    /// Parses `cpu`, `cuda:N` or `auto` (the best that this build and machine have).
     fn from_str(s: &str) -> Result<Self, LoadError> {
         match s {
             "cpu" => Ok(Self::Cpu),

@@ -1,10 +1,8 @@
-//! What can be wrong with a checkpoint, said so that the reader knows which file to look at.
+//! Why a model cannot be loaded, said so that the reader knows which file or key to look at.
 
 use std::path::PathBuf;
 
-use super::cpu::matrix::UnknownFormat;
-
-/// A checkpoint that cannot be loaded.
+/// A model that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("cannot read {path}: {source}")]
@@ -50,8 +48,6 @@ pub enum LoadError {
     },
     #[error("configuration: {0}")]
     Config(String),
-    #[error(transparent)]
-    Format(#[from] UnknownFormat),
     #[error(
         "{rows} rows need {need_mib} MiB of state ({row_mib:.1} MiB each) beside {weights_mib} MiB of weights, but only \
          {free_mib} MiB are free; {fit} rows fit: lower batch_size"

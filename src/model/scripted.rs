@@ -1,14 +1,13 @@
-//! A model that computes nothing: it hears the level of each frame and "transcribes" it. For capacity and failure tests,
-//! where the server around the model is what is looked at.
+//! A model that computes nothing: it "transcribes" the level of each frame. For capacity and failure tests, which look at
+//! the server around the model.
 //!
-//! A loud frame after a silent one starts a word; each loud frame after that is a letter, a higher one the louder it is
-//! (3 dB a letter). Text comes `delay` frames late and ends with the word, as with a real model.
+//! A loud frame after a silent one starts a word; each loud frame after that is a letter, a later one of the alphabet the
+//! louder it is (3 dB per letter). Text comes `delay` frames late and ends with the word, as with a real model.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ModelError, ModelSpec, StepOutput, StreamModel};
-use crate::config::ScriptedModule;
+use super::{ModelError, Part, Ports, Spec, StepIo, StreamModel, Tail};
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use crate::stream::ids::RowId;
 use crate::stream::text::Detokenize;
@@ -19,12 +18,12 @@ const WORD_START: u32 = 0;
 const PAD: u32 = 3;
 /// Token of the letter `a`.
 const FIRST_LETTER: u32 = 4;
-/// Letters there are: `a` to `p`.
+/// Number of letters: `a` to `p`.
 pub const LETTERS: usize = 16;
-/// Silent frames after which a pause is certain.
+/// Silent frames after which the probability of a pause is 1.
 const PAUSE_FRAMES: f32 = 8.0;
 
-/// Amplitude of constant samples that are heard as `letter` (0 is `a`).
+/// Returns the amplitude of constant samples that are transcribed as `letter` (0 is `a`).
 #[must_use]
 pub fn level(letter: usize) -> f32 {
     2f32.powf(letter as f32 / 2.0 - 8.0)
@@ -75,11 +74,12 @@ impl Row {
         *silent = 0;
     }
 
-    fn hear(&mut self, frame: &[f32]) -> (u32, f32) {
+    // Returns the row's token and pause probability for its next frame.
+    fn step(&mut self, frame: &[f32]) -> (u32, f32) {
         let power = frame.iter().map(|x| x * x).sum::<f32>() / frame.len() as f32;
         let letter = (power.log2() + 16.0).round();
         let loud = letter > -1.0;
-        let heard = match (loud, self.loud) {
+        let token = match (loud, self.loud) {
             (false, _) => PAD,
             (true, false) => WORD_START,
             (true, true) => FIRST_LETTER + (letter.max(0.0) as u32).min(LETTERS as u32 - 1),
@@ -87,58 +87,86 @@ impl Row {
         self.loud = loud;
         self.silent = if loud { 0 } else { self.silent.saturating_add(1) };
         let token = match self.late.get_mut(self.next) {
-            Some(slot) => std::mem::replace(slot, heard),
-            None => heard,
+            Some(slot) => std::mem::replace(slot, token),
+            None => token,
         };
         self.next = (self.next + 1) % self.late.len().max(1);
         (token, (self.silent as f32 / PAUSE_FRAMES).min(1.0))
     }
 }
 
+/// What the model is told to do.
+#[derive(Clone, Debug)]
+pub struct ScriptedConfig {
+    pub rows: usize,
+    /// Frames by which text lags audio.
+    pub text_delay: u32,
+    /// Time that a step takes, whatever its rows.
+    pub step_time: Duration,
+    /// What each row in it adds.
+    pub row_time: Duration,
+    /// The step after this many fails.
+    pub fail_after_steps: Option<u64>,
+    /// The step after this many never ends.
+    pub hang_after_steps: Option<u64>,
+    /// The step after this many panics.
+    pub panic_after_steps: Option<u64>,
+}
+
+impl Default for ScriptedConfig {
+    /// One row, with the delay of Kyutai's 1B model, that takes no time and never fails.
+    fn default() -> Self {
+        Self {
+            rows: 1,
+            text_delay: 6,
+            step_time: Duration::ZERO,
+            row_time: Duration::ZERO,
+            fail_after_steps: None,
+            hang_after_steps: None,
+            panic_after_steps: None,
+        }
+    }
+}
+
 /// The model.
 pub struct Scripted {
-    spec: ModelSpec,
+    spec: Spec,
+    config: ScriptedConfig,
     rows: Vec<Row>,
     steps: u64,
-    step_time: Duration,
-    row_time: Duration,
-    fail_after: Option<u64>,
-    hang_after: Option<u64>,
-    panic_after: Option<u64>,
 }
 
 impl Scripted {
+    /// Makes the model that `config` describes.
     #[must_use]
-    pub fn new(module: &ScriptedModule) -> Self {
-        let (rows, delay) = (module.batch_size, module.asr_delay_in_tokens);
+    pub fn new(config: &ScriptedConfig) -> Self {
+        let (rows, delay) = (config.rows, config.text_delay);
         Self {
-            spec: ModelSpec {
+            spec: Spec {
                 rows,
                 sample_rate: SAMPLE_RATE,
                 frame_samples: FRAME_SAMPLES,
-                delay_frames: delay,
-                vad_heads: HEADS,
+                ports: Ports::TRANSCRIPTION,
+                tail: Tail::Silence { frames: delay },
+                text_delay: delay,
+                pause_heads: HEADS,
                 bytes_per_row: u64::from(delay) * 4,
             },
+            config: config.clone(),
             rows: vec![Row::new(delay); rows],
             steps: 0,
-            step_time: Duration::from_secs_f64(module.step_s),
-            row_time: Duration::from_secs_f64(module.row_s),
-            fail_after: module.fail_after_steps,
-            hang_after: module.hang_after_steps,
-            panic_after: module.panic_after_steps,
         }
     }
 
-    /// The model and its text, as the loader of a real one gives them.
+    /// Returns the model and its text, as the loader of a real one gives them.
     #[must_use]
-    pub fn load(module: &ScriptedModule) -> (Box<dyn StreamModel>, Arc<dyn Detokenize>) {
-        (Box::new(Self::new(module)), Arc::new(Letters))
+    pub fn load(config: &ScriptedConfig) -> (Box<dyn StreamModel>, Arc<dyn Detokenize>) {
+        (Box::new(Self::new(config)), Arc::new(Letters))
     }
 }
 
 impl StreamModel for Scripted {
-    fn spec(&self) -> &ModelSpec {
+    fn spec(&self) -> &Spec {
         &self.spec
     }
 
@@ -146,34 +174,34 @@ impl StreamModel for Scripted {
         self.rows[row.index()].reset();
     }
 
-    fn step(&mut self, rows: &[RowId], pcm: &[f32], out: &mut StepOutput) -> Result<(), ModelError> {
-        if self.fail_after.is_some_and(|n| self.steps >= n) {
+    fn step(&mut self, io: &mut StepIo<'_>) -> Result<(), ModelError> {
+        let config = &self.config;
+        if config.fail_after_steps.is_some_and(|n| self.steps >= n) {
             return Err(ModelError(format!(
                 "the script says so after {} steps",
                 self.steps
             )));
         }
-        while self.hang_after.is_some_and(|n| self.steps >= n) {
+        while config.hang_after_steps.is_some_and(|n| self.steps >= n) {
             std::thread::park();
         }
         assert!(
-            self.panic_after.is_none_or(|n| self.steps < n),
+            config.panic_after_steps.is_none_or(|n| self.steps < n),
             "the script says so"
         );
+        io.check(&self.spec)?;
         self.steps += 1;
-        let takes = self.step_time + self.row_time * rows.len() as u32;
+        let takes = config.step_time + config.row_time * io.rows.len() as u32;
         if !takes.is_zero() {
             std::thread::sleep(takes);
         }
-        out.tokens.clear();
-        out.pauses.clear();
-        for (row, frame) in rows.iter().zip(pcm.chunks_exact(FRAME_SAMPLES)) {
-            let (token, pause) = self.rows[row.index()].hear(frame);
-            out.tokens.push(token);
-            out.pauses.extend([pause; HEADS]);
+        io.out.clear();
+        for (row, frame) in io.rows.iter().zip(io.audio.chunks_exact(FRAME_SAMPLES)) {
+            let (token, pause) = self.rows[row.index()].step(frame);
+            io.out.tokens.push(token);
+            io.out.pauses.extend([pause; HEADS]);
         }
-        out.codec = Duration::ZERO;
-        out.lm = takes;
+        io.out.parts.set(Part::Lm, takes);
         Ok(())
     }
 }
@@ -181,28 +209,29 @@ impl StreamModel for Scripted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::StepOutput;
 
     fn hear(model: &mut Scripted, row: u16, letters: &[Option<usize>]) -> Vec<u32> {
         let mut out = StepOutput::default();
         let mut tokens = Vec::new();
         for letter in letters {
             let frame = [letter.map_or(0.0, level); FRAME_SAMPLES];
-            model.step(&[RowId(row)], &frame, &mut out).unwrap();
+            let io = &mut StepIo {
+                rows: &[RowId(row)],
+                audio: &frame,
+                out: &mut out,
+            };
+            model.step(io).unwrap();
             tokens.push(out.tokens[0]);
         }
         tokens
     }
 
     fn scripted(delay: u32) -> Scripted {
-        Scripted::new(&ScriptedModule {
-            path: "/".to_owned(),
-            batch_size: 2,
-            asr_delay_in_tokens: delay,
-            step_s: 0.0,
-            row_s: 0.0,
-            fail_after_steps: None,
-            hang_after_steps: None,
-            panic_after_steps: None,
+        Scripted::new(&ScriptedConfig {
+            rows: 2,
+            text_delay: delay,
+            ..ScriptedConfig::default()
         })
     }
 

@@ -1,4 +1,4 @@
-//! SentencePiece `.model` files: text of token ids. Speech-to-text never encodes, so decoding is all there is.
+//! SentencePiece `.model` files: token ids to text.
 
 use std::path::Path;
 
@@ -21,14 +21,17 @@ enum Piece {
 /// The pieces of a SentencePiece model.
 pub struct Tokenizer {
     pieces: Vec<Piece>,
-    /// What SentencePiece prints for the unknown piece (`" ⁇ "` unless the model says otherwise).
+    /// What SentencePiece writes for the unknown piece (`" ⁇ "` unless the model says otherwise).
     unknown: String,
     /// Whether encoding put a space in front of the text, which decoding takes away again.
     dummy_prefix: bool,
 }
 
 impl Tokenizer {
-    /// Reads `path`.
+    /// Reads the model in the file at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no SentencePiece model, or has no pieces.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         let bytes = std::fs::read(path).map_err(|source| LoadError::Read {
             path: path.to_owned(),
@@ -60,12 +63,14 @@ impl Tokenizer {
         })
     }
 
-    /// Pieces in the vocabulary.
+    /// Returns the number of pieces in the vocabulary.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.pieces.len()
     }
 
-    /// Whether there are no pieces (never so for an opened model).
+    /// Whether there are no pieces, which is never so for an opened model.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }

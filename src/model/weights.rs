@@ -1,4 +1,4 @@
-//! Reading checkpoints: memory-mapped safetensors, every tensor checked for presence, shape and type.
+//! Checkpoint files: memory-mapped safetensors, of which every tensor is checked for presence, shape and type.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,9 @@ use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata};
 
-use super::cpu::matrix::{Matrix, WeightFormat};
 use super::error::LoadError;
+use super::layout::conv::WEIGHT_NORM;
+use super::layout::dtype::WeightFormat;
 
 /// Bytes of the length field before a safetensors header.
 const LENGTH_FIELD: usize = 8;
@@ -24,6 +25,9 @@ pub(crate) struct Weights {
 
 impl Weights {
     /// Maps `path` and checks that the file is whole.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not a whole safetensors file.
     pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
         let read = |source| LoadError::Read {
             path: path.to_owned(),
@@ -49,36 +53,43 @@ impl Weights {
         &self.path
     }
 
-    /// A string from the file's `__metadata__`.
+    /// Returns a string of the file's `__metadata__`.
     pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
         self.header.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
+    fn has(&self, name: &str) -> bool {
         self.header.info(name).is_some()
     }
 
-    /// Number format of `name`, where the file has it.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.header.info(name).map(|info| info.dtype)
+    /// Returns the format of `name` in the file, f32 where the file does not have it.
+    pub(crate) fn format(&self, name: &str) -> WeightFormat {
+        match self.header.info(name).map(|info| info.dtype) {
+            Some(Dtype::BF16) => WeightFormat::Bf16,
+            Some(Dtype::F16) => WeightFormat::F16,
+            _ => WeightFormat::F32,
+        }
     }
 
-    /// Values in the whole file.
-    pub(crate) fn elements(&self) -> usize {
-        self.header
-            .tensors()
+    /// Returns how many values the whole file has.
+    #[cfg(test)]
+    pub(crate) fn elements(&self) -> u64 {
+        let tensors = self.header.tensors();
+        tensors
             .values()
-            .map(|info| info.shape.iter().product::<usize>())
+            .map(|info| info.shape.iter().product::<usize>() as u64)
             .sum()
     }
 
-    /// Bytes of all tensors as the file holds them.
-    pub(crate) fn bytes_held(&self) -> usize {
-        self.header.data_len()
+    /// Returns the bytes of all tensors as the file holds them.
+    pub(crate) fn bytes_held(&self) -> u64 {
+        self.header.data_len() as u64
     }
 
-    /// Values of `name`, which must have `shape`, as f32.
+    /// Returns the values of `name`, which must have `shape`, as f32.
+    ///
+    /// # Errors
+    /// The file does not have the tensor, or with another shape, or in another type than f32, f16 and bf16.
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let (dtype, bytes) = self.bytes(name, shape)?;
         let pairs = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
@@ -93,21 +104,22 @@ impl Weights {
         }
     }
 
-    /// `name` as a `rows × cols` matrix, held in `format` or, without one, as the file holds it.
-    pub(crate) fn matrix(
-        &self,
-        name: &str,
-        rows: usize,
-        cols: usize,
-        format: Option<WeightFormat>,
-    ) -> Result<Matrix, LoadError> {
-        let values = self.values(name, &[rows, cols])?;
-        let held = match self.header.info(name).map(|info| info.dtype) {
-            Some(Dtype::BF16) => WeightFormat::Bf16,
-            Some(Dtype::F16) => WeightFormat::F16,
-            _ => WeightFormat::F32,
+    /// Returns the weights of the convolution `name`, `[output, input, kernel]`, however the file spells them.
+    ///
+    /// # Errors
+    /// As for [`Self::values`].
+    pub(crate) fn conv(&self, name: &str, shape: [usize; 3]) -> Result<Vec<f32>, LoadError> {
+        let spelt = WEIGHT_NORM.map(|(g, v)| (format!("{name}.{g}"), format!("{name}.{v}")));
+        let Some((lengths, directions)) = spelt.into_iter().find(|(lengths, _)| self.has(lengths)) else {
+            return self.values(&format!("{name}.weight"), &shape);
         };
-        Ok(Matrix::new(rows, cols, &values, format.unwrap_or(held)))
+        let lengths = self.values(&lengths, &[shape[0], 1, 1])?;
+        let mut filters = self.values(&directions, &shape)?;
+        for (filter, length) in filters.chunks_exact_mut(shape[1] * shape[2]).zip(lengths) {
+            let norm = filter.iter().map(|x| x * x).sum::<f32>().sqrt();
+            filter.iter_mut().for_each(|x| *x *= length / norm);
+        }
+        Ok(filters)
     }
 
     fn bytes(&self, name: &str, shape: &[usize]) -> Result<(Dtype, &[u8]), LoadError> {

@@ -14,7 +14,7 @@ use super::systems::ingest::{self, Ingested};
 use super::systems::plan::{BatchPlan, Decision};
 use super::systems::{expire, plan, resolve, step};
 use super::words::output::TickOutput;
-use crate::model::{ModelError, ModelSpec, StreamModel};
+use crate::model::{ModelError, Ports, Spec, StreamModel, Tail};
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 
 /// Why the engine ended before its input did. Fatal for the process.
@@ -29,11 +29,14 @@ pub enum EngineError {
 /// A model this server cannot feed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the model takes {frame_samples} samples a frame at {sample_rate} Hz; this server feeds 1920 at 24000"
+    "the model takes {frame_samples} samples per frame at {sample_rate} Hz with {ports:?}; this server feeds \
+     {FRAME_SAMPLES} at {SAMPLE_RATE} Hz to models with {:?}",
+    Ports::TRANSCRIPTION
 )]
 pub struct Unsupported {
     frame_samples: usize,
     sample_rate: u32,
+    ports: Ports,
 }
 
 /// What a tick did.
@@ -102,13 +105,18 @@ pub struct Engine {
 
 impl Engine {
     /// Checks that `spec` is a model this server can feed.
-    pub fn check(spec: &ModelSpec) -> Result<(), Unsupported> {
-        if spec.frame_samples == FRAME_SAMPLES && spec.sample_rate == SAMPLE_RATE {
+    ///
+    /// # Errors
+    /// The model has other frames or ports.
+    pub fn check(spec: &Spec) -> Result<(), Unsupported> {
+        let frames = (spec.frame_samples, spec.sample_rate) == (FRAME_SAMPLES, SAMPLE_RATE);
+        if frames && spec.ports == Ports::TRANSCRIPTION {
             return Ok(());
         }
         Err(Unsupported {
             frame_samples: spec.frame_samples,
             sample_rate: spec.sample_rate,
+            ports: spec.ports,
         })
     }
 
@@ -120,8 +128,9 @@ impl Engine {
         (output, first): (StepTx, Box<TickOutput>),
         (heart, gauges): (Arc<Heart>, EngineGauges),
     ) -> Self {
+        let Tail::Silence { frames: delay } = model.spec().tail;
         Self {
-            delay: model.spec().delay_frames,
+            delay,
             model,
             coalesce,
             cols: EngineCols::new(bounds),

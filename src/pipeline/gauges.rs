@@ -8,6 +8,7 @@ use super::columns::EngineCols;
 use super::links::STEP_LINK;
 use super::systems::ingest::Ingested;
 use super::words::output::TickOutput;
+use crate::model::Part;
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use crate::telemetry::Meters;
 use crate::telemetry::capacity::Capacity;
@@ -94,8 +95,8 @@ impl EngineGauges {
         self.engine.stepped(
             rows,
             StepTimes {
-                mimi: out.step.codec,
-                lm: out.step.lm,
+                mimi: out.step.parts.of(Part::MimiEncoder),
+                lm: out.step.parts.of(Part::Lm),
                 total,
             },
         );

@@ -117,7 +117,7 @@ impl Wiring {
         Engine::check(model.spec())?;
         let heart = Arc::new(Heart::default());
         let (pcm_tx, pcm_rx) = links::pcm(bounds);
-        let (step_tx, step_rx, first) = links::steps(bounds.rows, model.spec().vad_heads);
+        let (step_tx, step_rx, first) = links::steps(bounds.rows, model.spec().pause_heads);
         let mut threads = Vec::with_capacity(options.shards + 2);
         let shards = ingress.len();
         for (i, input) in ingress.into_iter().enumerate() {

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use moshi_server::config::ScriptedModule;
 use moshi_server::model::StreamModel;
-use moshi_server::model::scripted::Scripted;
+use moshi_server::model::scripted::{Scripted, ScriptedConfig};
 use moshi_server::pipeline::credits::MIN_CHARGE;
 use moshi_server::pipeline::links::Control;
 use moshi_server::pipeline::rows::RowLease;
@@ -41,17 +40,12 @@ fn silence(samples: usize) -> Sound {
 
 /// A pipeline, and of every row its lease and its outbox.
 fn pipeline(count: usize, hang_after_steps: Option<u64>) -> Vec<(RowLease, OutboxRx)> {
-    let module = ScriptedModule {
-        path: "/".to_owned(),
-        batch_size: count,
-        asr_delay_in_tokens: 6,
-        step_s: 0.0,
-        row_s: 0.0,
-        fail_after_steps: None,
+    let config = ScriptedConfig {
+        rows: count,
         hang_after_steps,
-        panic_after_steps: None,
+        ..ScriptedConfig::default()
     };
-    let (model, text): (Box<dyn StreamModel>, _) = Scripted::load(&module);
+    let (model, text): (Box<dyn StreamModel>, _) = Scripted::load(&config);
     let (mut rows, wiring) = wire(count, options());
     let (ends, _) = links::ends::<StageEnd>(4);
     let meters = Meters::default();

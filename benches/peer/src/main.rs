@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use moshi_server::model::device::Device;
-use moshi_server::model::{LoadOptions, Loaded, StepOutput, load};
+use moshi_server::model::{LoadOptions, Loaded, Part, StepIo, StepOutput, load};
 use moshi_server::stream::ids::RowId;
 use support::LmSize;
 
@@ -131,14 +131,14 @@ impl Ours {
         rows: usize,
         (threads, device): (usize, Device),
     ) -> Self {
-        let module = support::checkpoint(dir, size, rows, Some(dtype));
+        let config = support::checkpoint(dir, size, dtype);
         let options = LoadOptions {
             rows,
             threads,
             device,
         };
         Self {
-            loaded: load(&module, options).expect("our engine loads the checkpoint"),
+            loaded: load(&config, options).expect("our engine loads the checkpoint"),
             ids: (0..active).map(|i| RowId(i as u16)).collect(),
             out: StepOutput::default(),
         }
@@ -149,13 +149,17 @@ impl Ours {
         let pcm = frame.repeat(self.ids.len());
         let out = &mut self.out;
         let begun = Instant::now();
-        self.loaded
-            .model
-            .step(&self.ids, &pcm, out)
-            .expect("our engine steps");
+        let io = &mut StepIo {
+            rows: &self.ids,
+            audio: &pcm,
+            out,
+        };
+        self.loaded.model.step(io).expect("our engine steps");
+        let took = begun.elapsed();
+        let codec = self.out.parts.of(Part::MimiEncoder);
         Cost {
-            codec: out.codec,
-            lm: begun.elapsed() - out.codec,
+            codec,
+            lm: took - codec,
         }
     }
 }

@@ -1,11 +1,14 @@
-//! What the engine asks of a device. The driver (`driver.rs`) and the tests' emulator both answer it, so that the order
-//! of launches, the addresses and the sizes that run on a GPU are the ones that the tests have run.
+//! What a model asks of a device. The driver of a GPU (`driver/`) and the tests' emulator both implement it, so that the
+//! order of launches, the addresses and the sizes on a GPU are those that the tests have run.
 
 use std::time::Duration;
 
-use super::args::{Args, Kernel};
+use super::kernels::{Args, Kernel};
+use super::schedule::Task;
+use crate::model::Part;
+use crate::model::layout::dtype::Real;
 
-/// What went wrong on the device. Fatal for the engine.
+/// An error of the device, after which the model cannot be used any more.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct GpuError(pub(crate) String);
@@ -18,44 +21,9 @@ pub(crate) struct Ptr(pub(crate) u64);
 impl Ptr {
     pub(crate) const NULL: Self = Self(0);
 
-    /// The address `bytes` on.
+    /// Returns the address that lies `bytes` further.
     pub(crate) fn plus(self, bytes: usize) -> Self {
         Self(self.0 + bytes as u64)
-    }
-}
-
-/// Number format of weights and of what is multiplied with them. Sums are always f32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Real {
-    F32,
-    Bf16,
-}
-
-impl Real {
-    pub(crate) fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 => 2,
-        }
-    }
-}
-
-/// Number format of keys and values in the rings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cache {
-    /// That of the weights.
-    Plain(Real),
-    /// Eight bits, with an f32 factor for each head's key and value. Beside weights in bf16 only.
-    Fp8,
-}
-
-impl Cache {
-    /// Bytes of one key or value of a head.
-    pub(crate) fn bytes(self, head_dim: usize) -> usize {
-        match self {
-            Self::Plain(real) => head_dim * real.bytes(),
-            Self::Fp8 => head_dim + size_of::<f32>(),
-        }
     }
 }
 
@@ -80,16 +48,9 @@ pub(crate) struct Product {
     pub(crate) exact: bool,
 }
 
-/// The halves of a step; each is one graph for each bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Part {
-    Codec,
-    Lm,
-}
-
-/// What the launches after a mark belong to, for profiles.
+/// A span of a profile: what the launches after a mark belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Stage {
+pub(crate) enum ProfileSpan {
     Convolutions,
     CodecTransformer,
     Quantizer,
@@ -109,40 +70,79 @@ pub(crate) struct Pinned {
 unsafe impl Send for Pinned {}
 
 impl Pinned {
-    /// The bytes. Only between `finish` and the next `send` or `fetch` of them is nobody else at work on them.
+    /// Returns the bytes. The device uses them between [`Backend::send`] or [`Backend::fetch`] and the
+    /// [`Backend::finish`] that follows: not to be called in between.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         // SAFETY: allocated with `len` bytes, zeroed, never freed while this lives; `&mut self` is the only access.
         unsafe { std::slice::from_raw_parts_mut(self.at, self.len) }
     }
 }
 
-/// A device, or what stands for one. Work is queued and done in order, but for [`Backend::run`]; errors are kept and told by [`Backend::finish`].
+/// A GPU, or the tests' emulator of one.
+///
+/// Calls queue work that is done in order, but for the tasks of [`Backend::run`]. The first error of queued work is
+/// kept and returned by [`Backend::finish`].
 pub(crate) trait Backend: Send + Sized {
-    /// Zeroed memory, aligned to 256 bytes, for as long as the backend lives.
+    /// Allocates zeroed memory, aligned to 256 bytes, for as long as the backend lives.
+    ///
+    /// # Errors
+    /// The device is full.
     fn alloc(&mut self, bytes: usize) -> Result<Ptr, GpuError>;
-    /// Bytes that [`Backend::alloc`] can still give; unknown where nothing limits them.
+
+    /// Returns the bytes that [`Backend::alloc`] can still give. None where nothing limits them.
     fn free_bytes(&self) -> Option<u64>;
+
+    /// Allocates zeroed host memory for copies.
+    ///
+    /// # Errors
+    /// There is no memory.
     fn pinned(&mut self, bytes: usize) -> Result<Pinned, GpuError>;
+
     /// Copies to the device at once.
+    ///
+    /// # Errors
+    /// The copy or work queued before it failed.
     fn write(&mut self, to: Ptr, bytes: &[u8]) -> Result<(), GpuError>;
+
     /// Copies from the device once all that is queued is done.
+    ///
+    /// # Errors
+    /// The copy or work queued before it failed.
     fn read(&mut self, from: Ptr, bytes: &mut [u8]) -> Result<(), GpuError>;
 
-    /// Queues a copy of `len` bytes from `at` on.
+    /// Queues a copy of `len` bytes from place `at` of `from`.
     fn send(&mut self, to: Ptr, from: &Pinned, at: usize, len: usize);
-    /// Queues a copy of the whole of `to`.
-    fn fetch(&mut self, to: &mut Pinned, from: Ptr);
-    fn launch<A: Args>(&mut self, kernel: Kernel, grid: [usize; 3], args: A);
-    fn product(&mut self, product: Product);
-    fn mark(&mut self, stage: Stage);
 
-    /// Makes [`Backend::run`] of this part and bucket cheap. `issue` queues the part; it is run, too.
-    fn prepare(&mut self, part: Part, bucket: usize, issue: &dyn Fn(&mut Self)) -> Result<(), GpuError>;
-    /// Queues both parts, as one graph each where there is one, else launch by launch. Neither may need what the other
-    /// writes: they run side by side, or in either order. What is queued afterwards follows both.
-    fn run(&mut self, bucket: usize, codec: &dyn Fn(&mut Self), lm: &dyn Fn(&mut Self));
+    /// Queues a copy into the whole of `to`.
+    fn fetch(&mut self, to: &mut Pinned, from: Ptr);
+
+    /// Queues a kernel.
+    fn launch<A: Args>(&mut self, kernel: Kernel, grid: [usize; 3], args: A);
+
+    /// Queues a matrix product.
+    fn product(&mut self, product: Product);
+
+    /// Begins a span of the profile, where one is taken.
+    fn mark(&mut self, span: ProfileSpan);
+
+    /// Makes [`Backend::run`] of these tasks with `bucket` slots cheap: a GPU captures one graph per task. Runs the
+    /// tasks, too.
+    ///
+    /// # Errors
+    /// The work failed. That a task cannot be captured is no error.
+    fn prepare(&mut self, bucket: usize, schedule: &[Task<'_, Self>]) -> Result<(), GpuError>;
+
+    /// Queues the tasks of a step with `bucket` slots: each after those that it follows, otherwise side by side. What is
+    /// queued afterwards follows all of them.
+    fn run(&mut self, bucket: usize, schedule: &[Task<'_, Self>]);
+
     /// Waits until all that was queued is done.
+    ///
+    /// # Errors
+    /// The first error since the last call.
     fn finish(&mut self) -> Result<(), GpuError>;
-    /// Device time from the beginning of the last finished [`Backend::run`] to the end of a part, where it is known.
+
+    /// Returns the device time from the beginning of the last finished [`Backend::run`] to the end of `part`, where it
+    /// is known.
     fn took(&self, part: Part) -> Option<Duration>;
 }

@@ -14,8 +14,11 @@ use std::time::Duration;
 use libloading::{Library, Symbol};
 use parking_lot::Mutex;
 
-use super::args::{Args, Kernel};
-use super::backend::{Backend, GpuError, Part, Pinned, Product, Ptr, Real, Stage};
+use super::backend::{Backend, GpuError, Pinned, Product, ProfileSpan, Ptr};
+use super::kernels::{Args, Kernel};
+use super::schedule::Task;
+use crate::model::Part;
+use crate::model::layout::dtype::Real;
 
 const FLAGS: [&str; 8] = [
     "-std=c++17",
@@ -27,7 +30,7 @@ const FLAGS: [&str; 8] = [
     "-Wall",
     "-Wno-unknown-pragmas",
 ];
-/// Bytes before and after each allocation that nothing may change. As numbers they are NaN, so what reads them shows.
+/// Bytes before and after each allocation that nothing may change. As numbers they are NaN, so reading them shows in results.
 const GUARD: usize = 256;
 const GUARD_BYTE: u8 = 0xff;
 
@@ -90,9 +93,9 @@ struct Block {
 
 /// One emulated device.
 pub(super) struct Emulator {
-    /// Run blocks and threads from the last to the first, and the language model before the codec.
+    /// Runs blocks and threads from the last to the first, and parts of a step as late first as their schedule allows.
     pub(super) backwards: bool,
-    /// Bytes that [`Backend::alloc`] may give in all, if limited.
+    /// Bytes that [`Backend::alloc`] may give in all. None: no limit.
     pub(super) limit: Option<u64>,
     blocks: Vec<Block>,
     pinned: Vec<Vec<u8>>,
@@ -112,12 +115,12 @@ impl Emulator {
         }
     }
 
-    /// Bytes given out.
+    /// Returns the bytes that are allocated.
     pub(super) fn allocated(&self) -> usize {
         self.blocks.iter().map(|b| b.bytes).sum()
     }
 
-    /// Size and threads that the source of `kernel` states.
+    /// Returns the size of the arguments and the threads that the source of `kernel` states.
     pub(super) fn stated(kernel: Kernel) -> (usize, usize) {
         let library = library().lock();
         let get = |what: &str| {
@@ -268,17 +271,26 @@ impl Backend for Emulator {
         unsafe { multiply(p.w.at.0, p.x.0, p.y.0, m, n, k, k, n, p.add.into(), bf16) };
     }
 
-    fn mark(&mut self, _: Stage) {}
+    fn mark(&mut self, _: ProfileSpan) {}
 
-    fn prepare(&mut self, _: Part, _: usize, issue: &dyn Fn(&mut Self)) -> Result<(), GpuError> {
-        issue(self);
+    fn prepare(&mut self, _: usize, schedule: &[Task<'_, Self>]) -> Result<(), GpuError> {
+        schedule.iter().for_each(|task| (task.issue)(self));
         self.finish()
     }
 
-    fn run(&mut self, _: usize, codec: &dyn Fn(&mut Self), lm: &dyn Fn(&mut Self)) {
-        let [first, second] = if self.backwards { [lm, codec] } else { [codec, lm] };
-        first(self);
-        second(self);
+    fn run(&mut self, _: usize, schedule: &[Task<'_, Self>]) {
+        let mut left: Vec<&Task<'_, Self>> = schedule.iter().collect();
+        while !left.is_empty() {
+            let waits = |task: &Task<'_, Self>| left.iter().any(|other| task.after.contains(&other.part));
+            let mut ready = (0..left.len()).filter(|i| !waits(left[*i]));
+            let next = if self.backwards {
+                ready.next_back()
+            } else {
+                ready.next()
+            };
+            let next = next.expect("a schedule is in an order in which it can be computed");
+            (left.remove(next).issue)(self);
+        }
     }
 
     fn finish(&mut self) -> Result<(), GpuError> {

@@ -1,14 +1,15 @@
-//! The language model on the device: codes and the last token of each row in, token and pauses out.
+//! The language model on the device: the previous frame's codes and the last token of each row in, token and pauses out.
 
-use super::args::{ChooseArgs, EmbedArgs, HearArgs, Kernel, MAX_BOOKS};
-use super::backend::{Backend, Cache, Matrix, Product, Ptr, Real, Stage};
+use super::backend::{Backend, Matrix, Product, ProfileSpan, Ptr};
+use super::kernels::{BLOCK, ChooseArgs, EmbedArgs, HearArgs, Kernel, MAX_BOOKS};
 use super::source::{Loader, Source};
-use super::transformer::{self, Held, Norm, Transformer};
-use crate::config::module::AsrModule;
+use super::transformer::{Held, Norm, Transformer};
 use crate::model::conditioning;
 use crate::model::error::LoadError;
-use crate::model::lm::{gated_width, initial_token, supported};
-use crate::model::transformer::{Feed, Shape};
+use crate::model::layout::lm::{
+    OUT_NORM, TEXT_EMBEDDING, TEXT_HEAD, TRANSFORMER, audio_embedding, extra_head,
+};
+use crate::model::stt::SttConfig;
 
 /// Weights, per-row state and scratch of the language model.
 pub(super) struct Lm {
@@ -20,9 +21,9 @@ pub(super) struct Lm {
     out_norm: Norm,
     /// Text head, then the pause heads one after the other.
     head: Matrix,
-    /// u32 `[rows]`: what each row said last. Meaningless while a row is fresh.
+    /// u32 `[rows]`: each row's last token. Meaningless while a row is fresh.
     tokens: Ptr,
-    /// u32 `[rows][codebooks]`: codes of each row's previous frame. Likewise.
+    /// u32 `[rows][codebooks]`: codes of each row's previous frame. Meaningless while a row is fresh.
     previous: Ptr,
     /// f32 `[slots][dim]`.
     x: Ptr,
@@ -46,84 +47,48 @@ struct Sizes {
     temperature: f64,
 }
 
-fn shape(module: &AsrModule) -> Shape {
-    let t = &module.model.transformer;
-    Shape {
-        dim: t.d_model,
-        heads: t.num_heads,
-        layers: t.num_layers,
-        hidden: gated_width(t),
-        feed: Feed::SwiGlu,
-        context: t.context,
-        max_period: t.max_period,
-        layer_scale: false,
-        tokens: 1,
-    }
-}
-
-/// Bytes of state one row costs.
-pub(super) fn row_bytes(module: &AsrModule, cache: Cache) -> usize {
-    transformer::row_bytes(&shape(module), cache) + 4 * (1 + module.model.audio_codebooks)
-}
-
-/// Bytes of scratch for one slot, rounded up.
-pub(super) fn slot_bytes(module: &AsrModule, real: Real) -> usize {
-    let m = &module.model;
-    let heads = m.extra_heads.as_ref().map_or(0, |h| h.num_heads * h.dim);
-    let d = m.transformer.d_model;
-    transformer::slot_bytes(&shape(module), real)
-        + d * (4 + real.bytes())
-        + 4 * (m.text_out_vocab_size + heads + 8)
-}
-
 impl Lm {
-    /// Loads the model that `module` describes.
+    /// Loads the language model of `config`.
+    ///
+    /// # Errors
+    /// A tensor is missing or wrong, a setting is not supported, or the device is full.
     pub(super) fn load<B: Backend>(
         l: &mut Loader<'_, B>,
-        module: &AsrModule,
+        config: &SttConfig,
         held: Held,
     ) -> Result<Self, LoadError> {
         let Held { rows, real, .. } = held;
-        let (m, t) = (&module.model, &module.model.transformer);
-        supported(t)?;
-        let (d, books) = (t.d_model, m.audio_codebooks);
-        let (heads, classes) = m.extra_heads.as_ref().map_or((0, 0), |h| (h.num_heads, h.dim));
-        if books > MAX_BOOKS || heads > super::args::BLOCK {
+        let lm = &config.lm;
+        lm.supported()?;
+        let (shape, books) = (lm.shape(), lm.audio_codebooks);
+        let (d, vocabulary) = (shape.dim, lm.text_out_vocab_size);
+        let (heads, classes) = (lm.pause_heads(), lm.pause_classes());
+        if books > MAX_BOOKS || heads > BLOCK {
             return Err(LoadError::Config(format!(
-                "{books} codebooks and {heads} extra heads are more than a GPU's kernels take ({MAX_BOOKS} and 256)"
+                "{books} codebooks and {heads} extra heads are more than a GPU's kernels take ({MAX_BOOKS} and {BLOCK})"
             )));
         }
-        let names: Vec<String> = (0..books).map(|i| format!("emb.{i}.weight")).collect();
-        let text = ["text_emb.weight".to_owned()];
-        let mut head = l
-            .source
-            .values("text_linear.weight", &[m.text_out_vocab_size, d])?;
+        let text = [TEXT_EMBEDDING.to_owned()];
+        let audio: Vec<String> = (0..books).map(audio_embedding).collect();
+        let mut head = l.source.values(TEXT_HEAD, &[vocabulary, d])?;
         for i in 0..heads {
-            head.extend(
-                l.source
-                    .values(&format!("extra_heads.{i}.weight"), &[classes, d])?,
-            );
+            head.extend(l.source.values(&extra_head(i), &[classes, d])?);
         }
         let condition = match l.source {
-            Source::File(weights) => conditioning::load(weights, module)?,
+            Source::File(weights) => conditioning::load(weights, lm, config.conditioning)?,
             Source::Random(_) => None,
         };
         let head = l.lines(head.chunks_exact(d), d, real)?;
+        let spans = (ProfileSpan::LmProducts, ProfileSpan::LmAttention);
         Ok(Self {
-            text: l.tables(&text, (m.text_in_vocab_size, d), real)?,
-            audio: l.tables(&names, (m.audio_vocab_size, d), real)?,
+            text: l.tables(&text, (lm.text_in_vocab_size, d), real)?,
+            audio: l.tables(&audio, (lm.audio_vocab_size, d), real)?,
             condition: match condition {
                 Some(values) => l.floats(&values)?,
                 None => Ptr::NULL,
             },
-            transformer: Transformer::load(
-                l,
-                "transformer",
-                shape(module),
-                held,
-                (Stage::LmProducts, Stage::LmAttention),
-            )?,
-            out_norm: Norm::load(l, "out_norm", d, Feed::SwiGlu)?,
+            out_norm: Norm::load(l, &shape.feed.norm(OUT_NORM, d))?,
+            transformer: Transformer::load(l, TRANSFORMER, shape, held, spans)?,
             tokens: l.space(rows * 4)?,
             previous: l.space(rows * books * 4)?,
             x: l.space(rows * d * 4)?,
@@ -132,29 +97,24 @@ impl Lm {
             sizes: Sizes {
                 dim: d,
                 books,
-                audio_vocabulary: m.audio_vocab_size,
-                vocabulary: m.text_out_vocab_size,
+                audio_vocabulary: lm.audio_vocab_size,
+                vocabulary,
                 heads,
                 classes,
-                initial_token: initial_token(m.text_in_vocab_size, "text_in_vocab_size")?,
-                initial_code: initial_token(m.audio_vocab_size, "audio_vocab_size")?,
-                temperature: module.temperature,
+                initial_token: lm.initial_token()?,
+                initial_code: lm.initial_code()?,
+                temperature: config.temperature,
             },
             held,
             head,
         })
     }
 
-    /// Queues one step of `n` slots, which hears the codes of the frame before (see [`Lm::hear`]): `chosen` gets a u32 a
-    /// slot and `pauses` (`[n][heads]`) f32.
-    pub(super) fn launch<B: Backend>(
-        &self,
-        b: &mut B,
-        (slots, n): (Ptr, usize),
-        (chosen, pauses): (Ptr, Ptr),
-    ) {
+    /// Queues one step of `n` slots, with the codes of the frame before (see [`Lm::remember_codes`]): `chosen` gets one u32
+    /// per slot, `pauses` gets `[n][heads]` f32.
+    pub(super) fn launch<B: Backend>(&self, b: &mut B, slots: Ptr, n: usize, chosen: Ptr, pauses: Ptr) {
         let s = &self.sizes;
-        b.mark(Stage::Embedding);
+        b.mark(ProfileSpan::Embedding);
         let embed = EmbedArgs {
             slots,
             text: self.text,
@@ -176,7 +136,7 @@ impl Lm {
             embed,
         );
         self.transformer.launch(b, slots, n, self.x);
-        b.mark(Stage::Head);
+        b.mark(ProfileSpan::Head);
         self.out_norm.launch(b, n, self.x, self.hidden, self.held.real);
         b.product(Product {
             w: self.head,
@@ -201,8 +161,8 @@ impl Lm {
         b.launch(Kernel::Choose, [n, 1, 1], choose);
     }
 
-    /// Queues that the next step shall hear `codes` (`[n][codebooks]`).
-    pub(super) fn hear<B: Backend>(&self, b: &mut B, (slots, n): (Ptr, usize), codes: Ptr) {
+    /// Queues that `codes` (`[n][codebooks]`) are the previous frame's for the next step.
+    pub(super) fn remember_codes<B: Backend>(&self, b: &mut B, slots: Ptr, n: usize, codes: Ptr) {
         let args = HearArgs {
             slots,
             codes,
@@ -213,18 +173,18 @@ impl Lm {
         b.launch(Kernel::Hear, [n, 1, 1], args);
     }
 
-    /// Where the rings lie, and their bytes.
+    /// Returns where the rings lie, and their bytes.
     #[cfg(feature = "cuda")]
     pub(super) fn rings(&self) -> Vec<(Ptr, usize)> {
         self.transformer.rings()
     }
 
-    /// Where the last step's logits lie, and how wide a slot's line is.
+    /// Returns where the last step's logits lie, and how wide a slot's line is.
     pub(super) fn logits(&self) -> (Ptr, usize) {
         (self.logits, self.head.n)
     }
 
-    /// Where each row's last token lies, u32.
+    /// Returns where each row's last token lies, u32.
     pub(super) fn tokens(&self) -> Ptr {
         self.tokens
     }

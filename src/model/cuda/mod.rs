@@ -1,17 +1,17 @@
 //! The engine on NVIDIA GPUs: own kernels for everything but matrix products, which cuBLAS does.
 //!
 //! `kernels/*.cu` are the kernels, `kernels/ptx` what a compiler made of them, so that building needs no CUDA toolkit.
-//! [`engine`] queues a step through the [`backend::Backend`] it is given: `driver` is a GPU's, and the tests run the same
-//! engine and the same kernel sources on the processor through an emulator. What that can and cannot show, and what has
-//! been seen on a GPU, is in `docs/gpu.md`.
+//! A model ([`stt`]) queues the parts of a step ([`schedule`]) through the [`backend::Backend`] that it is given: `driver`
+//! is a GPU's, and the tests run the same model and the same kernel sources on the processor through an emulator. What
+//! that can and cannot show, and what has been seen on a GPU, is in `docs/gpu.md`.
 
-mod args;
 mod backend;
-mod conv;
-mod engine;
+mod kernels;
 mod lm;
 mod mimi;
+mod schedule;
 mod source;
+mod stt;
 mod transformer;
 
 #[cfg(feature = "cuda")]
@@ -19,17 +19,11 @@ pub mod check;
 #[cfg(feature = "cuda")]
 mod driver;
 #[cfg(feature = "cuda")]
-mod lane;
-#[cfg(feature = "cuda")]
 mod load;
 #[cfg(feature = "cuda")]
-mod presence;
-#[cfg(feature = "cuda")]
-mod profile;
-#[cfg(feature = "cuda")]
 pub(super) use {
+    driver::presence::{count, presence},
     load::load,
-    presence::{count, presence},
 };
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
-//! Where weights come from, and their way onto the device.
+//! Sources of weights, and their upload to the device.
 
 use std::cell::Cell;
 
 use half::bf16;
 
-use super::backend::{Backend, GpuError, Matrix, Ptr, Real};
+use super::backend::{Backend, GpuError, Matrix, Ptr};
 use crate::model::error::LoadError;
-use crate::model::mimi::conv::conv_weight;
+use crate::model::layout::dtype::Real;
+use crate::model::layout::transformer::MatrixLayout;
 use crate::model::weights::Weights;
 
 impl From<GpuError> for LoadError {
@@ -27,7 +28,10 @@ pub(super) enum Source<'a> {
 }
 
 impl Source<'_> {
-    /// Values of a tensor, which must have `shape`.
+    /// Returns the values of a tensor, which must have `shape`.
+    ///
+    /// # Errors
+    /// The tensor is missing or wrong.
     pub(super) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         match self {
             Self::File(weights) => weights.values(name, shape),
@@ -35,10 +39,13 @@ impl Source<'_> {
         }
     }
 
-    /// A convolution's weights, whichever way the file spells them: `[output, input, kernel]`.
+    /// Returns a convolution's weights, however the file spells them: `[output, input, kernel]`.
+    ///
+    /// # Errors
+    /// A tensor is missing or wrong.
     pub(super) fn conv(&self, name: &str, shape: [usize; 3]) -> Result<Vec<f32>, LoadError> {
         match self {
-            Self::File(weights) => conv_weight(weights, name, shape),
+            Self::File(weights) => weights.conv(name, shape),
             Self::Random(state) => Ok(random(state, name, &shape)),
         }
     }
@@ -69,45 +76,48 @@ fn random(state: &Cell<u64>, name: &str, shape: &[usize]) -> Vec<f32> {
     values
 }
 
-/// Puts tensors on the device as the kernels read them.
+/// Uploads tensors in the form in which the kernels read them. Methods fail where the device is full, and where a tensor
+/// of the source is missing or wrong.
 pub(super) struct Loader<'a, B> {
     pub(super) backend: &'a mut B,
     pub(super) source: &'a Source<'a>,
 }
 
 impl<B: Backend> Loader<'_, B> {
+    /// Uploads f32 values.
     pub(super) fn floats(&mut self, values: &[f32]) -> Result<Ptr, LoadError> {
         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         self.place(&bytes)
     }
 
+    /// Uploads f64 values.
     pub(super) fn doubles(&mut self, values: &[f64]) -> Result<Ptr, LoadError> {
         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         self.place(&bytes)
     }
 
-    /// A tensor of the source as f32.
+    /// Uploads a tensor of the source as f32.
     pub(super) fn vector(&mut self, name: &str, shape: &[usize]) -> Result<Ptr, LoadError> {
         let values = self.source.values(name, shape)?;
         self.floats(&values)
     }
 
-    /// A tensor of the source as a matrix, its lines times `scale` where there is one.
+    /// Uploads a tensor of the source as a matrix, each line times its value of `scale` where there is one.
     pub(super) fn matrix(
         &mut self,
-        name: &str,
-        (n, k): (usize, usize),
+        layout: &MatrixLayout,
         real: Real,
         scale: Option<&[f32]>,
     ) -> Result<Matrix, LoadError> {
-        let mut values = self.source.values(name, &[n, k])?;
+        let k = layout.cols;
+        let mut values = self.source.values(&layout.name, &[layout.rows, k])?;
         for (line, scale) in values.chunks_exact_mut(k).zip(scale.unwrap_or_default()) {
             line.iter_mut().for_each(|w| *w *= scale);
         }
         self.lines(values.chunks_exact(k), k, real)
     }
 
-    /// A matrix of `k`-wide lines. Both sides are filled up with zeros to a multiple of eight, which keeps every line
+    /// Uploads a matrix of `k`-wide lines. Both sides are filled up with zeros to a multiple of eight, which keeps every line
     /// and every line of the product aligned for 16-byte accesses.
     pub(super) fn lines<'l>(
         &mut self,
@@ -126,7 +136,7 @@ impl<B: Backend> Loader<'_, B> {
         Ok(Matrix { at, n, k: wide, real })
     }
 
-    /// Tensors of the source, `[entries, width]` each, one after the other.
+    /// Uploads tensors of the source, `[entries, width]` each, one after the other.
     pub(super) fn tables(
         &mut self,
         names: &[String],
@@ -144,7 +154,7 @@ impl<B: Backend> Loader<'_, B> {
         Ok(at)
     }
 
-    /// Zeroed memory.
+    /// Allocates zeroed memory.
     pub(super) fn space(&mut self, bytes: usize) -> Result<Ptr, LoadError> {
         Ok(self.backend.alloc(bytes)?)
     }

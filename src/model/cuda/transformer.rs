@@ -1,12 +1,12 @@
 //! The streaming transformer on the device: the launches of one step over a bucket of slots.
 
-use super::args::{
-    ActivateArgs, AppendArgs, AttendArgs, BLOCK, CombineArgs, Kernel, NormArgs, SPLIT, TurnArgs,
-};
-use super::backend::{Backend, Cache, Matrix, Product, Ptr, Real, Stage};
+use super::backend::{Backend, Matrix, Product, ProfileSpan, Ptr};
+use super::kernels::{ActivateArgs, AppendArgs, AttendArgs, BLOCK, CombineArgs, Kernel, NormArgs, TurnArgs};
 use super::source::Loader;
 use crate::model::error::LoadError;
-use crate::model::transformer::{Feed, Shape};
+use crate::model::layout::dtype::{Cache, Real};
+use crate::model::layout::memory::SPLIT;
+use crate::model::layout::transformer::{Feed, NormLayout, Shape};
 
 /// A norm's weights; without a bias it is RMSNorm.
 #[derive(Clone, Copy)]
@@ -18,29 +18,19 @@ pub(super) struct Norm {
 }
 
 impl Norm {
-    pub(super) fn load<B: Backend>(
-        l: &mut Loader<'_, B>,
-        name: &str,
-        d: usize,
-        feed: Feed,
-    ) -> Result<Self, LoadError> {
-        Ok(match feed {
-            Feed::SwiGlu => Self {
-                weight: l.vector(&format!("{name}.alpha"), &[1, 1, d])?,
-                bias: Ptr::NULL,
-                eps: 1e-8,
-                d,
+    pub(super) fn load<B: Backend>(l: &mut Loader<'_, B>, layout: &NormLayout) -> Result<Self, LoadError> {
+        Ok(Self {
+            weight: l.vector(&layout.weight, &layout.weight_shape)?,
+            bias: match &layout.bias {
+                Some(name) => l.vector(name, &[layout.dim])?,
+                None => Ptr::NULL,
             },
-            Feed::Gelu => Self {
-                weight: l.vector(&format!("{name}.weight"), &[d])?,
-                bias: l.vector(&format!("{name}.bias"), &[d])?,
-                eps: 1e-5,
-                d,
-            },
+            eps: layout.eps,
+            d: layout.dim,
         })
     }
 
-    /// Normalises `tokens` tokens of `x` into `out`, which is in the format of the product that follows.
+    /// Queues the norms of `tokens` tokens of `x` into `out`, which is in the format of the product that follows.
     pub(super) fn launch<B: Backend>(&self, b: &mut B, tokens: usize, x: Ptr, out: Ptr, real: Real) {
         let args = NormArgs {
             x,
@@ -80,13 +70,13 @@ struct Ring {
     bytes: (usize, usize),
 }
 
-/// Of how many rows, and in which formats.
+/// Rows of a transformer, and the formats in which it is held.
 #[derive(Clone, Copy)]
 pub(super) struct Held {
     pub(super) rows: usize,
     pub(super) real: Real,
     pub(super) cache: Cache,
-    /// See [`Product::exact`].
+    /// Whether f32 products are full f32, see [`Product::exact`].
     pub(super) exact: bool,
 }
 
@@ -103,7 +93,7 @@ struct Scratch {
     active: Ptr,
 }
 
-/// Weights, rings of every row, scratch.
+/// Weights, rings of all rows, and scratch.
 pub(super) struct Transformer {
     shape: Shape,
     held: Held,
@@ -112,32 +102,23 @@ pub(super) struct Transformer {
     frequencies: Ptr,
     layers: Vec<Layer>,
     scratch: Scratch,
-    stages: (Stage, Stage),
-}
-
-/// Bytes of the rings of one row.
-pub(super) fn row_bytes(s: &Shape, cache: Cache) -> usize {
-    s.layers * 2 * s.context * s.heads * cache.bytes(s.dim / s.heads)
-}
-
-/// Bytes of scratch for one slot, rounded up.
-pub(super) fn slot_bytes(s: &Shape, real: Real) -> usize {
-    let splits = s.context.div_ceil(SPLIT);
-    let up = if s.feed == Feed::SwiGlu { 2 } else { 1 } * s.hidden;
-    let partial = splits * (s.dim + 2 * s.heads);
-    s.tokens * (4 * (s.dim / s.heads + 3 * s.dim + up + partial) + real.bytes() * (2 * s.dim + s.hidden))
+    /// Of products, and of attention.
+    spans: (ProfileSpan, ProfileSpan),
 }
 
 impl Transformer {
-    /// Loads `{prefix}.layers.*`, with rings for `rows` rows and scratch for as many slots.
+    /// Loads `{prefix}.layers.*`, with rings for `held.rows` rows and scratch for as many slots.
+    ///
+    /// # Errors
+    /// A tensor is missing or wrong, the kernels do not take the shape, or the device is full.
     pub(super) fn load<B: Backend>(
         l: &mut Loader<'_, B>,
         prefix: &str,
         shape: Shape,
         held: Held,
-        stages: (Stage, Stage),
+        spans: (ProfileSpan, ProfileSpan),
     ) -> Result<Self, LoadError> {
-        let (d, head_dim) = (shape.dim, shape.dim / shape.heads);
+        let (d, head_dim) = (shape.dim, shape.head_dim());
         let Held {
             rows, real, cache, ..
         } = held;
@@ -146,9 +127,7 @@ impl Transformer {
                 "attention heads of {head_dim} are not supported on a GPU: 8, 16, 32, 64 and 128 are"
             ))
         })?;
-        let frequency = |i: usize| shape.max_period.powf(-(i as f64) / (head_dim / 2) as f64);
-        let frequencies: Vec<f64> = (0..head_dim / 2).map(frequency).collect();
-        let layers = (0..shape.layers).map(|i| Layer::load(l, &format!("{prefix}.layers.{i}"), &shape, held));
+        let layers = (0..shape.layers).map(|i| Layer::load(l, prefix, i, &shape, held));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
         let splits = shape.context.div_ceil(SPLIT);
         let tokens = rows * shape.tokens;
@@ -163,18 +142,18 @@ impl Transformer {
             active: l.space(tokens * shape.hidden * real.bytes())?,
         };
         Ok(Self {
-            frequencies: l.doubles(&frequencies)?,
+            frequencies: l.doubles(&shape.rope_frequencies())?,
             shape,
             held,
             attend,
             splits,
             layers,
             scratch,
-            stages,
+            spans,
         })
     }
 
-    /// Where the rings of all layers and their factors lie, and their bytes.
+    /// Returns where the rings of all layers and their factors lie, and their bytes.
     #[cfg(feature = "cuda")]
     pub(super) fn rings(&self) -> Vec<(Ptr, usize)> {
         let rings = self.layers.iter().flat_map(|layer| [layer.keys, layer.values]);
@@ -185,7 +164,7 @@ impl Transformer {
     /// Queues one step of `n` slots: `x` is `[n][tokens][dim]`, replaced by the last layer's output.
     pub(super) fn launch<B: Backend>(&self, b: &mut B, slots: Ptr, n: usize, x: Ptr) {
         let (s, t) = (&self.shape, &self.scratch);
-        let (tokens, head_dim) = (n * s.tokens, s.dim / s.heads);
+        let (tokens, head_dim) = (n * s.tokens, s.head_dim());
         let turn = TurnArgs {
             slots,
             frequencies: self.frequencies,
@@ -193,15 +172,15 @@ impl Transformer {
             tokens: s.tokens as u32,
             pairs: (head_dim / 2) as u32,
         };
-        b.mark(self.stages.1);
+        b.mark(self.spans.1);
         b.launch(Kernel::Turn, [n, 1, 1], turn);
         for layer in &self.layers {
-            b.mark(self.stages.0);
+            b.mark(self.spans.0);
             layer.norm1.launch(b, tokens, x, t.normed, self.held.real);
             b.product(self.linear(layer.in_proj, tokens, t.normed, t.qkv, false));
-            b.mark(self.stages.1);
+            b.mark(self.spans.1);
             self.attention(b, layer, slots, n);
-            b.mark(self.stages.0);
+            b.mark(self.spans.0);
             b.product(self.linear(layer.out_proj, tokens, t.mixed, x, true));
             layer.norm2.launch(b, tokens, x, t.normed, self.held.real);
             b.product(self.linear(layer.up, tokens, t.normed, t.hidden, false));
@@ -223,7 +202,7 @@ impl Transformer {
     // Rotates, stores and attends: `qkv` to `mixed`.
     fn attention<B: Backend>(&self, b: &mut B, layer: &Layer, slots: Ptr, n: usize) {
         let (s, t) = (&self.shape, &self.scratch);
-        let (tokens, head_dim) = (n * s.tokens, s.dim / s.heads);
+        let (tokens, head_dim) = (n * s.tokens, s.head_dim());
         let append = AppendArgs {
             slots,
             turns: t.turns,
@@ -288,64 +267,49 @@ impl Layer {
     fn load<B: Backend>(
         l: &mut Loader<'_, B>,
         prefix: &str,
+        index: usize,
         s: &Shape,
-        Held {
-            rows, real, cache, ..
-        }: Held,
+        held: Held,
     ) -> Result<Self, LoadError> {
-        let (d, h) = (s.dim, s.hidden);
-        let (up, down, wide) = match s.feed {
-            Feed::SwiGlu => ("gating.linear_in", "gating.linear_out", 2 * h),
-            Feed::Gelu => ("linear1", "linear2", h),
-        };
+        let (d, h, real) = (s.dim, s.hidden, held.real);
         if !d.is_multiple_of(8) || !h.is_multiple_of(8) {
             return Err(LoadError::Config(format!(
                 "layers {d} wide with {h} hidden units are not supported on a GPU: multiples of eight are"
             )));
         }
-        let scale = |l: &Loader<'_, B>, name: &str| {
-            let name = format!("{prefix}.{name}.scale");
-            s.layer_scale.then(|| l.source.values(&name, &[d])).transpose()
+        let layout = s.layer(prefix, index);
+        let (scale1, scale2) = match &layout.scales {
+            Some([first, second]) => (
+                Some(l.source.values(first, &[d])?),
+                Some(l.source.values(second, &[d])?),
+            ),
+            None => (None, None),
         };
-        let (scale1, scale2) = (scale(l, "layer_scale_1")?, scale(l, "layer_scale_2")?);
-        let (vectors, head_dim) = (rows * s.heads * s.context, d / s.heads);
-        let mut ring = || {
-            let bytes = match cache {
-                Cache::Plain(real) => (vectors * head_dim * real.bytes(), 0),
-                Cache::Fp8 => (vectors * head_dim, vectors * size_of::<f32>()),
-            };
-            Ok::<_, LoadError>(Ring {
-                at: l.space(bytes.0)?,
-                factors: if bytes.1 > 0 { l.space(bytes.1)? } else { Ptr::NULL },
-                #[cfg(feature = "cuda")]
-                bytes,
-            })
-        };
-        let (keys, values) = (ring()?, ring()?);
         Ok(Self {
-            norm1: Norm::load(l, &format!("{prefix}.norm1"), d, s.feed)?,
-            in_proj: l.matrix(
-                &format!("{prefix}.self_attn.in_proj_weight"),
-                (3 * d, d),
-                real,
-                None,
-            )?,
-            out_proj: l.matrix(
-                &format!("{prefix}.self_attn.out_proj.weight"),
-                (d, d),
-                real,
-                scale1.as_deref(),
-            )?,
-            norm2: Norm::load(l, &format!("{prefix}.norm2"), d, s.feed)?,
-            up: l.matrix(&format!("{prefix}.{up}.weight"), (wide, d), real, None)?,
-            down: l.matrix(
-                &format!("{prefix}.{down}.weight"),
-                (d, h),
-                real,
-                scale2.as_deref(),
-            )?,
-            keys,
-            values,
+            keys: Ring::new(l, s, held)?,
+            values: Ring::new(l, s, held)?,
+            norm1: Norm::load(l, &layout.norm1)?,
+            in_proj: l.matrix(&layout.in_proj, real, None)?,
+            out_proj: l.matrix(&layout.out_proj, real, scale1.as_deref())?,
+            norm2: Norm::load(l, &layout.norm2)?,
+            up: l.matrix(&layout.up, real, None)?,
+            down: l.matrix(&layout.down, real, scale2.as_deref())?,
+        })
+    }
+}
+
+impl Ring {
+    fn new<B: Backend>(l: &mut Loader<'_, B>, s: &Shape, held: Held) -> Result<Self, LoadError> {
+        let vectors = held.rows * s.heads * s.context;
+        let (bytes, factors) = match held.cache {
+            Cache::Plain(real) => (vectors * s.head_dim() * real.bytes(), 0),
+            Cache::Fp8 => (vectors * s.head_dim(), vectors * size_of::<f32>()),
+        };
+        Ok(Self {
+            at: l.space(bytes)?,
+            factors: if factors > 0 { l.space(factors)? } else { Ptr::NULL },
+            #[cfg(feature = "cuda")]
+            bytes: (bytes, factors),
         })
     }
 }

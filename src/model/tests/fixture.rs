@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 
-use crate::config::module::AsrModule;
+use crate::model::stt::{Conditioning, SttConfig};
 
 /// A checkpoint under `tests/fixtures` with the reference's results.
 pub(in crate::model) struct Fixture {
     pub(in crate::model) dir: PathBuf,
-    pub(in crate::model) module: AsrModule,
+    pub(in crate::model) config: SttConfig,
     expected: Vec<u8>,
 }
 
@@ -20,18 +20,30 @@ impl Fixture {
             .join(name);
         let text = std::fs::read_to_string(dir.join("config.toml")).unwrap();
         let table: toml::Table = text.parse().unwrap();
-        let mut module: AsrModule = table["modules"]["asr"].clone().try_into().unwrap();
-        for file in [
-            &mut module.lm_model_file,
-            &mut module.text_tokenizer_file,
-            &mut module.audio_tokenizer_file,
-        ] {
-            *file = dir.join(&*file).to_string_lossy().into_owned();
-        }
+        let asr = &table["modules"]["asr"];
+        let file = |key: &str| dir.join(asr[key].as_str().unwrap());
+        let config = SttConfig {
+            lm_file: file("lm_model_file"),
+            codec_file: file("audio_tokenizer_file"),
+            tokenizer_file: file("text_tokenizer_file"),
+            text_delay: u32::try_from(asr["asr_delay_in_tokens"].as_integer().unwrap()).unwrap(),
+            conditioning: Conditioning {
+                delay_s: asr
+                    .get("conditioning_delay")
+                    .map(|delay| delay.as_float().unwrap() as f32),
+                learnt_padding: asr
+                    .get("conditioning_learnt_padding")
+                    .is_some_and(|padding| padding.as_bool().unwrap()),
+            },
+            temperature: 0.0,
+            weights: None,
+            kv_cache: None,
+            lm: asr["model"].clone().try_into().unwrap(),
+        };
         let expected = std::fs::read(dir.join("expected.safetensors")).unwrap();
         Self {
             dir,
-            module,
+            config,
             expected,
         }
     }

@@ -1,12 +1,7 @@
-use std::path::Path;
-
 use super::fixture::{Fixture, pcm, relative_error};
-use crate::model::cpu::matrix::WeightFormat;
-use crate::model::cpu::pool::Pool;
-use crate::model::kv_cache::CacheFormat;
-use crate::model::lm::Lm;
-use crate::model::mimi::MimiEncoder;
-use crate::model::mimi::config::MimiConfig;
+use crate::model::cpu::{Formats, Lm, MimiEncoder, Pool};
+use crate::model::layout::dtype::{Real, WeightFormat};
+use crate::model::layout::mimi::MimiConfig;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::Weights;
 use crate::stream::ids::RowId;
@@ -27,9 +22,9 @@ fn frames_of(f: &Fixture) -> usize {
 fn latents_and_codes_are_the_references() {
     for (name, seed) in CASES {
         let f = Fixture::open(name);
-        let w = Weights::open(Path::new(&f.module.audio_tokenizer_file)).unwrap();
+        let w = Weights::open(&f.config.codec_file).unwrap();
         let config = MimiConfig::of(&w).unwrap();
-        let books = f.module.model.audio_codebooks;
+        let books = f.config.lm.audio_codebooks;
         let (mut latent_path, mut code_path) = [(); 2]
             .map(|()| MimiEncoder::load(&w, &config, books, 1).unwrap())
             .into();
@@ -55,12 +50,16 @@ fn latents_and_codes_are_the_references() {
 }
 
 // Runs the language model on the reference's codes, so that a codec's rounding cannot hide in the comparison.
-fn hear(f: &Fixture, format: Option<WeightFormat>) -> (Vec<u32>, Vec<f32>, Vec<f32>) {
-    let w = Weights::open(Path::new(&f.module.lm_model_file)).unwrap();
-    let mut lm = Lm::load(&w, &f.module, 1, (format, CacheFormat::F32)).unwrap();
+fn run(f: &Fixture, format: Option<WeightFormat>) -> (Vec<u32>, Vec<f32>, Vec<f32>) {
+    let w = Weights::open(&f.config.lm_file).unwrap();
+    let formats = Formats {
+        weights: format,
+        cache: Real::F32,
+    };
+    let mut lm = Lm::load(&w, &f.config, 1, formats).unwrap();
     let (mut pool, books, shown) = (
         Pool::new(2).unwrap(),
-        f.module.model.audio_codebooks,
+        f.config.lm.audio_codebooks,
         f.ints("shown"),
     );
     let (mut tokens, mut logits, mut pauses) = (Vec::new(), Vec::new(), Vec::new());
@@ -81,7 +80,7 @@ fn logits_tokens_and_pauses_are_the_references() {
     for (name, _) in CASES {
         let f = Fixture::open(name);
         for format in [None, Some(WeightFormat::F32)] {
-            let (tokens, logits, pauses) = hear(&f, format);
+            let (tokens, logits, pauses) = run(&f, format);
             assert_eq!(tokens, f.ints("tokens"), "{name}, {format:?}");
             let error = relative_error(&logits, &f.floats("logits"));
             assert!(
@@ -103,8 +102,8 @@ fn logits_tokens_and_pauses_are_the_references() {
 #[test]
 fn without_a_delay_the_learnt_padding_is_the_condition() {
     let mut f = Fixture::open("tiny-delay");
-    f.module.conditioning_delay = None;
-    let (tokens, logits, _) = hear(&f, None);
+    f.config.conditioning.delay_s = None;
+    let (tokens, logits, _) = run(&f, None);
     assert_eq!(tokens, f.ints("padded.tokens"));
     assert_ne!(tokens, f.ints("tokens"), "the delay asked for changes nothing");
     let error = relative_error(&logits, &f.floats("padded.logits"));
@@ -114,8 +113,8 @@ fn without_a_delay_the_learnt_padding_is_the_condition() {
 #[test]
 fn weights_rounded_to_bf16_stay_within_their_tolerance() {
     let f = Fixture::open("tiny-2.6b");
-    let (_, logits, _) = hear(&f, Some(WeightFormat::Bf16));
-    let vocabulary = f.module.model.text_out_vocab_size;
+    let (_, logits, _) = run(&f, Some(WeightFormat::Bf16));
+    let vocabulary = f.config.lm.text_out_vocab_size;
     // Later steps feed back a token that rounding may have changed, so only the first is comparable.
     let error = relative_error(&logits[..vocabulary], &f.floats("logits")[..vocabulary]);
     assert!(error > 0.0 && error < BF16_TOLERANCE, "{error:e}");
@@ -125,7 +124,7 @@ fn weights_rounded_to_bf16_stay_within_their_tolerance() {
 fn text_is_what_sentencepiece_decodes() {
     for (name, _) in CASES {
         let f = Fixture::open(name);
-        let tokenizer = Tokenizer::open(Path::new(&f.module.text_tokenizer_file)).unwrap();
+        let tokenizer = Tokenizer::open(&f.config.tokenizer_file).unwrap();
         let about: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(f.dir.join("expected.json")).unwrap()).unwrap();
         for case in about["decoded"].as_array().unwrap() {

@@ -1,13 +1,15 @@
 //! Broken checkpoints: each is refused with a message that names the file and what was expected.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
 use super::fixture::Fixture;
 use crate::model::device::{Device, Devices};
+use crate::model::layout::dtype::KvFormat;
+use crate::model::stt::SttConfig;
 use crate::model::{LoadOptions, load};
 
 struct Tampered {
@@ -23,14 +25,11 @@ impl Tampered {
         }
     }
 
-    fn place(&mut self, which: fn(&mut crate::config::module::AsrModule) -> &mut String, bytes: &[u8]) {
-        let name = Path::new(which(&mut self.fixture.module))
-            .file_name()
-            .unwrap()
-            .to_owned();
-        let path = self.dir.path().join(name);
+    fn place(&mut self, which: fn(&mut SttConfig) -> &mut PathBuf, bytes: &[u8]) {
+        let file = which(&mut self.fixture.config);
+        let path = self.dir.path().join(file.file_name().unwrap());
         fs::write(&path, bytes).unwrap();
-        *which(&mut self.fixture.module) = path.to_string_lossy().into_owned();
+        *file = path;
     }
 
     fn error(&self) -> String {
@@ -43,7 +42,7 @@ impl Tampered {
             threads: 1,
             device: Device::Cpu,
         };
-        load(&self.fixture.module, options)
+        load(&self.fixture.config, options)
             .err()
             .expect("refused")
             .to_string()
@@ -52,7 +51,7 @@ impl Tampered {
 
 /// Rewrites a safetensors file tensor by tensor; `edit` returns none to drop one.
 fn rewrite(
-    path: &str,
+    path: &Path,
     edit: impl Fn(&str, Dtype, Vec<usize>, Vec<u8>) -> Option<(Dtype, Vec<usize>, Vec<u8>)>,
 ) -> Vec<u8> {
     let bytes = fs::read(path).unwrap();
@@ -83,17 +82,17 @@ fn contains(message: &str, parts: &[&str]) {
 #[test]
 fn a_file_that_is_not_there() {
     let mut t = Tampered::new();
-    t.fixture.module.lm_model_file = "/nowhere/model.safetensors".to_owned();
+    t.fixture.config.lm_file = "/nowhere/model.safetensors".into();
     contains(&t.error(), &["/nowhere/model.safetensors", "No such file"]);
 }
 
 #[test]
 fn a_missing_tensor() {
     let mut t = Tampered::new();
-    let bytes = rewrite(&t.fixture.module.lm_model_file, |name, d, s, b| {
+    let bytes = rewrite(&t.fixture.config.lm_file, |name, d, s, b| {
         (name != "emb.7.weight").then_some((d, s, b))
     });
-    t.place(|m| &mut m.lm_model_file, &bytes);
+    t.place(|m| &mut m.lm_file, &bytes);
     contains(
         &t.error(),
         &["model.safetensors", "no tensor `emb.7.weight`", "[33, 256]"],
@@ -103,14 +102,14 @@ fn a_missing_tensor() {
 #[test]
 fn a_tensor_of_another_shape() {
     let mut t = Tampered::new();
-    let bytes = rewrite(&t.fixture.module.audio_tokenizer_file, |name, d, s, b| {
+    let bytes = rewrite(&t.fixture.config.codec_file, |name, d, s, b| {
         Some(if name == "downsample.conv.conv.conv.weight" {
             (d, vec![64, 32, 8], b)
         } else {
             (d, s, b)
         })
     });
-    t.place(|m| &mut m.audio_tokenizer_file, &bytes);
+    t.place(|m| &mut m.codec_file, &bytes);
     contains(
         &t.error(),
         &[
@@ -125,23 +124,23 @@ fn a_tensor_of_another_shape() {
 #[test]
 fn a_tensor_of_integers() {
     let mut t = Tampered::new();
-    let bytes = rewrite(&t.fixture.module.lm_model_file, |name, d, s, b| {
+    let bytes = rewrite(&t.fixture.config.lm_file, |name, d, s, b| {
         Some(if name == "out_norm.alpha" {
             (Dtype::I16, s, b)
         } else {
             (d, s, b)
         })
     });
-    t.place(|m| &mut m.lm_model_file, &bytes);
+    t.place(|m| &mut m.lm_file, &bytes);
     contains(&t.error(), &["out_norm.alpha", "I16", "bf16"]);
 }
 
 #[test]
 fn a_truncated_file() {
     let mut t = Tampered::new();
-    let bytes = fs::read(&t.fixture.module.lm_model_file).unwrap();
+    let bytes = fs::read(&t.fixture.config.lm_file).unwrap();
     for len in [0, 5, 300, bytes.len() / 2, bytes.len() - 1] {
-        t.place(|m| &mut m.lm_model_file, &bytes[..len]);
+        t.place(|m| &mut m.lm_file, &bytes[..len]);
         let message = t.error();
         contains(&message, &["model.safetensors"]);
     }
@@ -150,7 +149,7 @@ fn a_truncated_file() {
 #[test]
 fn a_tokenizer_of_another_checkpoint() {
     let mut t = Tampered::new();
-    t.fixture.module.text_tokenizer_file = Fixture::open("tiny-2.6b").module.text_tokenizer_file;
+    t.fixture.config.tokenizer_file = Fixture::open("tiny-2.6b").config.tokenizer_file;
     contains(&t.error(), &["330 pieces", "110", "another checkpoint"]);
 }
 
@@ -158,7 +157,7 @@ fn a_tokenizer_of_another_checkpoint() {
 fn a_tokenizer_that_is_none() {
     let mut t = Tampered::new();
     for bytes in [&b"not a protobuf"[..], b""] {
-        t.place(|m| &mut m.text_tokenizer_file, bytes);
+        t.place(|m| &mut m.tokenizer_file, bytes);
         contains(&t.error(), &["tokenizer.model", "SentencePiece"]);
     }
 }
@@ -166,42 +165,35 @@ fn a_tokenizer_that_is_none() {
 #[test]
 fn codec_metadata_that_does_not_parse() {
     let mut t = Tampered::new();
-    let bytes = fs::read(&t.fixture.module.audio_tokenizer_file).unwrap();
+    let bytes = fs::read(&t.fixture.config.codec_file).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let bad = serialize(
         tensors.tensors(),
         Some([("mimi_config".to_owned(), "{".to_owned())].into()),
     )
     .unwrap();
-    t.place(|m| &mut m.audio_tokenizer_file, &bad);
+    t.place(|m| &mut m.codec_file, &bad);
     contains(&t.error(), &["mimi.safetensors", "mimi_config"]);
 }
 
 #[test]
 fn more_codebooks_than_the_codec_has() {
     let mut t = Tampered::new();
-    t.fixture.module.model.audio_codebooks = 33;
+    t.fixture.config.lm.audio_codebooks = 33;
     contains(&t.error(), &["audio_codebooks is 33", "32"]);
 }
 
 #[test]
 fn settings_no_published_checkpoint_uses() {
     let mut t = Tampered::new();
-    t.fixture.module.model.transformer.norm = "LayerNorm".to_owned();
+    t.fixture.config.lm.transformer.norm = "LayerNorm".to_owned();
     contains(&t.error(), &["norm", "RmsNorm", "not supported"]);
-}
-
-#[test]
-fn an_unknown_dtype() {
-    let mut t = Tampered::new();
-    t.fixture.module.dtype_override = Some("int3".to_owned());
-    contains(&t.error(), &["int3", "q8_0"]);
 }
 
 #[test]
 fn keys_and_values_of_eight_bits_on_a_cpu() {
     let mut t = Tampered::new();
-    t.fixture.module.kv_cache_dtype = Some("fp8".to_owned());
+    t.fixture.config.kv_cache = Some(KvFormat::Fp8);
     contains(&t.error(), &["kv_cache_dtype", "fp8", "CPU", "bf16"]);
 }
 

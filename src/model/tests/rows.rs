@@ -1,13 +1,14 @@
 use super::fixture::{Fixture, pcm};
 use crate::model::device::Device;
-use crate::model::{LoadOptions, StepOutput, StreamModel, load};
+use crate::model::layout::dtype::KvFormat;
+use crate::model::{LoadOptions, StepIo, StepOutput, StreamModel, load};
 use crate::stream::ids::RowId;
 
 const STREAMS: [(u32, usize); 4] = [(11, 60), (12, 35), (13, 80), (14, 20)];
 
 fn model(f: &Fixture, rows: usize) -> Box<dyn StreamModel> {
     load(
-        &f.module,
+        &f.config,
         LoadOptions {
             rows,
             threads: 2,
@@ -20,7 +21,13 @@ fn model(f: &Fixture, rows: usize) -> Box<dyn StreamModel> {
 
 fn step(model: &mut dyn StreamModel, rows: &[RowId], audio: &[&[f32]]) -> (Vec<u32>, Vec<f32>) {
     let mut out = StepOutput::default();
-    model.step(rows, &audio.concat(), &mut out).unwrap();
+    model
+        .step(&mut StepIo {
+            rows,
+            audio: &audio.concat(),
+            out: &mut out,
+        })
+        .unwrap();
     (out.tokens, out.pauses)
 }
 
@@ -36,7 +43,7 @@ fn alone(model: &mut dyn StreamModel, row: RowId, audio: &[f32]) -> (Vec<u32>, V
 }
 
 #[test]
-fn streams_that_come_and_go_hear_what_the_reference_hears() {
+fn streams_that_come_and_go_get_the_references_tokens() {
     let f = Fixture::open("tiny-1b");
     let mut model = model(&f, 3);
     let mut waiting = STREAMS.map(|(seed, frames)| (seed, pcm(seed, frames))).to_vec();
@@ -101,9 +108,9 @@ fn keys_and_values_in_bf16_take_half_and_change_little() {
     let mut f = Fixture::open("tiny-1b");
     let audio = pcm(21, 12);
     let mut whole = model(&f, 1);
-    f.module.kv_cache_dtype = Some("bf16".to_owned());
+    f.config.kv_cache = Some(KvFormat::Bf16);
     let mut half = model(&f, 1);
-    let t = &f.module.model.transformer;
+    let t = &f.config.lm.transformer;
     let saved = (t.num_layers * 2 * t.context * t.d_model * 2) as u64;
     assert_eq!(whole.spec().bytes_per_row - half.spec().bytes_per_row, saved);
     // Until a token differs the streams are the same but for rounding.
@@ -149,7 +156,7 @@ fn audio_that_is_not_a_number_does_no_lasting_harm() {
 #[test]
 fn sampling_depends_on_the_rows_seed() {
     let mut f = Fixture::open("tiny-1b");
-    f.module.temperature = 1.5;
+    f.config.temperature = 1.5;
     let audio = pcm(61, 40);
     let draw = |seed| {
         let mut model = model(&f, 1);
@@ -165,6 +172,12 @@ fn a_step_for_rows_the_model_does_not_have_is_refused() {
     let f = Fixture::open("tiny-1b");
     let mut model = model(&f, 1);
     let mut out = StepOutput::default();
-    assert!(model.step(&[RowId(1)], &[0.0; 1920], &mut out).is_err());
-    assert!(model.step(&[RowId(0)], &[0.0; 100], &mut out).is_err());
+    for (row, samples) in [(1, 1920), (0, 100)] {
+        let io = &mut StepIo {
+            rows: &[RowId(row)],
+            audio: &vec![0.0; samples],
+            out: &mut out,
+        };
+        assert!(model.step(io).is_err(), "row {row}, {samples} samples");
+    }
 }

@@ -1,7 +1,7 @@
 //! Step: resets rows that begin, and moves the planned rows one frame on.
 
 use super::plan::BatchPlan;
-use crate::model::{ModelError, StreamModel};
+use crate::model::{ModelError, StepIo, StreamModel};
 use crate::pipeline::columns::EngineCols;
 use crate::pipeline::phase::{Phase, PhaseEvent};
 use crate::pipeline::words::output::{RowEvent, TickOutput};
@@ -60,8 +60,12 @@ pub fn step(
     pcm: &[f32],
     out: &mut TickOutput,
 ) -> Result<(), ModelError> {
-    model.step(&plan.rows, &pcm[..plan.rows.len() * FRAME_SAMPLES], &mut out.step)?;
-    let heads = model.spec().vad_heads;
+    model.step(&mut StepIo {
+        rows: &plan.rows,
+        audio: &pcm[..plan.rows.len() * FRAME_SAMPLES],
+        out: &mut out.step,
+    })?;
+    let heads = model.spec().pause_heads;
     if out.step.tokens.len() != plan.rows.len() || out.step.pauses.len() != plan.rows.len() * heads {
         return Err(ModelError(format!(
             "{} tokens and {} pauses for {} rows of {heads} heads",

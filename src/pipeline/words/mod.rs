@@ -15,7 +15,7 @@ use self::outbox::{NotTaken, OutboxTx};
 use self::output::{RowEvent, TickOutput};
 use super::columns::Col;
 use super::links::StepRx;
-use crate::model::ModelSpec;
+use crate::model::Spec;
 use crate::protocol::server::{Pauses, ServerMsg};
 use crate::stream::end::EndReason;
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
@@ -57,7 +57,7 @@ pub struct Words {
 impl Words {
     #[must_use]
     pub fn new(
-        spec: &ModelSpec,
+        spec: &Spec,
         text: Arc<dyn Detokenize>,
         row_free: RowFree,
         (meters, engine): (Meters, EngineMeters),
@@ -65,8 +65,8 @@ impl Words {
         Self {
             streams: Col::new(spec.rows, || None),
             text,
-            delay: spec.delay_frames,
-            heads: spec.vad_heads,
+            delay: spec.text_delay,
+            heads: spec.pause_heads,
             row_free,
             meters,
             engine,

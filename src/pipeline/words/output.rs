@@ -88,8 +88,7 @@ impl TickOutput {
         heard.clear();
         arrived.clear();
         buffered.clear();
-        step.tokens.clear();
-        step.pauses.clear();
+        step.clear();
         after.clear();
     }
 }

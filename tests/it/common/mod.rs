@@ -69,7 +69,7 @@ impl Server {
             let ModuleConfig::Scripted(module) = module else {
                 panic!("only scripted modules")
             };
-            let (first, text) = Scripted::load(module);
+            let (first, text) = Scripted::load(&module.scripted(module.batch_size));
             let others = others.iter().map(|keys| other(keys));
             let models = std::iter::once(first).chain(others).enumerate();
             let info = ModuleInfo {
@@ -177,7 +177,7 @@ fn other(keys: &str) -> Box<dyn StreamModel> {
     let Some(ModuleConfig::Scripted(module)) = config.modules.values().next() else {
         panic!("only scripted modules")
     };
-    Box::new(Scripted::new(module))
+    Box::new(Scripted::new(&module.scripted(module.batch_size)))
 }
 
 fn scripted(head: &str, keys: &str, rest: &str) -> Config {

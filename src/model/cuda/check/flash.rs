@@ -15,10 +15,12 @@ use libloading::Library;
 use super::measure::{DIM, MODELS, Model, ROWS, bytes_of, noise};
 use super::parity::far;
 use super::{Attention, Check, Report};
-use crate::model::cuda::args::{AttendArgs, CombineArgs, Kernel, SPLIT};
-use crate::model::cuda::backend::{Backend, Cache, GpuError, Ptr, Real};
+use crate::model::cuda::backend::{Backend, GpuError, Ptr};
 use crate::model::cuda::driver::Driver;
-use crate::model::cuda::presence::presence;
+use crate::model::cuda::driver::presence::presence;
+use crate::model::cuda::kernels::{AttendArgs, CombineArgs, Kernel};
+use crate::model::layout::dtype::{Cache, Real};
+use crate::model::layout::memory::SPLIT;
 
 /// Keys in a tile of its kernel; pages are multiples of it.
 const TILE: usize = 32;

@@ -6,18 +6,20 @@ use std::time::Instant;
 use anyhow::Context as _;
 use half::bf16;
 
-use super::led::Led;
+use super::forced::Forced;
 use super::parity::{BF16, FP8, audio};
 use super::{Report, Size};
-use crate::config::module::{AsrModule, ExtraHeads, LmConfig, TransformerConfig};
-use crate::model::cuda::backend::{Cache, Real};
 use crate::model::cuda::driver::Driver;
-use crate::model::cuda::engine::{Engine, Setup};
-use crate::model::cuda::presence::presence;
+use crate::model::cuda::driver::presence::presence;
 use crate::model::cuda::source::Source;
+use crate::model::cuda::stt::{CudaStt, Setup};
 use crate::model::error::LoadError;
-use crate::model::mimi::config::MimiConfig;
-use crate::model::{ModelError, StepOutput, StreamModel};
+use crate::model::layout::dtype::{Cache, Real};
+use crate::model::layout::lm::{ExtraHeads, LmConfig, TransformerConfig};
+use crate::model::layout::mimi::MimiConfig;
+use crate::model::stt::{Conditioning, SttConfig};
+use crate::model::{ModelError, Part, StepIo, StepOutput, StreamModel};
+use crate::stream::frame::FRAME_SAMPLES;
 use crate::stream::ids::RowId;
 
 pub(super) const ROWS: [usize; 6] = [64, 128, 256, 400, 800, 1200];
@@ -33,9 +35,9 @@ pub(super) struct Model {
     pub(super) context: usize,
     text: usize,
     pause_heads: usize,
-    /// Weights that a step reads, all weights, and GFLOP of a row's step.
+    /// Weights that a step reads.
     read: f64,
-    all: u64,
+    /// GFLOP per row and step.
     gflop: f64,
 }
 
@@ -49,7 +51,6 @@ const STT_1B: Model = Model {
     text: 8000,
     pause_heads: 4,
     read: 838e6,
-    all: 989_000_000,
     gflop: 1.78,
 };
 
@@ -71,7 +72,6 @@ pub(super) const MODELS: [Model; 3] = [
         text: 4000,
         pause_heads: 0,
         read: 2474e6,
-        all: 2_617_000_000,
         gflop: 5.10,
     },
 ];
@@ -79,20 +79,17 @@ pub(super) const MODELS: [Model; 3] = [
 pub(super) const DIM: usize = 2048;
 
 impl Model {
-    fn module(&self, rows: usize) -> AsrModule {
-        AsrModule {
-            path: "/".to_owned(),
-            lm_model_file: String::new(),
-            text_tokenizer_file: String::new(),
-            audio_tokenizer_file: String::new(),
-            asr_delay_in_tokens: 6,
-            batch_size: rows,
+    fn config(&self) -> SttConfig {
+        SttConfig {
+            lm_file: Default::default(),
+            codec_file: Default::default(),
+            tokenizer_file: Default::default(),
+            text_delay: 6,
+            conditioning: Conditioning::default(),
             temperature: 0.0,
-            conditioning_delay: None,
-            conditioning_learnt_padding: false,
-            dtype_override: None,
-            kv_cache_dtype: None,
-            model: LmConfig {
+            weights: None,
+            kv_cache: None,
+            lm: LmConfig {
                 audio_vocab_size: 2049,
                 text_in_vocab_size: self.text + 1,
                 text_out_vocab_size: self.text,
@@ -132,22 +129,15 @@ impl Model {
     }
 
     // With random weights, always the same.
-    fn load(&self, rows: usize, real: Real, cache: Cache) -> Result<Engine<Driver>, LoadError> {
+    fn load(&self, rows: usize, real: Real, cache: Cache) -> Result<CudaStt<Driver>, LoadError> {
         let (codec, lm) = (Source::Random(Cell::new(1)), Source::Random(Cell::new(2)));
         let setup = Setup { rows, real, cache };
-        let bytes = self.all * real.bytes() as u64 + (400 << 20);
-        let module = self.module(rows);
-        Engine::load(
-            Driver::open(0)?,
-            &module,
-            (&codec, &lm),
-            &MimiConfig::published(),
-            (setup, bytes),
-        )
+        let (config, mimi) = (self.config(), MimiConfig::published());
+        CudaStt::load(Driver::open(0)?, &config, &mimi, (&codec, &lm), setup)
     }
 
-    // The most of its rows that the device has room for.
-    fn open(&self) -> anyhow::Result<(Engine<Driver>, usize)> {
+    // With the largest of its numbers of rows that the device has room for.
+    fn open(&self) -> anyhow::Result<(CudaStt<Driver>, usize)> {
         let mut last = None;
         for rows in self.rows.iter().rev().copied() {
             match self.load(rows, Real::Bf16, self.cache) {
@@ -163,7 +153,7 @@ impl Model {
 /// A model of a published shape on GPU 0, with random weights, ready to be stepped at any of its sizes with full rings.
 pub struct Stand {
     model: &'static Model,
-    engine: Engine<Driver>,
+    engine: CudaStt<Driver>,
     sizes: Vec<usize>,
     ids: Vec<RowId>,
     pcm: Vec<f32>,
@@ -171,7 +161,7 @@ pub struct Stand {
 }
 
 impl Stand {
-    /// The models there are.
+    /// Returns the names of the models.
     pub fn names() -> impl Iterator<Item = &'static str> {
         MODELS.iter().map(|model| model.name)
     }
@@ -203,31 +193,35 @@ impl Stand {
         })
     }
 
-    /// Numbers of rows that fit, in growing order.
+    /// Returns the numbers of rows that fit, in ascending order.
     pub fn sizes(&self) -> &[usize] {
         &self.sizes
     }
 
-    /// Makes the steps that follow ones of `rows` rows at full context.
+    /// Makes the steps that follow ones of `rows` rows, each at full context.
     pub fn take(&mut self, rows: usize) {
         self.ids = (0..rows).map(|row| RowId(row as u16)).collect();
         for row in &self.ids {
-            self.engine.age(*row, 2 * self.model.context as u64);
+            self.engine.set_age(*row, 2 * self.model.context as u64);
         }
         let wave = |i: usize| ((i * i % 7919) as f32 / 7919.0 - 0.5) * 0.3;
-        self.pcm = (0..rows * 1920).map(wave).collect();
+        self.pcm = (0..rows * FRAME_SAMPLES).map(wave).collect();
     }
 
-    /// One step, to its end.
+    /// Computes one step and waits for its end.
     ///
     /// # Errors
     /// The device failed.
     pub fn step(&mut self) -> Result<(), ModelError> {
-        self.engine.step(&self.ids, &self.pcm, &mut self.out)
+        self.engine.step(&mut StepIo {
+            rows: &self.ids,
+            audio: &self.pcm,
+            out: &mut self.out,
+        })
     }
 }
 
-/// `n` values between -1 and 1, always the same. A prime number of them, repeated, makes no two rows alike.
+/// Returns `n` values between -1 and 1, always the same. A prime number of them, repeated, makes no two rows alike.
 pub(super) fn noise(n: usize) -> Vec<bf16> {
     let mut state = 1u32;
     let next = |_| {
@@ -244,20 +238,24 @@ pub(super) fn bytes_of(values: &[bf16]) -> Vec<u8> {
 /// Compares bf16 with f32 at the true shape of stt-1b, one row and random weights that both hold exactly.
 pub(super) fn formats(report: &mut Report, frames: usize) -> anyhow::Result<()> {
     let mut exact = STT_1B.load(1, Real::F32, Cache::Plain(Real::F32))?;
-    let mut led = Vec::new();
+    let mut forced = Vec::new();
     for (cache, what) in [(STT_1B.cache, BF16), (Cache::Fp8, FP8)] {
-        led.push((Led::new(STT_1B.load(1, Real::Bf16, cache)?), what));
+        forced.push((Forced::new(STT_1B.load(1, Real::Bf16, cache)?), what));
     }
     let mut out = StepOutput::default();
-    for frame in audio(5, frames).chunks_exact(1920) {
-        exact.step(&[RowId(0)], frame, &mut out)?;
-        let sure = exact.logits(1).map_err(|e| ModelError(e.to_string()))?;
-        for (led, _) in &mut led {
-            led.step(frame, &sure[..STT_1B.text], out.tokens[0])?;
+    for frame in audio(5, frames).chunks_exact(FRAME_SAMPLES) {
+        exact.step(&mut StepIo {
+            rows: &[RowId(0)],
+            audio: frame,
+            out: &mut out,
+        })?;
+        let logits = exact.logits(1).map_err(|e| ModelError(e.to_string()))?;
+        for (forced, _) in &mut forced {
+            forced.step(frame, &logits[..STT_1B.text], out.tokens[0])?;
         }
     }
-    for (led, (what, bar)) in led {
-        report.add(led.check(format!("{}: {what}", STT_1B.name), bar));
+    for (forced, (what, bar)) in forced {
+        report.add(forced.check(format!("{}: {what}", STT_1B.name), bar));
     }
     Ok(())
 }
@@ -282,7 +280,7 @@ fn timed(stand: &mut Stand, n: usize) -> Result<(Vec<f64>, Vec<f64>), ModelError
         stand.step()?;
         if i >= WARM_STEPS {
             times.push(start.elapsed().as_secs_f64() * 1e3);
-            codec.push(stand.out.codec.as_secs_f64() * 1e3);
+            codec.push(stand.out.parts.of(Part::MimiEncoder).as_secs_f64() * 1e3);
         }
     }
     times.sort_by(f64::total_cmp);
@@ -302,7 +300,7 @@ fn measure(stand: &mut Stand, rows: usize) -> anyhow::Result<Size> {
         stand.step()?;
     }
     let eager = start.elapsed().as_secs_f64() * 1e3 / f64::from(n);
-    let stages = stand.engine.backend().profile(false);
+    let spans = stand.engine.backend().profile(false);
     Ok(Size {
         model: stand.model.name,
         rows,
@@ -312,9 +310,9 @@ fn measure(stand: &mut Stand, rows: usize) -> anyhow::Result<Size> {
         serial: serial[serial.len() / 2],
         eager,
         ideal: stand.model.ideal_ms(rows),
-        stages: stages
+        stages: spans
             .into_iter()
-            .map(|(stage, s)| (format!("{stage:?}"), s * 1e3 / f64::from(n)))
+            .map(|(span, s)| (format!("{span:?}"), s * 1e3 / f64::from(n)))
             .collect(),
     })
 }

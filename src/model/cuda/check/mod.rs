@@ -2,7 +2,7 @@
 
 #[cfg(feature = "flash-attn")]
 mod flash;
-mod led;
+mod forced;
 mod measure;
 mod parity;
 
@@ -11,12 +11,13 @@ use flash::compare;
 pub use measure::Stand;
 
 use std::fmt::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::driver::Driver;
-use super::presence::presence;
+use super::driver::presence::presence;
+use crate::model::stt::SttConfig;
 
 /// One thing that must hold.
 #[derive(Debug, Serialize)]
@@ -44,11 +45,11 @@ pub struct Size {
     pub codec: f64,
     /// p50 with the language model after the codec instead of beside it.
     pub serial: f64,
-    /// Likewise, and launch by launch instead of by graphs.
+    /// p50 of that, launch by launch instead of by graphs.
     pub eager: f64,
     /// Bytes over 4.8 TB/s, products over 790 TFLOP/s (bf16) and 50 TFLOP/s (the codec's).
     pub ideal: f64,
-    /// Device milliseconds by stage, of the eager step.
+    /// Device milliseconds by span of the profile, of the eager step.
     pub stages: Vec<(String, f64)>,
 }
 
@@ -72,6 +73,8 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether every check has passed.
+    #[must_use]
     pub fn passed(&self) -> bool {
         self.checks.iter().all(|check| check.passed)
     }
@@ -94,17 +97,28 @@ impl Report {
     }
 }
 
+/// A small model with the reference implementation's results.
+pub struct Fixture {
+    pub name: String,
+    pub config: SttConfig,
+    /// The results, safetensors.
+    pub expected: PathBuf,
+    /// Seed of its audio.
+    pub seed: u32,
+    /// Most frames to compare.
+    pub frames: usize,
+}
+
 /// What to check and measure.
 pub struct Wanted<'a> {
-    /// Folder with tiny-1b and tiny-2.6b.
-    pub fixtures: &'a Path,
-    /// A few steps of tiny-1b alone: under a memory checker a step takes very long.
+    pub fixtures: Vec<Fixture>,
+    /// A few steps of the first fixture alone: under a memory checker a step takes very long.
     pub quick: bool,
     /// FlashAttention's kernels, to be measured beside ours.
     pub flash: Option<&'a Path>,
 }
 
-/// Name of GPU 0, with our kernels loaded onto it.
+/// Returns the name of GPU 0, with our kernels loaded onto it.
 ///
 /// # Errors
 /// There is no GPU, or it does not take the kernels.
@@ -124,19 +138,20 @@ pub fn run(wanted: &Wanted<'_>, save: impl Fn(&Report) -> anyhow::Result<()>) ->
         sizes: Vec::new(),
         attention: Vec::new(),
     };
-    let fixture = |report: &mut Report, name, seed, frames| {
-        report.section(name, |report| {
-            parity::checks(&wanted.fixtures.join(name), seed, frames, report)
-        });
+    let check = |report: &mut Report, fixture: &Fixture, frames| {
+        report.section(&fixture.name, |report| parity::checks(fixture, frames, report));
         save(report)
     };
     if wanted.quick {
-        // The rings of 24 frames wrap.
-        fixture(&mut report, "tiny-1b", 1, 30)?;
+        if let Some(first) = wanted.fixtures.first() {
+            // The rings of 24 frames wrap.
+            check(&mut report, first, 30)?;
+        }
         return Ok(report);
     }
-    fixture(&mut report, "tiny-1b", 1, 520)?;
-    fixture(&mut report, "tiny-2.6b", 2, 130)?;
+    for fixture in &wanted.fixtures {
+        check(&mut report, fixture, fixture.frames)?;
+    }
     for name in Stand::names() {
         report.section(name, |report| measure::sizes(name, report));
         save(&report)?;
@@ -151,7 +166,7 @@ pub fn run(wanted: &Wanted<'_>, save: impl Fn(&Report) -> anyhow::Result<()>) ->
     Ok(report)
 }
 
-/// The report for a person.
+/// Returns the report for a person.
 pub fn table(report: &Report) -> String {
     let mut out = format!("{}\n", report.gpu);
     for c in &report.checks {

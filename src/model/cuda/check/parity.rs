@@ -1,60 +1,39 @@
 //! The engine on the GPU against the reference's fixtures, and against itself.
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use safetensors::SafeTensors;
 
-use super::led::Led;
-use super::{Check, Report};
-use crate::config::module::AsrModule;
+use super::forced::Forced;
+use super::{Check, Fixture, Report};
 use crate::model::cuda::driver::Driver;
-use crate::model::cuda::engine::Engine;
 use crate::model::cuda::load::open;
-use crate::model::mimi::config::MimiConfig;
+use crate::model::cuda::stt::CudaStt;
+use crate::model::layout::dtype::{KvFormat, WeightFormat};
+use crate::model::layout::mimi::MimiConfig;
+use crate::model::stt::{Checkpoint, SttConfig};
 use crate::model::weights::Weights;
-use crate::model::{StepOutput, StreamModel};
+use crate::model::{StepIo, StepOutput, StreamModel};
+use crate::stream::frame::FRAME_SAMPLES;
 use crate::stream::ids::RowId;
 
-const FRAME: usize = 1920;
+/// Of weights, and of keys and values.
+type Formats = (WeightFormat, Option<KvFormat>);
 
-/// `dtype_override` and `kv_cache_dtype`.
-type Formats = (&'static str, Option<&'static str>);
-
-const EXACT: Formats = ("f32", None);
-const SHORT: Formats = ("bf16", None);
-const SHORTEST: Formats = ("bf16", Some("fp8"));
+const EXACT: Formats = (WeightFormat::F32, None);
+const SHORT: Formats = (WeightFormat::Bf16, None);
+const SHORTEST: Formats = (WeightFormat::Bf16, Some(KvFormat::Fp8));
 
 /// Names, and how far logits may be from those of f32.
 pub(super) const BF16: (&str, f32) = ("bf16", 2e-2);
 pub(super) const FP8: (&str, f32) = ("fp8 keys and values", 1e-1);
 
-struct Fixture {
-    module: AsrModule,
+/// A fixture with the reference's results.
+struct Reference<'a> {
+    config: &'a SttConfig,
     expected: Vec<u8>,
 }
 
-impl Fixture {
-    fn open(dir: &Path) -> anyhow::Result<Self> {
-        let config = dir.join("config.toml");
-        let text = std::fs::read_to_string(&config).with_context(|| config.display().to_string())?;
-        let table: toml::Table = text.parse()?;
-        let module = table
-            .get("modules")
-            .and_then(|m| m.get("asr"))
-            .context("no [modules.asr]")?;
-        let mut module: AsrModule = module.clone().try_into()?;
-        for file in [
-            &mut module.lm_model_file,
-            &mut module.text_tokenizer_file,
-            &mut module.audio_tokenizer_file,
-        ] {
-            *file = dir.join(&*file).to_string_lossy().into_owned();
-        }
-        let expected = std::fs::read(dir.join("expected.safetensors"))?;
-        Ok(Self { module, expected })
-    }
-
+impl Reference<'_> {
     // Bits of a tensor's values, bytes widened.
     fn bits(&self, name: &str) -> anyhow::Result<Vec<u32>> {
         let tensors = SafeTensors::deserialize(&self.expected)?;
@@ -70,22 +49,29 @@ impl Fixture {
         })
     }
 
-    fn engine(&self, rows: usize, (dtype, cache): Formats) -> anyhow::Result<Engine<Driver>> {
-        let module = AsrModule {
-            dtype_override: Some(dtype.to_owned()),
-            kv_cache_dtype: cache.map(str::to_owned),
-            ..self.module.clone()
+    fn engine(&self, rows: usize, (weights, kv_cache): Formats) -> anyhow::Result<CudaStt<Driver>> {
+        let config = SttConfig {
+            weights: Some(weights),
+            kv_cache,
+            ..self.config.clone()
         };
-        let codec = Weights::open(Path::new(&module.audio_tokenizer_file))?;
-        let lm = Weights::open(Path::new(&module.lm_model_file))?;
-        let config = MimiConfig::of(&codec)?;
-        let mut engine = open(&module, (&codec, &lm), &config, rows, 0)?;
+        let (codec, lm) = (
+            Weights::open(&config.codec_file)?,
+            Weights::open(&config.lm_file)?,
+        );
+        let checkpoint = Checkpoint {
+            config: &config,
+            mimi: &MimiConfig::of(&codec)?,
+            codec: &codec,
+            lm: &lm,
+        };
+        let mut engine = open(&checkpoint, rows, 0)?;
         engine.warm_up()?;
         Ok(engine)
     }
 }
 
-/// The fixtures' audio (`tools/reference/audio.py`), to the bit: `frames × 1920` samples.
+/// Returns the fixtures' audio (`tools/reference/audio.py`), to the bit: `frames × 1920` samples.
 pub(super) fn audio(seed: u32, frames: usize) -> Vec<f32> {
     const LEVELS: [i64; 8] = [0, 9000, 3000, 14000, 500, 6000, 0, 11000];
     let mut state = seed;
@@ -97,10 +83,10 @@ pub(super) fn audio(seed: u32, frames: usize) -> Vec<f32> {
         let noise = ((i64::from(state >> 16) - 32768) * level).div_euclid(32768);
         ((if up { level } else { -level } + noise).div_euclid(2)) as f32 / 32768.0
     };
-    (0..frames * FRAME).map(sample).collect()
+    (0..frames * FRAME_SAMPLES).map(sample).collect()
 }
 
-/// Largest difference, as a share of the largest of `want`.
+/// Returns the largest difference, as a share of the largest of `want`.
 pub(super) fn far(got: &[f32], want: &[f32]) -> f32 {
     let scale = want.iter().fold(f32::MIN_POSITIVE, |m, x| m.max(x.abs()));
     let apart = |m: f32, (a, b): (&f32, &f32)| {
@@ -114,9 +100,27 @@ pub(super) fn far(got: &[f32], want: &[f32]) -> f32 {
 }
 
 /// All checks of one fixture over as many frames as it holds, at most `frames`.
-pub(super) fn checks(dir: &Path, seed: u32, frames: usize, report: &mut Report) -> anyhow::Result<()> {
-    let f = Fixture::open(dir)?;
-    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+///
+/// # Errors
+/// A file cannot be read, or the device failed.
+pub(super) fn checks(fixture: &Fixture, frames: usize, report: &mut Report) -> anyhow::Result<()> {
+    let Fixture { name, seed, .. } = fixture;
+    let f = Reference {
+        config: &fixture.config,
+        expected: std::fs::read(&fixture.expected).with_context(|| fixture.expected.display().to_string())?,
+    };
+    compare(&f, name, *seed, frames, report)?;
+    rows(&f, name, *seed, frames, report)
+}
+
+// Against the reference's results, and lower precision against full.
+fn compare(
+    f: &Reference<'_>,
+    name: &str,
+    seed: u32,
+    frames: usize,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let mut add = |what: &str, passed: bool, detail: String| {
         report.add(Check {
             name: format!("{name}: {what}"),
@@ -124,7 +128,7 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, report: &mut Report) 
             detail,
         });
     };
-    let (books, vocabulary) = (f.module.model.audio_codebooks, f.module.model.text_out_vocab_size);
+    let (books, vocabulary) = (f.config.lm.audio_codebooks, f.config.lm.text_out_vocab_size);
     let floats = |name| {
         anyhow::Ok(
             f.bits(name)?
@@ -140,29 +144,34 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, report: &mut Report) 
     let sound = audio(seed, frames);
 
     let mut exact = f.engine(1, EXACT)?;
-    let mut led = [
-        (Led::new(f.engine(1, SHORT)?), BF16),
-        (Led::new(f.engine(1, SHORTEST)?), FP8),
+    let mut forced = [
+        (Forced::new(f.engine(1, SHORT)?), BF16),
+        (Forced::new(f.engine(1, SHORTEST)?), FP8),
     ];
     let mut out = StepOutput::default();
     // Frames that differ.
     let (mut wrong_codes, mut wrong_tokens) = (Vec::new(), Vec::new());
     let (mut latent_error, mut logit_error) = (0.0f32, 0.0f32);
-    for (i, frame) in sound.chunks_exact(FRAME).enumerate() {
-        exact.step(&[RowId(0)], frame, &mut out)?;
+    for (i, frame) in sound.chunks_exact(FRAME_SAMPLES).enumerate() {
+        exact.step(&mut StepIo {
+            rows: &[RowId(0)],
+            audio: frame,
+            out: &mut out,
+        })?;
         if exact.codes(1, books)? != codes[i * books..][..books] {
             wrong_codes.push(i);
         }
         if out.tokens[0] != tokens[i] {
             wrong_tokens.push(i);
         }
-        let sure = exact.logits(1)?;
+        let step_logits = exact.logits(1)?;
         if let Some(at) = shown.iter().position(|s| *s as usize == i) {
             latent_error = latent_error.max(far(&exact.latents(1)?, &latents[at * d..][..d]));
-            logit_error = logit_error.max(far(&sure[..vocabulary], &logits[at * vocabulary..][..vocabulary]));
+            let want = &logits[at * vocabulary..][..vocabulary];
+            logit_error = logit_error.max(far(&step_logits[..vocabulary], want));
         }
-        for (led, _) in &mut led {
-            led.step(frame, &sure[..vocabulary], out.tokens[0])?;
+        for (forced, _) in &mut forced {
+            forced.step(frame, &step_logits[..vocabulary], out.tokens[0])?;
         }
     }
     for (what, wrong) in [("codes", wrong_codes), ("tokens", wrong_tokens)] {
@@ -182,9 +191,14 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, report: &mut Report) 
         format!("within {latent_error:.1e}"),
     );
     add("logits", logit_error < 1e-4, format!("within {logit_error:.1e}"));
-    for (led, (what, bar)) in led {
-        report.add(led.check(format!("{name}: {what}"), bar));
+    for (forced, (what, bar)) in forced {
+        report.add(forced.check(format!("{name}: {what}"), bar));
     }
+    Ok(())
+}
+
+// One row alone and among others, by graphs and launch by launch: bit-equal.
+fn rows(f: &Reference<'_>, name: &str, seed: u32, frames: usize, report: &mut Report) -> anyhow::Result<()> {
     let mut add = |what: &str, passed: bool, detail: &str| {
         report.add(Check {
             name: format!("{name}: {what}"),
@@ -192,12 +206,12 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, report: &mut Report) 
             detail: detail.to_owned(),
         });
     };
-    for formats in [EXACT, SHORT, SHORTEST] {
+    let frames = frames.min(f.bits("tokens")?.len()).min(60);
+    let sound = audio(seed, frames);
+    for (formats, dtype) in [(EXACT, "f32"), (SHORT, "bf16"), (SHORTEST, "fp8")] {
         let mut many = f.engine(12, formats)?;
-        let dtype = formats.1.unwrap_or(formats.0);
         many.set_buckets(vec![12]);
         many.warm_up()?;
-        let frames = frames.min(60);
         let alone = among(&mut many, &sound, frames, 0)?;
         let beside = among(&mut many, &sound, frames, 7)?;
         add(
@@ -219,7 +233,7 @@ pub(super) fn checks(dir: &Path, seed: u32, frames: usize, report: &mut Report) 
 
 // Tokens and bits of the pauses of row 3, reset first, with `others` rows at other moments of the same audio.
 fn among(
-    engine: &mut Engine<Driver>,
+    engine: &mut CudaStt<Driver>,
     sound: &[f32],
     frames: usize,
     others: u16,
@@ -227,15 +241,19 @@ fn among(
     let rows: Vec<RowId> = (4..4 + others).chain([3]).map(RowId).collect();
     rows.iter().for_each(|row| engine.reset_row(*row, 0));
     let (mut tokens, mut pauses, mut out) = (Vec::new(), Vec::new(), StepOutput::default());
-    let heads = engine.spec().vad_heads;
+    let heads = engine.spec().pause_heads;
     for i in 0..frames {
-        let at = |row: &RowId| (i + if row.0 == 3 { 0 } else { 3 * row.index() }) % frames * FRAME;
+        let at = |row: &RowId| (i + if row.0 == 3 { 0 } else { 3 * row.index() }) % frames * FRAME_SAMPLES;
         let pcm: Vec<f32> = rows
             .iter()
-            .flat_map(|row| &sound[at(row)..][..FRAME])
+            .flat_map(|row| &sound[at(row)..][..FRAME_SAMPLES])
             .copied()
             .collect();
-        engine.step(&rows, &pcm, &mut out)?;
+        engine.step(&mut StepIo {
+            rows: &rows,
+            audio: &pcm,
+            out: &mut out,
+        })?;
         let last = rows.len() - 1;
         tokens.push(out.tokens[last]);
         pauses.extend(out.pauses[last * heads..].iter().map(|p| p.to_bits()));

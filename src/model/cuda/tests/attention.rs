@@ -2,9 +2,11 @@
 
 use half::bf16;
 
-use crate::model::cuda::args::{AppendArgs, AttendArgs, CombineArgs, Kernel, SPLIT, Slot, VACANT};
-use crate::model::cuda::backend::{Backend, Cache, Ptr, Real};
+use crate::model::cuda::backend::{Backend, Ptr};
 use crate::model::cuda::emulator::Emulator;
+use crate::model::cuda::kernels::{AppendArgs, AttendArgs, CombineArgs, Kernel, Slot, VACANT};
+use crate::model::layout::dtype::{Cache, Real};
+use crate::model::layout::memory::SPLIT;
 
 fn noise(n: usize, seed: u32) -> Vec<f32> {
     let mut s = seed.wrapping_mul(2_654_435_761).max(1);

@@ -1,9 +1,9 @@
 //! Kernels by themselves, where a whole step would not reach the case.
 
-use crate::model::cuda::args::{ChooseArgs, Kernel, NearestArgs, Slot};
+use crate::model::cpu::sampling;
 use crate::model::cuda::backend::{Backend, Ptr};
 use crate::model::cuda::emulator::Emulator;
-use crate::model::sampling;
+use crate::model::cuda::kernels::{ChooseArgs, Kernel, NearestArgs, Slot};
 
 fn floats(e: &mut Emulator, values: &[f32]) -> Ptr {
     let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();

@@ -1,16 +1,14 @@
-use std::path::Path;
-
-use crate::model::cuda::backend::{Cache, Real};
 use crate::model::cuda::emulator::Emulator;
-use crate::model::cuda::engine::{Engine, Setup};
 use crate::model::cuda::source::Source;
-use crate::model::mimi::config::MimiConfig;
+use crate::model::cuda::stt::{CudaStt, Setup};
+use crate::model::layout::dtype::{Cache, Real};
+use crate::model::layout::mimi::MimiConfig;
 use crate::model::tests::fixture::{Fixture, pcm, relative_error};
 use crate::model::weights::Weights;
-use crate::model::{StepOutput, StreamModel};
+use crate::model::{StepIo, StepOutput, StreamModel};
 use crate::stream::ids::RowId;
 
-pub(super) fn engine(f: &Fixture, rows: usize, real: Real, backwards: bool) -> Engine<Emulator> {
+pub(super) fn engine(f: &Fixture, rows: usize, real: Real, backwards: bool) -> CudaStt<Emulator> {
     engine_with(f, rows, (real, Cache::Plain(real)), backwards)
 }
 
@@ -19,21 +17,14 @@ pub(super) fn engine_with(
     rows: usize,
     (real, cache): (Real, Cache),
     backwards: bool,
-) -> Engine<Emulator> {
-    let codec = Weights::open(Path::new(&f.module.audio_tokenizer_file)).unwrap();
-    let lm = Weights::open(Path::new(&f.module.lm_model_file)).unwrap();
-    let config = MimiConfig::of(&codec).unwrap();
+) -> CudaStt<Emulator> {
+    let codec = Weights::open(&f.config.codec_file).unwrap();
+    let lm = Weights::open(&f.config.lm_file).unwrap();
+    let mimi = MimiConfig::of(&codec).unwrap();
     let mut emulator = Emulator::new();
     emulator.backwards = backwards;
     let sources = (&Source::File(&codec), &Source::File(&lm));
-    Engine::load(
-        emulator,
-        &f.module,
-        sources,
-        &config,
-        (Setup { rows, real, cache }, 0),
-    )
-    .unwrap()
+    CudaStt::load(emulator, &f.config, &mimi, sources, Setup { rows, real, cache }).unwrap()
 }
 
 #[test]
@@ -41,14 +32,20 @@ fn latents_codes_logits_tokens_and_pauses_are_the_references() {
     for (name, seed, frames) in [("tiny-1b", 1, 120), ("tiny-2.6b", 2, 120)] {
         let f = Fixture::open(name);
         let mut engine = engine(&f, 1, Real::F32, false);
-        let (books, heads) = (f.module.model.audio_codebooks, engine.spec().vad_heads);
-        let vocabulary = f.module.model.text_out_vocab_size;
+        let (books, heads) = (f.config.lm.audio_codebooks, engine.spec().pause_heads);
+        let vocabulary = f.config.lm.text_out_vocab_size;
         let shown = f.ints("shown");
         let (mut latents, mut logits, mut out) = (Vec::new(), Vec::new(), StepOutput::default());
         let (mut codes, mut tokens, mut pauses) = (Vec::<u32>::new(), Vec::<u32>::new(), Vec::<f32>::new());
         let start = std::time::Instant::now();
         for (i, frame) in pcm(seed, frames).chunks_exact(1920).enumerate() {
-            engine.step(&[RowId(0)], frame, &mut out).unwrap();
+            engine
+                .step(&mut StepIo {
+                    rows: &[RowId(0)],
+                    audio: frame,
+                    out: &mut out,
+                })
+                .unwrap();
             codes.extend(engine.codes(1, books).unwrap());
             tokens.extend(&out.tokens);
             pauses.extend(&out.pauses);

@@ -1,21 +1,25 @@
 use super::parity::{engine, engine_with};
-use crate::model::cuda::args::Kernel;
-use crate::model::cuda::backend::{Cache, Real};
 use crate::model::cuda::emulator::Emulator;
-use crate::model::cuda::engine::{Engine, buckets};
+use crate::model::cuda::kernels::Kernel;
+use crate::model::cuda::stt::{CudaStt, buckets};
 use crate::model::device::Device;
+use crate::model::layout::dtype::{Cache, Real};
 use crate::model::tests::fixture::{Fixture, pcm, relative_error};
-use crate::model::{LoadOptions, StepOutput, StreamModel, load};
+use crate::model::{LoadOptions, StepIo, StepOutput, StreamModel, load};
 use crate::stream::ids::RowId;
 
 /// Frames that wrap the rings of both transformers of `tiny-1b` (24 frames, and 10).
 const FRAMES: usize = 30;
 
+fn step(model: &mut dyn StreamModel, rows: &[RowId], audio: &[f32], out: &mut StepOutput) {
+    model.step(&mut StepIo { rows, audio, out }).unwrap();
+}
+
 // Tokens and pauses of one stream alone.
 fn alone(model: &mut dyn StreamModel, row: RowId, audio: &[f32]) -> (Vec<u32>, Vec<f32>) {
     let (mut tokens, mut pauses, mut out) = (Vec::new(), Vec::new(), StepOutput::default());
     for frame in audio.chunks_exact(1920) {
-        model.step(&[row], frame, &mut out).unwrap();
+        step(model, &[row], frame, &mut out);
         tokens.extend(&out.tokens);
         pauses.extend(&out.pauses);
     }
@@ -54,7 +58,7 @@ fn a_row_is_bit_equal_alone_and_among_others() {
                 .map(|r| if *r == 3 { &audio } else { &others[usize::from(*r)] });
             let frames: Vec<&[f32]> = frames.map(|a| &a[i * 1920..][..1920]).collect();
             let ids: Vec<RowId> = rows.iter().map(|r| RowId(*r)).collect();
-            batch.step(&ids, &frames.concat(), &mut out).unwrap();
+            step(&mut batch, &ids, &frames.concat(), &mut out);
             let slot = rows.iter().position(|r| *r == 3).unwrap();
             tokens.push(out.tokens[slot]);
             pauses.extend_from_slice(&out.pauses[slot * 4..][..4]);
@@ -75,14 +79,14 @@ fn threads_and_blocks_may_run_in_any_order() {
 #[test]
 fn sampling_is_the_cpus() {
     let mut f = Fixture::open("tiny-1b");
-    f.module.temperature = 1.5;
+    f.config.temperature = 1.5;
     let audio = pcm(61, FRAMES);
     let options = LoadOptions {
         rows: 1,
         threads: 1,
         device: Device::Cpu,
     };
-    let mut cpu = load(&f.module, options).unwrap().model;
+    let mut cpu = load(&f.config, options).unwrap().model;
     let mut gpu = engine(&f, 1, Real::F32, false);
     for seed in [0, 1 << 40 | 7] {
         cpu.reset_row(RowId(0), seed);
@@ -98,26 +102,26 @@ fn sampling_is_the_cpus() {
 fn bf16_stays_near_f32() {
     for (name, seed, frames) in [("tiny-1b", 1, 520), ("tiny-2.6b", 2, 60)] {
         let f = Fixture::open(name);
-        let vocabulary = f.module.model.text_out_vocab_size;
+        let vocabulary = f.config.lm.text_out_vocab_size;
         let mut exact = engine(&f, 1, Real::F32, false);
         let mut short = engine(&f, 1, Real::Bf16, false);
         let (mut a, mut b) = (StepOutput::default(), StepOutput::default());
         let (mut worst, mut others) = (0.0f32, 0);
         for frame in pcm(seed, frames).chunks_exact(1920) {
-            exact.step(&[RowId(0)], frame, &mut a).unwrap();
-            short.step(&[RowId(0)], frame, &mut b).unwrap();
-            let logits = |e: &mut Engine<Emulator>| e.logits(1).unwrap()[..vocabulary].to_vec();
-            let (near, sure) = (logits(&mut short), logits(&mut exact));
-            worst = worst.max(relative_error(&near, &sure));
+            step(&mut exact, &[RowId(0)], frame, &mut a);
+            step(&mut short, &[RowId(0)], frame, &mut b);
+            let logits = |e: &mut CudaStt<Emulator>| e.logits(1).unwrap()[..vocabulary].to_vec();
+            let (near, reference) = (logits(&mut short), logits(&mut exact));
+            worst = worst.max(relative_error(&near, &reference));
             // Random weights leave many near ties; another choice is no error where the two were nearer than the tolerance.
-            let scale = sure.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-            let gap = sure[a.tokens[0] as usize] - sure[b.tokens[0] as usize];
+            let scale = reference.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+            let margin = reference[a.tokens[0] as usize] - reference[b.tokens[0] as usize];
             assert!(
-                gap <= 4e-2 * scale,
-                "another token {gap} below the best of {scale}"
+                margin <= 4e-2 * scale,
+                "another token {margin} below the best of {scale}"
             );
             others += usize::from(a.tokens != b.tokens);
-            short.say(RowId(0), a.tokens[0]).unwrap();
+            short.force_token(RowId(0), a.tokens[0]).unwrap();
         }
         println!("{name}, bf16: logits within {worst:e}, {others} of {frames} tokens differ");
         assert!(worst < 2e-2, "logits within {worst:e}");
@@ -132,17 +136,17 @@ fn bf16_stays_near_f32() {
 #[test]
 fn keys_and_values_of_eight_bits_stay_near_those_of_sixteen() {
     let f = Fixture::open("tiny-1b");
-    let vocabulary = f.module.model.text_out_vocab_size;
+    let vocabulary = f.config.lm.text_out_vocab_size;
     let audio = pcm(31, FRAMES);
     let mut plain = engine(&f, 1, Real::Bf16, false);
     let mut short = engine_with(&f, 1, (Real::Bf16, Cache::Fp8), false);
     let (mut a, mut b, mut worst) = (StepOutput::default(), StepOutput::default(), 0.0f32);
     for frame in audio.chunks_exact(1920) {
-        plain.step(&[RowId(0)], frame, &mut a).unwrap();
-        short.step(&[RowId(0)], frame, &mut b).unwrap();
-        let logits = |e: &mut Engine<Emulator>| e.logits(1).unwrap()[..vocabulary].to_vec();
+        step(&mut plain, &[RowId(0)], frame, &mut a);
+        step(&mut short, &[RowId(0)], frame, &mut b);
+        let logits = |e: &mut CudaStt<Emulator>| e.logits(1).unwrap()[..vocabulary].to_vec();
         worst = worst.max(relative_error(&logits(&mut short), &logits(&mut plain)));
-        short.say(RowId(0), a.tokens[0]).unwrap();
+        short.force_token(RowId(0), a.tokens[0]).unwrap();
     }
     println!("fp8 keys and values: logits within {worst:e}");
     assert!(worst > 0.0 && worst < 1e-1, "logits within {worst:e}");
@@ -185,9 +189,13 @@ fn a_step_for_rows_the_model_does_not_have_is_refused() {
     let f = Fixture::open("tiny-1b");
     let mut engine = engine(&f, 1, Real::F32, false);
     let mut out = StepOutput::default();
-    assert!(engine.step(&[RowId(1)], &[0.0; 1920], &mut out).is_err());
-    assert!(engine.step(&[RowId(0)], &[0.0; 100], &mut out).is_err());
-    assert!(engine.step(&[], &[], &mut out).is_ok());
+    let mut fits = |rows: &[RowId], audio: &[f32]| {
+        let out = &mut out;
+        engine.step(&mut StepIo { rows, audio, out }).is_ok()
+    };
+    assert!(!fits(&[RowId(1)], &[0.0; 1920]));
+    assert!(!fits(&[RowId(0)], &[0.0; 100]));
+    assert!(fits(&[], &[]));
 }
 
 #[test]
