@@ -76,6 +76,52 @@ impl Report {
     }
 }
 
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            before,
+            most,
+            per_stream,
+            slope,
+        } = self;
+        write!(
+            f,
+            "memory     {before} kB before, {most} kB at most: {per_stream:.0} kB a stream"
+        )?;
+        match slope {
+            Some(slope) => write!(f, "; {slope:+.1} kB a minute over the second half"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Search {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for probe in &self.probes {
+            let verdict = if probe.broken_by.is_empty() {
+                "holds".to_owned()
+            } else {
+                probe.broken_by.join("; ")
+            };
+            writeln!(
+                f,
+                "{:>5} streams: lag p99 {:.4} s: {verdict}",
+                probe.streams, probe.lag_p99
+            )?;
+        }
+        let bound = if self.broke {
+            ""
+        } else {
+            ", the bound of the search: raise --most"
+        };
+        writeln!(
+            f,
+            "\nmost streams that hold the objective: {}{bound}",
+            self.streams
+        )
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Sessions {
@@ -133,45 +179,10 @@ impl fmt::Display for Report {
             writeln!(f, "rude        {count} x {what}")?;
         }
         if let Some(memory) = &self.memory {
-            let Memory {
-                before,
-                most,
-                per_stream,
-                slope,
-            } = memory;
-            write!(
-                f,
-                "\nmemory     {before} kB before, {most} kB at most: {per_stream:.0} kB a stream"
-            )?;
-            match slope {
-                Some(slope) => writeln!(f, "; {slope:+.1} kB a minute over the second half")?,
-                None => writeln!(f)?,
-            }
+            writeln!(f, "\n{memory}")?;
         }
         if let Some(search) = &self.search {
-            writeln!(f)?;
-            for probe in &search.probes {
-                let verdict = if probe.broken_by.is_empty() {
-                    "holds".to_owned()
-                } else {
-                    probe.broken_by.join("; ")
-                };
-                writeln!(
-                    f,
-                    "{:>5} streams: lag p99 {:.4} s: {verdict}",
-                    probe.streams, probe.lag_p99
-                )?;
-            }
-            let bound = if search.broke {
-                ""
-            } else {
-                ", the bound of the search: raise --most"
-            };
-            return writeln!(
-                f,
-                "\nmost streams that hold the objective: {}{bound}",
-                search.streams
-            );
+            return write!(f, "\n{search}");
         }
         match self.broken_by.as_slice() {
             [] => writeln!(f, "\nthe objective holds"),

@@ -16,7 +16,7 @@ use crate::shutdown::Lifecycle;
 /// What a module says of itself.
 #[derive(Clone, Debug)]
 pub struct ModuleInfo {
-    /// `batched_asr`, as Kyutai's server names it.
+    /// The `type` that Kyutai's server shows for it.
     pub kind: &'static str,
     /// File names of the language model and of the codec; none for a module without.
     pub files: Option<(String, String)>,

@@ -14,7 +14,7 @@ fn all() -> impl Iterator<Item = &'static Metric> {
 /// Every series of a process with one module and one card.
 fn everything() -> Meters {
     let meters = Meters::default();
-    let _ = (meters.engine("asr"), meters.gpu(0));
+    let _ = (meters.engine("asr"), meters.transcription("asr"), meters.gpu(0));
     meters.build_info(&[("version", "1".into())]);
     meters.model_info(&[("module", "asr".into())]);
     meters
