@@ -155,6 +155,8 @@ DASHBOARDS = {
               [(f"time() - (moshi_auth_keyset_fetched_timestamp_seconds{{{S}}} > 0)", "age")], limits=[(3600, "red")]),
         panel("Key set", "Keys in use, and fetches a second by outcome.", "none", [
             (f"max(moshi_auth_keyset_keys{{{S}}})", "keys"), (rate("moshi_auth_keyset_fetches_total", "outcome"), "fetch {{outcome}}")]),
+        panel("Key file out of use", "Seconds for which the file of API keys could not be used. Empty while it can, or when there is none.", "s",
+              [(f"time() - (moshi_auth_key_file_failed_timestamp_seconds{{{S}}} > 0)", "{{instance}}")], limits=[(60, "red")]),
         panel("Limits of users", "Sessions refused because the user has as many as the credential allows.", "ops",
               [(rate("moshi_admission_refusals_total", where=S + ',reason="user_limit"'), "user_limit")]),
         panel("Rude clients", "Sessions ended for what the client did.", "ops", [

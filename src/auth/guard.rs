@@ -13,6 +13,7 @@ use super::identity::{Method, Principal, Scope};
 use super::jwt::Verifier;
 use super::key_file::KeyFileError;
 use super::key_source::{KeySource, KeySourceError};
+use super::key_watch::WatchedKeys;
 use super::leases::{Lease, Ledger};
 use super::methods::{Attempt, Authenticator, BetterAuth, CookieAuth, TicketAuth, TokenAuth};
 use super::origin::{OriginError, Origins, is_same_origin, own_origin};
@@ -54,6 +55,7 @@ pub enum AuthConfigError {
 pub struct Guard {
     methods: Vec<Box<dyn Authenticator>>,
     keys: Option<Arc<KeySource>>,
+    key_file: Option<Arc<WatchedKeys>>,
     tickets: Arc<Tickets>,
     throttle: Throttle,
     origins: Origins,
@@ -90,6 +92,7 @@ impl Guard {
                 "some API keys have under 16 characters and could be guessed"
             );
         }
+        let key_file = api_keys.file();
         let tickets = Arc::new(Tickets::default());
         let mut methods: Vec<Box<dyn Authenticator>> = Vec::new();
         if !api_keys.is_empty() {
@@ -116,6 +119,7 @@ impl Guard {
         Ok(Self {
             methods,
             keys,
+            key_file,
             tickets,
             throttle: Throttle::new(config.failures_per_minute),
             origins: Origins::new(allowed_origins.iter().cloned())?,
@@ -183,6 +187,13 @@ impl Guard {
     /// Where the public keys come from, if any are used.
     pub fn keys(&self) -> Option<&KeySource> {
         self.keys.as_deref()
+    }
+
+    /// Since when the key file cannot be used, in Unix seconds, seen at `now`.
+    pub fn key_file_failing_since(&self, now: i64) -> Option<i64> {
+        let file = self.key_file.as_ref()?;
+        file.look(now);
+        file.failing_since()
     }
 
     /// The web origins allowed to use cookies and read answers.

@@ -39,7 +39,7 @@ impl Authenticator for ApiKeys {
             Ok(found) if found.guessable && attempt.throttled => Err(Reason::Throttled),
             Ok(found) => Ok(found.principal),
             // `auth_id` may still be a ticket or a token; the header shadows it.
-            Err(Reason::WrongKey) if key.is_none() => return None,
+            Err(Reason::WrongKey | Reason::KeysUnavailable) if key.is_none() => return None,
             Err(reason) => Err(reason),
         };
         Some(verdict.map_err(|reason| (reason, Method::ApiKey)))

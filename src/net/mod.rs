@@ -27,6 +27,7 @@ use tower_http::services::{ServeDir, ServeFile};
 
 use self::refusal::Refusal;
 use crate::auth::Guard;
+use crate::clock::unix_now;
 use crate::config::{Limits, ServerConfig};
 use crate::session::admission::Admission;
 use crate::session::registry::Registry;
@@ -80,6 +81,8 @@ impl Shared {
             .depth
             .of(SharedLink::Ingress)
             .set(sum(Admission::ingress_depth));
+        let failing = self.guard.key_file_failing_since(unix_now());
+        meters.auth.key_file_failed.set(failing.unwrap_or(0) as f64);
         if let Some(keys) = self.guard.keys() {
             let state = keys.state();
             meters.auth.keyset_keys.set(state.keys as f64);
