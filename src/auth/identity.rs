@@ -59,8 +59,10 @@ pub struct Principal {
     pub method: Method,
     pub scopes: Arc<[Scope]>,
     pub limits: PrincipalLimits,
-    /// When the session must end, in Unix seconds.
+    /// When the session must end unless its credential is renewed, in Unix seconds.
     pub expires_at: Option<i64>,
+    /// When the session must end in any case, in Unix seconds: no renewal goes beyond it.
+    pub ends_by: Option<i64>,
     /// The auth server's session, if the credential named one.
     pub session: Option<Arc<str>>,
     /// The WebSocket subprotocol to select: the client offered it beside its token.
@@ -76,6 +78,7 @@ impl Principal {
             scopes,
             limits: PrincipalLimits::default(),
             expires_at: None,
+            ends_by: None,
             session: None,
             subprotocol: None,
             _private: (),

@@ -65,7 +65,7 @@ impl Inspector {
             max_token_bytes: self.settings.max_token_bytes,
             on_expiry: defaults.on_expiry,
             max_session_s: defaults.max_session_s,
-            limits: defaults.users,
+            limits: defaults.users.of_each(),
         };
         let verdict = match &subject {
             Subject::Token(token) => better_auth.verify_token(token, now),

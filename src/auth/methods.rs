@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::api_keys::ApiKeys;
 use super::bound;
 use super::claims::Identity;
-use super::config::{OnExpiry, UserLimits};
+use super::config::OnExpiry;
 use super::cookie::{CookieNames, session_cookies};
 use super::identity::{Method, Principal, PrincipalLimits, Scope};
 use super::jwt::{Carrier, Verifier};
@@ -70,7 +70,7 @@ pub(super) struct BetterAuth {
     pub max_token_bytes: usize,
     pub on_expiry: OnExpiry,
     pub max_session_s: u32,
-    pub limits: UserLimits,
+    pub limits: PrincipalLimits,
 }
 
 impl BetterAuth {
@@ -142,12 +142,10 @@ impl BetterAuth {
             OnExpiry::Session => identity.session_ends,
         };
         let cap = now + i64::from(self.max_session_s);
+        principal.ends_by = Some(cap);
         principal.expires_at = Some(ends.map_or(cap, |end| end.min(cap)));
         principal.session = identity.session_id.map(Into::into);
-        principal.limits = PrincipalLimits {
-            max_sessions: self.limits.max_sessions,
-            minutes_per_day: self.limits.minutes_per_day,
-        };
+        principal.limits = self.limits;
         principal
     }
 }

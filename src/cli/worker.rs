@@ -73,6 +73,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let _logs = start_logs(&config, &args)?;
     report(&warnings);
     let guard = guard(&config)?;
+    for warning in guard.warnings() {
+        tracing::warn!("configuration: {warning}");
+    }
     let meters = Meters::new(config.telemetry.kyutai_metrics);
     telemetry::logs::count_panics(meters.clone());
     telemetry::publish_build(&meters);

@@ -61,7 +61,7 @@ impl Config {
     /// Every mistake at once, each with its line.
     pub fn parse(name: &str, text: &str, vars: &Expander) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         let mut document = Document::parse(name, text)?;
-        let config = Self {
+        let mut config = Self {
             static_dir: document.expanded("static_dir", vars).map(PathBuf::from),
             log_dir: document.expanded("log_dir", vars).map(PathBuf::from),
             instance_name: document
@@ -74,6 +74,10 @@ impl Config {
             auth: document.section("auth"),
             telemetry: document.section("telemetry"),
         };
+        config
+            .auth
+            .users
+            .fall_back_to(config.limits.max_sessions_per_user);
         document.warn_of_rest();
         check::check(&config, &mut document);
         document.finish(config)

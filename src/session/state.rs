@@ -46,13 +46,13 @@ pub struct Connecting(());
 /// The client is known.
 pub struct Authenticated {
     principal: Principal,
-    minutes: auth::Lease,
+    minutes: auth::UsageLease,
 }
 
 /// The session waits for a row, if only for a moment.
 pub struct Queued {
     principal: Principal,
-    minutes: auth::Lease,
+    minutes: auth::UsageLease,
     ticket: Ticket,
 }
 
@@ -60,13 +60,13 @@ pub struct Queued {
 pub struct Active {
     principal: Principal,
     /// Counts the time of the session; ends with it.
-    minutes: auth::Lease,
+    minutes: auth::UsageLease,
     lease: RowLease,
 }
 
 /// No more audio is taken; what was taken is being heard.
 pub struct Draining {
-    _minutes: auth::Lease,
+    _minutes: auth::UsageLease,
     lease: RowLease,
     why: DrainWhy,
     until: Instant,
@@ -154,7 +154,7 @@ impl Session<Connecting> {
     pub fn authenticated(
         mut self,
         principal: Principal,
-        minutes: auth::Lease,
+        minutes: auth::UsageLease,
         most: Option<u32>,
     ) -> Result<Session<Authenticated>, (Session<Closed>, TooMany)> {
         match self.entry.claim(&principal.subject, most) {
@@ -221,10 +221,10 @@ impl Session<Active> {
         &self.state.principal
     }
 
-    /// How long the session may last by the minutes its user has left.
+    /// The minutes its user has left, shared with the user's other sessions.
     #[must_use]
-    pub fn minutes_left(&self) -> Option<Duration> {
-        self.state.minutes.remaining
+    pub fn allowance(&self) -> auth::Allowance {
+        self.state.minutes.allowance()
     }
 
     /// No more audio is taken; by `until` it has to be heard.

@@ -13,7 +13,7 @@ use super::renewal::{Renewal, valid_for};
 use super::state::{Active, Closed, DrainWhy, Draining, Queued, Session, Summary};
 use super::waiting;
 use super::wire::{Farewell, Inbound, Wire};
-use crate::auth::{Guard, Principal, Refusal};
+use crate::auth::{Allowance, Guard, Principal, Refusal};
 use crate::config::Limits;
 use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::links::Control;
@@ -85,6 +85,8 @@ enum Event {
     /// The charge of what waits was taken.
     Credits,
     Inbound(Option<Inbound>),
+    /// The user's minutes of the day are used up.
+    MinutesUsed,
     /// The outbox is over.
     Over(EndReason),
     /// The pipeline behind the row has failed.
@@ -122,6 +124,7 @@ struct Serving<'a> {
     /// Of the words: a client that does not read them is not read either.
     room: OutboxRoom,
     deadlines: Deadlines,
+    allowance: Allowance,
     renewal: Renewal,
 }
 
@@ -136,8 +139,7 @@ impl<'a> Serving<'a> {
         let mut deadlines = Deadlines::default();
         deadlines.set(Due::Idle, now, limits.idle);
         deadlines.set(Due::Peer, now, limits.peer_timeout);
-        let longest = limits.max_session.into_iter().chain(session.minutes_left()).min();
-        if let Some(longest) = longest {
+        if let Some(longest) = limits.max_session {
             deadlines.set(Due::Age, now, longest);
         }
         if let Some(valid) = valid_for(session.principal()) {
@@ -150,6 +152,7 @@ impl<'a> Serving<'a> {
             outgoing,
             room,
             deadlines,
+            allowance: session.allowance(),
             renewal: Renewal::default(),
         }
     }
@@ -187,6 +190,7 @@ impl<'a> Serving<'a> {
                 Event::Lifecycle(*self.context.lifecycle.borrow_and_update())
             }
             due = at(due) => Event::Due(due),
+            () = self.allowance.used_up() => Event::MinutesUsed,
             () = credits(&self.room, lease, charge.unwrap_or(0)), if charge.is_some() => Event::Credits,
             inbound = self.wire.inbox.recv(), if charge.is_none() => Event::Inbound(inbound),
             judged = self.renewal.verdict() => Event::Renewed(judged),
@@ -199,6 +203,10 @@ impl<'a> Serving<'a> {
             Event::Lost => EndReason::EngineFailed.into(),
             Event::Lifecycle(lifecycle) => self.on_lifecycle(lifecycle),
             Event::Due(due) => self.on_due(due),
+            Event::MinutesUsed => Next::End(Farewell {
+                reason: EndReason::TooLong,
+                text: Some("the minutes of the day are used up".to_owned()),
+            }),
             Event::Credits => {
                 self.deadlines.clear(Due::Stall);
                 if self.outgoing.send(session.lease()).is_err() {

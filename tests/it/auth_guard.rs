@@ -8,6 +8,8 @@ use moshi_server::auth::{
     AuthConfig, AuthConfigError, BetterAuthConfig, Credential, Guard, Method, OnExpiry, Principal, Reason,
     Refusal,
 };
+use moshi_server::config::Config;
+use moshi_server::config::expand::Expander;
 use serde_json::json;
 
 const KEY: &str = "a-long-enough-api-key";
@@ -296,6 +298,70 @@ async fn a_running_session_is_renewed_by_the_same_user_only() {
             .reason,
         Reason::WrongKey
     );
+}
+
+#[tokio::test]
+async fn no_renewal_makes_a_session_longer_than_allowed() {
+    let config = AuthConfig {
+        on_expiry: OnExpiry::Token,
+        max_session_s: 100,
+        ..AuthConfig::default()
+    };
+    let guard = guard(&config, &[]);
+    let jwt = token(&with(flat(), "exp", json!(NOW + 1000)));
+    let who = ask(&guard, &format!("/x?auth_id={jwt}"), &[]).await.unwrap();
+    assert_eq!(who.expires_at, Some(NOW + 100));
+    let renewed = guard
+        .renew(&who, Credential::from(jwt), peer(), NOW + 60)
+        .await
+        .unwrap();
+    assert_eq!(
+        renewed.expires_at,
+        Some(NOW + 100),
+        "counted from the session's own start"
+    );
+}
+
+#[tokio::test]
+async fn signed_in_users_have_limits_unless_these_are_lifted_in_words() {
+    let limits = async |toml: &str| {
+        let config = format!("[modules.a]\ntype = \"Scripted\"\npath = \"/a\"\n{toml}");
+        let (config, _) = Config::parse("test", &config, &Expander::from_env()).unwrap();
+        let guard = guard(&config.auth, &[]);
+        let jwt = token(&flat());
+        let limits = ask(&guard, &format!("/x?auth_id={jwt}"), &[])
+            .await
+            .unwrap()
+            .limits;
+        let warned = guard
+            .warnings()
+            .iter()
+            .filter(|w| w.contains("unlimited"))
+            .count();
+        (limits.max_sessions, limits.minutes_per_day, warned)
+    };
+    assert_eq!(limits("").await, (Some(3), Some(600), 0));
+    assert_eq!(
+        limits("[auth.users]\nmax_sessions = 2\nminutes_per_day = 7").await,
+        (Some(2), Some(7), 0)
+    );
+    let lifted = "[auth.users]\nmax_sessions = \"unlimited\"\nminutes_per_day = \"unlimited\"";
+    assert_eq!(limits(lifted).await, (None, None, 2));
+    let everybody = "[limits]\nmax_sessions_per_user = 5\n";
+    assert_eq!(limits(everybody).await, (Some(5), Some(600), 0));
+    assert_eq!(limits(&format!("{everybody}{lifted}")).await, (Some(5), None, 1));
+    for wrong in ["0", "-1", "\"none\""] {
+        let config = format!(
+            "[auth.users]\nmax_sessions = {wrong}\n[modules.a]\ntype = \"Scripted\"\npath = \"/a\"\n"
+        );
+        let errors = Config::parse("test", &config, &Expander::from_env())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            errors.contains("a number of at least 1, or \"unlimited\""),
+            "{errors}"
+        );
+    }
 }
 
 #[tokio::test]
