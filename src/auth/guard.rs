@@ -42,20 +42,24 @@ impl Guard {
         self.methods.is_empty()
     }
 
-    /// Judges a request from the client at `peer` at `now` (Unix seconds).
-    pub async fn check(&self, parts: &Parts, peer: SocketAddr, now: i64) -> Result<Principal, Refusal> {
+    /// Judges a request from the client at `peer` at `now` (Unix seconds), for a route that takes the scope `needs`.
+    ///
+    /// # Errors
+    /// The credentials are missing, wrong or not heard now, or their owner lacks the scope. On an open server nobody is an
+    /// administrator.
+    pub async fn check(
+        &self,
+        parts: &Parts,
+        peer: SocketAddr,
+        needs: Scope,
+        now: i64,
+    ) -> Result<Principal, Refusal> {
         let presented = Presented::from_parts(parts);
         let mut principal = self.judge(&presented, &parts.headers, peer, now).await?;
-        principal.subprotocol = selected_subprotocol(&parts.headers);
-        Ok(principal)
-    }
-
-    /// As [`Guard::check`], for the operator's routes: the principal must be an administrator. On an open server nobody is.
-    pub async fn check_admin(&self, parts: &Parts, peer: SocketAddr, now: i64) -> Result<Principal, Refusal> {
-        let principal = self.check(parts, peer, now).await?;
         principal
-            .may(Scope::Admin)
+            .may(needs)
             .map_err(|reason| Refusal::new(reason, principal.method))?;
+        principal.subprotocol = selected_subprotocol(&parts.headers);
         Ok(principal)
     }
 
@@ -209,9 +213,6 @@ impl Guard {
                 .check(page, own.as_deref())
                 .map_err(|reason| Refusal::new(reason, Method::Cookie))?;
         }
-        principal
-            .may(Scope::Listen)
-            .map_err(|reason| Refusal::new(reason, principal.method))?;
         Ok(principal)
     }
 }

@@ -31,13 +31,14 @@ impl Method {
     }
 }
 
-/// What a principal may do. People signed in through the auth server may listen; a key has the scopes it was made with.
+/// What a principal may do; a route states which scope it takes. People signed in through the auth server may listen; a key has the
+/// scopes it was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Send audio, get words.
     Listen,
-    /// See and change the server's state.
+    /// Everything, the operator's routes included.
     Admin,
 }
 

@@ -70,6 +70,7 @@ impl fmt::Debug for KeyDigest {
 pub struct KeyRecord {
     pub name: String,
     pub sha256: KeyDigest,
+    #[serde(default = "listen")]
     pub scopes: Vec<Scope>,
     /// Unix seconds.
     pub created_at: i64,
@@ -80,6 +81,10 @@ pub struct KeyRecord {
     pub max_sessions: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes_per_day: Option<u32>,
+}
+
+fn listen() -> Vec<Scope> {
+    vec![Scope::Listen]
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -104,7 +109,7 @@ impl NewKey {
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            scopes: vec![Scope::Listen],
+            scopes: listen(),
             expires_at: None,
             max_sessions: None,
             minutes_per_day: None,

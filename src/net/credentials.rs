@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Peer, Shared};
-use crate::auth::{Principal, Refusal};
+use crate::auth::{Principal, Refusal, Scope};
 use crate::clock::unix_now;
 
 /// The client's address.
@@ -27,7 +27,10 @@ pub(super) fn peer(parts: &Parts) -> SocketAddr {
 /// Who sends the request.
 pub(super) async fn check(shared: &Shared, parts: &Parts) -> Result<Principal, Refusal> {
     let began = Instant::now();
-    let checked = shared.guard.check(parts, peer(parts), unix_now()).await;
+    let checked = shared
+        .guard
+        .check(parts, peer(parts), Scope::Listen, unix_now())
+        .await;
     shared.context.meters.auth.judged(&checked, began.elapsed());
     checked
 }

@@ -6,7 +6,7 @@ use crate::auth_support::{NOW, flat, guard, nested, request, token, with};
 use axum::response::IntoResponse;
 use moshi_server::auth::{
     AuthConfig, AuthConfigError, BetterAuthConfig, Credential, Guard, Method, OnExpiry, Principal, Reason,
-    Refusal,
+    Refusal, Scope, key_file,
 };
 use moshi_server::config::Config;
 use moshi_server::config::expand::Expander;
@@ -20,7 +20,9 @@ fn peer() -> SocketAddr {
 }
 
 async fn ask(guard: &Guard, uri: &str, headers: &[(&str, &str)]) -> Result<Principal, Refusal> {
-    guard.check(&request(uri, headers), peer(), NOW).await
+    guard
+        .check(&request(uri, headers), peer(), Scope::Listen, NOW)
+        .await
 }
 
 async fn reason(guard: &Guard, uri: &str, headers: &[(&str, &str)]) -> Reason {
@@ -212,6 +214,7 @@ async fn an_address_that_fails_too_often_waits_but_is_not_locked_out() {
         .check(
             &request("/x?auth_id=short", &[]),
             ([198, 51, 100, 1], 1).into(),
+            Scope::Listen,
             NOW,
         )
         .await;
@@ -365,32 +368,49 @@ async fn signed_in_users_have_limits_unless_these_are_lifted_in_words() {
 }
 
 #[tokio::test]
-async fn only_administrators_pass_the_admin_check() {
+async fn a_route_is_open_to_the_scope_that_it_takes_and_to_administrators() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.toml");
-    let wish = |name: &str, scopes| moshi_server::auth::key_file::NewKey {
-        scopes,
-        ..moshi_server::auth::key_file::NewKey::named(name)
+    let make = |name: &str, scope| {
+        let new = key_file::NewKey {
+            scopes: vec![scope],
+            ..key_file::NewKey::named(name)
+        };
+        key_file::create(&path, new, NOW).unwrap().reveal()
     };
-    let admin =
-        moshi_server::auth::key_file::create(&path, wish("a", vec![moshi_server::auth::Scope::Admin]), NOW)
-            .unwrap()
-            .reveal();
-    let guard = guard(
-        &AuthConfig {
-            key_file: Some(path),
-            ..AuthConfig::default()
-        },
-        &[],
+    let (admin, listener) = (make("a", Scope::Admin), make("l", Scope::Listen));
+    // A record as it may have been written by hand.
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("scopes = [\"listen\"]\n", "")).unwrap();
+    let config = AuthConfig {
+        key_file: Some(path),
+        ..AuthConfig::default()
+    };
+    let guard = guard(&config, &[]);
+    let jwt = token(&flat());
+    let status = async |credential: &str, needs| {
+        let uri = format!("/x?auth_id={credential}");
+        let checked = guard.check(&request(&uri, &[]), peer(), needs, NOW).await;
+        checked.map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
+    };
+    for (credential, listen, operate) in [
+        (&*admin, 200, 200),
+        (&*listener, 200, 403),
+        (KEY, 200, 403),
+        (&*jwt, 200, 403),
+    ] {
+        assert_eq!(status(credential, Scope::Listen).await, listen);
+        assert_eq!(status(credential, Scope::Admin).await, operate);
+    }
+    assert_eq!(status("wrong", Scope::Admin).await, 401);
+    for _ in 0..40 {
+        status(&listener, Scope::Admin).await;
+    }
+    assert_eq!(
+        status("short", Scope::Listen).await,
+        200,
+        "a good key without the scope is no guess"
     );
-    let as_admin = guard
-        .check_admin(&request("/x", &[("kyutai-api-key", &admin)]), peer(), NOW)
-        .await;
-    assert!(as_admin.is_ok());
-    let as_client = guard
-        .check_admin(&request("/x", &[("kyutai-api-key", KEY)]), peer(), NOW)
-        .await;
-    assert_eq!(as_client.unwrap_err().status().as_u16(), 403);
 }
 
 #[tokio::test]
@@ -402,7 +422,8 @@ async fn without_credentials_everyone_is_anonymous_except_foreign_pages() {
         reason(&open, "/x", &[("origin", "https://evil.test")]).await,
         Reason::OriginNotAllowed
     );
-    assert!(open.check_admin(&request("/x", &[]), peer(), NOW).await.is_err());
+    let as_operator = open.check(&request("/x", &[]), peer(), Scope::Admin, NOW).await;
+    assert_eq!(as_operator.unwrap_err().reason, Reason::MissingScope);
 }
 
 #[test]
