@@ -75,10 +75,7 @@ impl Guard {
         peer: SocketAddr,
         now: i64,
     ) -> Result<Principal, Refusal> {
-        let presented = Presented {
-            bearer: Some(token),
-            ..Presented::default()
-        };
+        let presented = Presented::alone(token);
         let mut renewed = self.judge(&presented, &HeaderMap::new(), peer, now).await?;
         if renewed.subject != running.subject {
             return Err(Refusal::new(Reason::WrongKey, renewed.method));
@@ -194,7 +191,7 @@ impl Guard {
             .methods
             .iter()
             .find_map(|method| method.authenticate(&attempt));
-        let nothing = if presented.is_explicit() {
+        let nothing = if presented.chosen().is_some() {
             (Reason::WrongKey, Method::ApiKey)
         } else {
             (Reason::NoCredentials, Method::Anonymous)

@@ -11,7 +11,7 @@ use super::jwt::Verifier;
 use super::key_source::KeySource;
 use super::methods::BetterAuth;
 use super::origin::Origins;
-use super::presented::{CookieField, Presented};
+use super::presented::{Carrier, CookieField, Presented};
 use super::reason::Reason;
 use super::secrets::{SecretError, Secrets};
 
@@ -68,7 +68,7 @@ impl Inspector {
             limits: defaults.users.of_each(),
         };
         let verdict = match &subject {
-            Subject::Token(token) => better_auth.verify_token(token, now),
+            Subject::Token(token) => better_auth.verify(token, Carrier::Authorization, now),
             Subject::Cookies(fields) => {
                 let cookies = fields.iter().cloned().map(CookieField).collect();
                 let presented = Presented {

@@ -38,7 +38,9 @@ pub use jwks::{KeySet, KeySetError};
 pub use key_source::{KeySource, KeySourceError};
 pub use origin::{OriginError, Origins};
 pub use policy::Access;
-pub use presented::{Credential, KEY_HEADER, Presented, SUBPROTOCOL, auth_id, selected_subprotocol};
+pub use presented::{
+    Candidate, Carrier, Credential, KEY_HEADER, Presented, SUBPROTOCOL, auth_id, selected_subprotocol,
+};
 pub use reason::Reason;
 pub use refusal::Refusal;
 pub use secrets::{SecretError, Secrets, Weakness, parse_list};

@@ -79,6 +79,63 @@ async fn every_carrier_is_heard() {
 }
 
 #[tokio::test]
+async fn keys_tickets_and_tokens_are_heard_wherever_clients_of_other_services_put_them() {
+    let guard = guard(&AuthConfig::default(), &[]);
+    let jwt = token(&flat());
+    for (name, form, subprotocol) in [
+        ("kyutai-api-key", "{}", None),
+        ("x-api-key", "{}", None),
+        ("authorization", "Bearer {}", None),
+        ("authorization", "Token {}", None),
+        ("authorization", "token {}", None),
+        ("sec-websocket-protocol", "moshi, bearer.{}", Some("moshi")),
+        (
+            "sec-websocket-protocol",
+            "realtime, openai-insecure-api-key.{}, openai-beta.realtime-v1",
+            Some("realtime"),
+        ),
+        ("sec-websocket-protocol", "token, {}", Some("token")),
+        (
+            "sec-websocket-protocol",
+            "bearer, {}, x-deepgram-session-id, 1-2",
+            Some("bearer"),
+        ),
+    ] {
+        let who = ask(&guard, "/x", &[("kyutai-api-key", KEY)]).await.unwrap();
+        let ticket = guard.ticket(&who, NOW).unwrap().id.reveal();
+        for (credential, method) in [
+            (KEY, Method::ApiKey),
+            (&*jwt, Method::JwtSecret),
+            (&*ticket, Method::Ticket),
+        ] {
+            let value = form.replace("{}", credential);
+            let who = ask(&guard, "/x", &[(name, &value)]).await.unwrap();
+            assert_eq!(
+                (who.method, who.subprotocol),
+                (method, subprotocol),
+                "{name}: {form}"
+            );
+        }
+        let wrong = form.replace("{}", "no-such-credential");
+        let refusal = ask(&guard, "/x", &[(name, &wrong)]).await.unwrap_err();
+        assert_eq!(refusal.status().as_u16(), 401, "{name}: {form}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_keys_alone_takes_what_its_challenge_asks_for() {
+    let keys = [KEY.to_owned()];
+    let guard = Guard::from_config(&AuthConfig::default(), &keys, &[], |_| None).unwrap();
+    let refusal = ask(&guard, "/x", &[]).await.unwrap_err().into_response();
+    assert_eq!(refusal.headers()["www-authenticate"], "Bearer");
+    let bearer = format!("Bearer {KEY}");
+    let who = ask(&guard, "/x", &[("authorization", &bearer)]).await.unwrap();
+    assert_eq!(who.method, Method::ApiKey);
+    let wrong = reason(&guard, "/x", &[("authorization", "Bearer wrong")]).await;
+    assert_eq!(wrong, Reason::WrongKey);
+}
+
+#[tokio::test]
 async fn a_wrong_explicit_credential_never_falls_through_to_the_cookie() {
     let guard = guard(&AuthConfig::default(), &[PAGE]);
     let cookie = cookie(&nested());

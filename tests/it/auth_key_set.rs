@@ -165,6 +165,7 @@ async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
             .check(
                 &request(&format!("/x?auth_id={unknown}"), &[]),
                 peer(),
+                Scope::Listen,
                 now + later,
             )
             .await;
