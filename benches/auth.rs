@@ -7,7 +7,7 @@ use axum::http::Request;
 use axum::http::request::Parts;
 use criterion::{Criterion, criterion_group, criterion_main};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
-use moshi_server::auth::{AuthConfig, Guard};
+use moshi_server::auth::{AuthConfig, Guard, Scope};
 
 /// A cookie captured from a Better Auth server, its secret, and a moment at which it is good.
 fn captured() -> (String, String, i64) {
@@ -48,14 +48,18 @@ fn authentication(c: &mut Criterion) {
         ),
         ("hs256 cookie", parts("cookie", &cookie)),
     ] {
-        assert!(runtime.block_on(guard.check(&parts, peer, now)).is_ok());
+        assert!(
+            runtime
+                .block_on(guard.check(&parts, peer, Scope::Listen, now))
+                .is_ok()
+        );
         group.bench_function(name, |b| {
-            b.iter(|| runtime.block_on(guard.check(black_box(&parts), peer, now)))
+            b.iter(|| runtime.block_on(guard.check(black_box(&parts), peer, Scope::Listen, now)))
         });
     }
     let wrong = parts("kyutai-api-key", "no-such-key-at-all-anywhere");
     group.bench_function("a wrong key", |b| {
-        b.iter(|| runtime.block_on(guard.check(black_box(&wrong), peer, now)))
+        b.iter(|| runtime.block_on(guard.check(black_box(&wrong), peer, Scope::Listen, now)))
     });
     let key = DecodingKey::from_secret(secret.as_bytes());
     let mut validation = Validation::new(Algorithm::HS256);

@@ -157,6 +157,8 @@ DASHBOARDS = {
             (f"max(moshi_auth_keyset_keys{{{S}}})", "keys"), (rate("moshi_auth_keyset_fetches_total", "outcome"), "fetch {{outcome}}")]),
         panel("Connections not served", "Connections refused or cut off a second, by reason.", "ops",
               [(rate("moshi_connection_unserved_total", "reason") + " > 0", "{{reason}}")], stack=True),
+        panel("Key file out of use", "Seconds for which the file of API keys could not be used. Empty while it can, or when there is none.", "s",
+              [(f"time() - (moshi_auth_key_file_failed_timestamp_seconds{{{S}}} > 0)", "{{instance}}")], limits=[(60, "red")]),
         panel("Limits of users", "Sessions refused because the user has as many as the credential allows.", "ops",
               [(rate("moshi_admission_refusals_total", where=S + ',reason="user_limit"'), "user_limit")]),
         panel("Rude clients", "Sessions ended for what the client did.", "ops", [

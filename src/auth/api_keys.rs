@@ -2,16 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::identity::{Method, Principal, PrincipalLimits, Scope};
-use super::key_file::{self, KeyFileError, KeyRecord};
+use super::key_file::{KeyFileError, KeyRecord};
+use super::key_watch::WatchedKeys;
 use super::reason::Reason;
 
 /// Keys of fewer bytes than this could be guessed by trying; an address that fails too often may not try them.
@@ -22,7 +19,8 @@ const MAX_KEY_BYTES: usize = 4096;
 /// A SHA-256 digest as words: comparing bytes one by one costs ten times as much.
 type Digest256 = [u64; 4];
 
-struct Entry {
+/// One key as it is looked up.
+pub(super) struct Entry {
     digest: Digest256,
     guessable: bool,
     expires_at: Option<i64>,
@@ -38,18 +36,14 @@ pub(super) struct Found {
 /// All keys, compared in constant time.
 pub struct ApiKeys {
     fixed: Vec<Entry>,
-    file: Option<KeyFile>,
-}
-
-struct KeyFile {
-    path: PathBuf,
-    entries: ArcSwap<Vec<Entry>>,
-    looked: AtomicI64,
-    seen: Mutex<Option<(SystemTime, u64)>>,
+    file: Option<Arc<WatchedKeys>>,
 }
 
 impl ApiKeys {
     /// Keys in plain text (trimmed, empty ones dropped) and a file of hashed ones.
+    ///
+    /// # Errors
+    /// The file cannot be read or parsed.
     pub fn new(plain: impl IntoIterator<Item = String>, file: Option<PathBuf>) -> Result<Self, KeyFileError> {
         let fixed: Vec<Entry> = plain
             .into_iter()
@@ -57,8 +51,13 @@ impl ApiKeys {
             .filter(|key| !key.is_empty())
             .map(|key| fixed(&key))
             .collect();
-        let file = file.map(KeyFile::open).transpose()?;
+        let file = file.map(WatchedKeys::open).transpose()?.map(Arc::new);
         Ok(Self { fixed, file })
+    }
+
+    /// The file of hashed keys, if there is one.
+    pub(super) fn file(&self) -> Option<Arc<WatchedKeys>> {
+        self.file.clone()
     }
 
     /// Whether there is nothing a key could match.
@@ -72,22 +71,30 @@ impl ApiKeys {
     }
 
     /// Looks `candidate` up among all keys at `now` (Unix seconds): the time taken does not depend on which one it is.
+    ///
+    /// # Errors
+    /// The candidate is no key, the key has expired, or the key file could not be used for so long that its keys do not count.
     pub(super) fn find(&self, candidate: &str, now: i64) -> Result<Found, Reason> {
         if candidate.len() > MAX_KEY_BYTES {
             return Err(Reason::WrongKey);
         }
         let digest = digest(candidate);
         let from_file = self.file.as_ref().map(|file| file.current(now));
+        let filed = from_file.as_ref().and_then(Option::as_ref);
         let entries = || {
             self.fixed
                 .iter()
-                .chain(from_file.iter().flat_map(|entries| entries.iter()))
+                .chain(filed.into_iter().flat_map(|entries| entries.iter()))
         };
         let mut at = u32::MAX;
         for (i, entry) in entries().enumerate() {
             at.conditional_assign(&(i as u32), same(&entry.digest, &digest));
         }
-        let entry = entries().nth(at as usize).ok_or(Reason::WrongKey)?;
+        let unknown = match from_file {
+            Some(None) => Reason::KeysUnavailable,
+            _ => Reason::WrongKey,
+        };
+        let entry = entries().nth(at as usize).ok_or(unknown)?;
         if entry.expires_at.is_some_and(|end| end <= now) {
             return Err(Reason::Expired);
         }
@@ -131,7 +138,7 @@ fn fixed(key: &str) -> Entry {
     }
 }
 
-fn filed(record: KeyRecord) -> Entry {
+pub(super) fn filed(record: KeyRecord) -> Entry {
     let mut principal = Principal::new(
         format!("key:{}", record.name).into(),
         Method::ApiKey,
@@ -149,48 +156,10 @@ fn filed(record: KeyRecord) -> Entry {
     }
 }
 
-impl KeyFile {
-    fn open(path: PathBuf) -> Result<Self, KeyFileError> {
-        let seen = stamp(&path);
-        let entries = key_file::read(&path)?.into_iter().map(filed).collect();
-        Ok(Self {
-            path,
-            entries: ArcSwap::from_pointee(entries),
-            looked: AtomicI64::new(i64::MIN),
-            seen: Mutex::new(seen),
-        })
-    }
-
-    // Looks at the file once a second at most. A broken file keeps the keys that were.
-    fn current(&self, now: i64) -> Arc<Vec<Entry>> {
-        if self.looked.swap(now, Ordering::Relaxed) != now {
-            let mut seen = self.seen.lock();
-            let stamp = stamp(&self.path);
-            if stamp != *seen {
-                *seen = stamp;
-                match key_file::read(&self.path) {
-                    Ok(records) => {
-                        tracing::info!(keys = records.len(), "key file read again");
-                        self.entries
-                            .store(Arc::new(records.into_iter().map(filed).collect()));
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "key file changed but cannot be used; the former keys stay")
-                    }
-                }
-            }
-        }
-        self.entries.load_full()
-    }
-}
-
-fn stamp(path: &std::path::Path) -> Option<(SystemTime, u64)> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::key_file;
+    use super::super::key_watch::GRACE_S;
     use super::*;
 
     fn keys(plain: &[&str]) -> ApiKeys {
@@ -241,6 +210,43 @@ mod tests {
         assert!(keys.find(first.expose(), 3).is_err());
         std::fs::write(&path, "not [ toml").unwrap();
         assert!(keys.find(second.expose(), 4).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_tried_again_without_a_further_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, aside) = (dir.path().join("keys.toml"), dir.path().join("aside"));
+        let key = key_file::create(&path, key_file::NewKey::named("carol"), 0).unwrap();
+        let keys = ApiKeys::new([], Some(path.clone())).unwrap();
+        let file = keys.file().unwrap();
+        key_file::revoke(&path, "carol").unwrap();
+        // Something else stands in the file's place while the server looks.
+        std::fs::rename(&path, &aside).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(keys.find(key.expose(), 1).is_ok());
+        assert_eq!(file.failing_since(), Some(1));
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        assert_eq!(keys.find(key.expose(), 2).err(), Some(Reason::WrongKey));
+        assert_eq!(file.failing_since(), None);
+    }
+
+    #[test]
+    fn the_keys_of_a_deleted_file_count_for_a_while_and_then_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.toml");
+        let key = key_file::create(&path, key_file::NewKey::named("carol"), 0).unwrap();
+        let keys = ApiKeys::new(["another-key-of-the-environment".to_owned()], Some(path.clone())).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(keys.find(key.expose(), 10).is_ok());
+        assert!(keys.find(key.expose(), 10 + GRACE_S - 1).is_ok());
+        let later = 10 + GRACE_S;
+        assert_eq!(
+            keys.find(key.expose(), later).err(),
+            Some(Reason::KeysUnavailable)
+        );
+        assert!(keys.find("another-key-of-the-environment", later).is_ok());
+        assert_eq!(keys.file().unwrap().failing_since(), Some(10));
     }
 
     #[test]

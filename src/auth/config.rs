@@ -1,11 +1,13 @@
 //! The `[auth]` table.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::claims::ClaimRules;
 use super::cookie::CookieNames;
+use super::identity::PrincipalLimits;
 use super::jwt::MAX_TOKEN_BYTES;
 
 /// When a session ends whose credential expires while it runs.
@@ -47,13 +49,90 @@ impl Default for AuthConfig {
     }
 }
 
-/// `[auth.users]`: limits of each signed-in user.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+/// A limit that has to be lifted in words: a number of at least 1, or `"unlimited"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    AtMost(u32),
+    Unlimited,
+}
+
+impl Limit {
+    /// The number, if there is one.
+    #[must_use]
+    pub fn at_most(self) -> Option<u32> {
+        match self {
+            Self::AtMost(most) => Some(most),
+            Self::Unlimited => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Limit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of at least 1, or \"unlimited\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Limit, E> {
+                match u32::try_from(number) {
+                    Ok(most @ 1..) => Ok(Limit::AtMost(most)),
+                    _ => Err(E::invalid_value(de::Unexpected::Signed(number), &self)),
+                }
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Limit, E> {
+                match text {
+                    "unlimited" => Ok(Limit::Unlimited),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
+
+/// `[auth.users]`: limits of each signed-in user. Whoever can make an account at the auth server is one, so both have a default.
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UserLimits {
-    pub max_sessions: Option<u32>,
-    /// Connection minutes in a UTC day.
-    pub minutes_per_day: Option<u32>,
+    /// Sessions at once, waiting ones included.
+    pub max_sessions: Option<Limit>,
+    /// Connection minutes in a UTC day, of all sessions together.
+    pub minutes_per_day: Limit,
+}
+
+impl UserLimits {
+    /// Sessions at once, unless `max_sessions` or the server's own `max_sessions_per_user` says otherwise.
+    pub const SESSIONS: Limit = Limit::AtMost(3);
+    /// Ten hours.
+    pub const MINUTES: Limit = Limit::AtMost(600);
+
+    /// Takes the limit for everybody, `max_sessions_per_user` of `[limits]`, where there is none for signed-in users alone.
+    pub fn fall_back_to(&mut self, everybody: Option<u32>) {
+        if let (None | Some(Limit::Unlimited), Some(most)) = (self.max_sessions, everybody) {
+            self.max_sessions = Some(Limit::AtMost(most));
+        }
+    }
+
+    pub(super) fn of_each(self) -> PrincipalLimits {
+        PrincipalLimits {
+            max_sessions: self.max_sessions.unwrap_or(Self::SESSIONS).at_most(),
+            minutes_per_day: self.minutes_per_day.at_most(),
+        }
+    }
+}
+
+impl Default for UserLimits {
+    fn default() -> Self {
+        Self {
+            max_sessions: None,
+            minutes_per_day: Self::MINUTES,
+        }
+    }
 }
 
 /// `[auth.better_auth]`: how the auth server is set up.

@@ -31,13 +31,14 @@ impl Method {
     }
 }
 
-/// What a principal may do. People signed in through the auth server may listen; a key has the scopes it was made with.
+/// What a principal may do; a route states which scope it takes. People signed in through the auth server may listen; a key has the
+/// scopes it was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Send audio, get words.
     Listen,
-    /// See and change the server's state.
+    /// Everything, the operator's routes included.
     Admin,
 }
 
@@ -59,8 +60,10 @@ pub struct Principal {
     pub method: Method,
     pub scopes: Arc<[Scope]>,
     pub limits: PrincipalLimits,
-    /// When the session must end, in Unix seconds.
+    /// When the session must end unless its credential is renewed, in Unix seconds.
     pub expires_at: Option<i64>,
+    /// When the session must end in any case, in Unix seconds: no renewal goes beyond it.
+    pub ends_by: Option<i64>,
     /// The auth server's session, if the credential named one.
     pub session: Option<Arc<str>>,
     /// The WebSocket subprotocol to select: the client offered it beside its token.
@@ -76,6 +79,7 @@ impl Principal {
             scopes,
             limits: PrincipalLimits::default(),
             expires_at: None,
+            ends_by: None,
             session: None,
             subprotocol: None,
             _private: (),

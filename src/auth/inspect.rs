@@ -11,7 +11,7 @@ use super::jwt::Verifier;
 use super::key_source::KeySource;
 use super::methods::BetterAuth;
 use super::origin::Origins;
-use super::presented::{CookieField, Presented};
+use super::presented::{Carrier, CookieField, Presented};
 use super::reason::Reason;
 use super::secrets::{SecretError, Secrets};
 
@@ -65,10 +65,10 @@ impl Inspector {
             max_token_bytes: self.settings.max_token_bytes,
             on_expiry: defaults.on_expiry,
             max_session_s: defaults.max_session_s,
-            limits: defaults.users,
+            limits: defaults.users.of_each(),
         };
         let verdict = match &subject {
-            Subject::Token(token) => better_auth.verify_token(token, now),
+            Subject::Token(token) => better_auth.verify(token, Carrier::Authorization, now),
             Subject::Cookies(fields) => {
                 let cookies = fields.iter().cloned().map(CookieField).collect();
                 let presented = Presented {

@@ -9,21 +9,14 @@ use serde_json::Value;
 use super::claims::{self, ClaimRules, Identity, Kind};
 use super::identity::Method;
 use super::jwks::KeySet;
+use super::presented::Carrier;
 use super::reason::Reason;
 use super::secrets::Secrets;
 
 /// Largest token by default: Node's 16 kB of headers hold no more than a quarter of it.
 pub const MAX_TOKEN_BYTES: usize = 65_536;
-/// Largest part of the header's JSON worth reading.
+/// `typ` of a session cache that is signed with a key of the key set.
 const CACHE_TYPE: &str = "better-auth.session-cache+jwt";
-
-/// Where the token was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Carrier {
-    Explicit,
-    /// The session cache's cookie, in which only a session cache may stand.
-    Cookie,
-}
 
 /// Checks tokens against the secrets and the rules.
 pub struct Verifier {
@@ -87,12 +80,11 @@ impl Verifier {
             ("EdDSA" | "ES256" | "RS256", Some(set)) => {
                 let kind = match (header.get("typ"), carrier) {
                     (Some(Value::String(typ)), _) if typ == CACHE_TYPE => Kind::SignedCache,
+                    // In the session cache's cookie only a session cache may stand.
                     (_, Carrier::Cookie) => return Err(Reason::Malformed),
-                    (None, Carrier::Explicit) => Kind::Plugin,
-                    (Some(Value::String(typ)), Carrier::Explicit) if typ.eq_ignore_ascii_case("JWT") => {
-                        Kind::Plugin
-                    }
-                    (Some(_), Carrier::Explicit) => return Err(Reason::Malformed),
+                    (None, _) => Kind::Plugin,
+                    (Some(Value::String(typ)), _) if typ.eq_ignore_ascii_case("JWT") => Kind::Plugin,
+                    (Some(_), _) => return Err(Reason::Malformed),
                 };
                 let kid = header
                     .get("kid")

@@ -1,7 +1,6 @@
 //! The file of hashed API keys. Keys are 32 random bytes, so one round of SHA-256 hides them.
 
 use std::fmt;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -9,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::file_swap::{Locked, SwapError};
 use super::identity::Scope;
 use super::presented::Credential;
 
@@ -21,6 +21,8 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 pub enum KeyFileError {
     #[error("cannot use the key file {path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("the key file {path} was not changed: {source}", path = path.display())]
+    Replace { path: PathBuf, source: SwapError },
     #[error("the key file {path} is not valid: {message}. Restore it, or make keys anew with `moshi-server keys create`", path = path.display())]
     Form { path: PathBuf, message: String },
     #[error("the key file already has a key named {0:?}: choose another name, or revoke that one first")]
@@ -68,6 +70,7 @@ impl fmt::Debug for KeyDigest {
 pub struct KeyRecord {
     pub name: String,
     pub sha256: KeyDigest,
+    #[serde(default = "listen")]
     pub scopes: Vec<Scope>,
     /// Unix seconds.
     pub created_at: i64,
@@ -78,6 +81,10 @@ pub struct KeyRecord {
     pub max_sessions: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes_per_day: Option<u32>,
+}
+
+fn listen() -> Vec<Scope> {
+    vec![Scope::Listen]
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -102,7 +109,7 @@ impl NewKey {
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            scopes: vec![Scope::Listen],
+            scopes: listen(),
             expires_at: None,
             max_sessions: None,
             minutes_per_day: None,
@@ -111,85 +118,81 @@ impl NewKey {
 }
 
 /// Reads all keys of the file.
+///
+/// # Errors
+/// The file cannot be read, is too big, or is not what `moshi-server keys` writes.
 pub fn read(path: &Path) -> Result<Vec<KeyRecord>, KeyFileError> {
-    let io = |source| KeyFileError::Io {
-        path: path.to_owned(),
-        source,
-    };
     let form = |message: String| KeyFileError::Form {
         path: path.to_owned(),
         message,
     };
-    if std::fs::metadata(path).map_err(io)?.len() > MAX_FILE_BYTES {
+    if std::fs::metadata(path).map_err(io(path))?.len() > MAX_FILE_BYTES {
         return Err(form(format!("it has more than {MAX_FILE_BYTES} bytes")));
     }
-    let text = std::fs::read_to_string(path).map_err(io)?;
+    let text = std::fs::read_to_string(path).map_err(io(path))?;
     let document: Document = toml::from_str(&text).map_err(|e| form(e.message().to_owned()))?;
     Ok(document.keys)
 }
 
 /// Makes a key, adds it to the file (which may not exist yet) and returns it: the only time it can be seen.
-pub fn create(path: &Path, wish: NewKey, now: i64) -> Result<Credential, KeyFileError> {
+///
+/// # Errors
+/// The name is taken or is no name, or the file cannot be read or replaced.
+pub fn create(path: &Path, new: NewKey, now: i64) -> Result<Credential, KeyFileError> {
     let named = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
-    if wish.name.is_empty() || wish.name.len() > 64 || !wish.name.chars().all(named) {
-        return Err(KeyFileError::Name(wish.name));
+    if new.name.is_empty() || new.name.len() > 64 || !new.name.chars().all(named) {
+        return Err(KeyFileError::Name(new.name));
     }
-    let mut keys = if path.exists() { read(path)? } else { Vec::new() };
-    if keys.iter().any(|key| key.name == wish.name) {
-        return Err(KeyFileError::Taken(wish.name));
+    let locked = Locked::wait(path, true).map_err(io(path))?;
+    let mut keys = read(path)?;
+    if keys.iter().any(|key| key.name == new.name) {
+        return Err(KeyFileError::Taken(new.name));
     }
     let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
     keys.push(KeyRecord {
-        name: wish.name,
+        name: new.name,
         sha256: KeyDigest(Sha256::digest(key.as_bytes()).into()),
-        scopes: wish.scopes,
+        scopes: new.scopes,
         created_at: now,
-        expires_at: wish.expires_at,
-        max_sessions: wish.max_sessions,
-        minutes_per_day: wish.minutes_per_day,
+        expires_at: new.expires_at,
+        max_sessions: new.max_sessions,
+        minutes_per_day: new.minutes_per_day,
     });
-    write(path, keys)?;
+    write(&locked, path, keys)?;
     Ok(Credential::from(key))
 }
 
 /// Removes the key named `name`.
+///
+/// # Errors
+/// There is no such key, or the file cannot be read or replaced.
 pub fn revoke(path: &Path, name: &str) -> Result<(), KeyFileError> {
+    let locked = Locked::wait(path, false).map_err(io(path))?;
     let mut keys = read(path)?;
     let before = keys.len();
     keys.retain(|key| key.name != name);
     if keys.len() == before {
         return Err(KeyFileError::Unknown(name.to_owned()));
     }
-    write(path, keys)
+    write(&locked, path, keys)
 }
 
-// A reader sees the old file or the new one, never half of it; only the owner may read it.
-fn write(path: &Path, keys: Vec<KeyRecord>) -> Result<(), KeyFileError> {
-    let io = |source| KeyFileError::Io {
-        path: path.to_owned(),
-        source,
-    };
+fn write(locked: &Locked, path: &Path, keys: Vec<KeyRecord>) -> Result<(), KeyFileError> {
     let text = toml::to_string(&Document { keys }).map_err(|e| KeyFileError::Form {
         path: path.to_owned(),
         message: e.to_string(),
     })?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{:08x}", rand::random::<u32>()));
-    let beside = PathBuf::from(beside);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&beside).map_err(io)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|source| {
-        // The error to report is the first one; the leftover is only untidy.
-        let _ = std::fs::remove_file(&beside);
-        io(source)
+    locked.replace(&text).map_err(|source| KeyFileError::Replace {
+        path: path.to_owned(),
+        source,
     })
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> KeyFileError + '_ {
+    |source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -225,5 +228,52 @@ mod tests {
             Err(KeyFileError::Name(_))
         ));
         assert!(matches!(revoke(&path, "b"), Err(KeyFileError::Unknown(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_replaced_file_keeps_its_mode_and_a_link_to_it_stays_a_link() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("keys.toml"), dir.path().join("link.toml"));
+        create(&path, NewKey::named("a"), 0).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        create(&link, NewKey::named("b"), 0).unwrap();
+        revoke(&link, "a").unwrap();
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+            0o640
+        );
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(read(&path).unwrap()[0].name, "b");
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            2,
+            "nothing is left over"
+        );
+    }
+
+    #[test]
+    fn changes_made_at_the_same_time_are_all_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.toml");
+        for n in 0..16 {
+            create(&path, NewKey::named(&format!("old{n}")), 0).unwrap();
+        }
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let path = &path;
+                scope.spawn(move || {
+                    for n in 0..4 {
+                        create(path, NewKey::named(&format!("new{thread}.{n}")), 0).unwrap();
+                        revoke(path, &format!("old{}", thread * 4 + n)).unwrap();
+                    }
+                });
+            }
+        });
+        let names: Vec<String> = read(&path).unwrap().into_iter().map(|key| key.name).collect();
+        assert_eq!(names.len(), 16, "{names:?}");
+        assert!(names.iter().all(|name| name.starts_with("new")), "{names:?}");
     }
 }

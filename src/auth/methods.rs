@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::api_keys::ApiKeys;
 use super::bound;
 use super::claims::Identity;
-use super::config::{OnExpiry, UserLimits};
+use super::config::OnExpiry;
 use super::cookie::{CookieNames, session_cookies};
 use super::identity::{Method, Principal, PrincipalLimits, Scope};
-use super::jwt::{Carrier, Verifier};
+use super::jwt::Verifier;
 use super::key_source::KeySource;
-use super::presented::Presented;
+use super::presented::{Carrier, Presented};
 use super::reason::Reason;
 use super::secrets::Secrets;
 use super::tickets::{self, Tickets};
@@ -33,13 +33,13 @@ pub(super) trait Authenticator: Send + Sync {
 
 impl Authenticator for ApiKeys {
     fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>> {
-        let Presented { key, auth_id, .. } = attempt.presented;
-        let candidate = key.as_ref().or(auth_id.as_ref())?;
-        let verdict = match self.find(candidate.expose(), attempt.now) {
+        let candidate = attempt.presented.chosen()?;
+        let verdict = match self.find(candidate.credential.expose(), attempt.now) {
             Ok(found) if found.guessable && attempt.throttled => Err(Reason::Throttled),
             Ok(found) => Ok(found.principal),
-            // `auth_id` may still be a ticket or a token; the header shadows it.
-            Err(Reason::WrongKey) if key.is_none() => return None,
+            // It may still be a ticket or a token.
+            Err(Reason::WrongKey) if !candidate.can_only_be_a_key() => return None,
+            Err(Reason::KeysUnavailable) if candidate.has_other_form() => return None,
             Err(reason) => Err(reason),
         };
         Some(verdict.map_err(|reason| (reason, Method::ApiKey)))
@@ -51,7 +51,7 @@ pub(super) struct TicketAuth(pub Arc<Tickets>);
 
 impl Authenticator for TicketAuth {
     fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>> {
-        let id = attempt.presented.token()?.expose();
+        let id = attempt.presented.chosen()?.credential.expose();
         tickets::is_ticket(id).then(|| {
             self.0
                 .redeem(id, attempt.now)
@@ -70,12 +70,12 @@ pub(super) struct BetterAuth {
     pub max_token_bytes: usize,
     pub on_expiry: OnExpiry,
     pub max_session_s: u32,
-    pub limits: UserLimits,
+    pub limits: PrincipalLimits,
 }
 
 impl BetterAuth {
-    /// Judges a token that came in `carrier`.
-    fn verify(
+    /// Judges a token that came in `carrier` at `now` (Unix seconds).
+    pub(super) fn verify(
         &self,
         token: &str,
         carrier: Carrier,
@@ -84,8 +84,8 @@ impl BetterAuth {
         let set = self.keys.as_ref().map(|keys| keys.current());
         let method = match carrier {
             Carrier::Cookie => Method::Cookie,
-            Carrier::Explicit if self.verifier.has_secret() => Method::JwtSecret,
-            Carrier::Explicit => Method::JwtKeySet,
+            _ if self.verifier.has_secret() => Method::JwtSecret,
+            _ => Method::JwtKeySet,
         };
         match self
             .verifier
@@ -95,11 +95,6 @@ impl BetterAuth {
             Err(Reason::AlgNotAllowed) if matches!(set, Some(None)) => Err((Reason::KeysUnavailable, method)),
             verdict => verdict.map_err(|reason| (reason, method)),
         }
-    }
-
-    /// Judges a token that the client chose to send.
-    pub(super) fn verify_token(&self, token: &str, now: i64) -> Result<(Identity, Method), (Reason, Method)> {
-        self.verify(token, Carrier::Explicit, now)
     }
 
     /// Judges the session cookies, the bound one included.
@@ -142,23 +137,26 @@ impl BetterAuth {
             OnExpiry::Session => identity.session_ends,
         };
         let cap = now + i64::from(self.max_session_s);
+        principal.ends_by = Some(cap);
         principal.expires_at = Some(ends.map_or(cap, |end| end.min(cap)));
         principal.session = identity.session_id.map(Into::into);
-        principal.limits = PrincipalLimits {
-            max_sessions: self.limits.max_sessions,
-            minutes_per_day: self.limits.minutes_per_day,
-        };
+        principal.limits = self.limits;
         principal
     }
 }
 
-/// Signed tokens in `auth_id`, `Authorization: Bearer` or the subprotocol.
+/// Signed tokens, wherever a credential may stand.
 pub(super) struct TokenAuth(pub Arc<BetterAuth>);
 
 impl Authenticator for TokenAuth {
     fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>> {
-        let token = attempt.presented.token()?.expose();
-        let verdict = self.0.verify_token(token, attempt.now);
+        let candidate = attempt.presented.chosen()?;
+        if candidate.can_only_be_a_key() {
+            return None;
+        }
+        let verdict = self
+            .0
+            .verify(candidate.credential.expose(), candidate.carrier, attempt.now);
         Some(verdict.map(|(identity, method)| self.0.principal(identity, method, attempt.now)))
     }
 }
@@ -168,7 +166,7 @@ pub(super) struct CookieAuth(pub Arc<BetterAuth>);
 
 impl Authenticator for CookieAuth {
     fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>> {
-        if attempt.presented.is_explicit() {
+        if attempt.presented.chosen().is_some() {
             return None;
         }
         let verdict = self.0.verify_cookies(attempt.presented, attempt.now)?;

@@ -102,7 +102,7 @@ impl Origins {
             (ACCESS_CONTROL_ALLOW_METHODS, fixed("GET, POST")),
             (
                 ACCESS_CONTROL_ALLOW_HEADERS,
-                fixed("authorization, content-type, kyutai-api-key"),
+                fixed("authorization, content-type, kyutai-api-key, x-api-key"),
             ),
             (ACCESS_CONTROL_MAX_AGE, fixed("600")),
             (VARY, fixed("Origin")),

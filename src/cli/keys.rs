@@ -29,10 +29,10 @@ enum Action {
         name: String,
         #[arg(long = "scope", value_enum, default_values = ["listen"])]
         scopes: Vec<Scope>,
-        /// Sessions at once.
+        /// Sessions at once; no limit if not given.
         #[arg(long)]
         max_sessions: Option<u32>,
-        /// Connection minutes in a UTC day.
+        /// Connection minutes in a UTC day, of all sessions together; no limit if not given.
         #[arg(long)]
         minutes_per_day: Option<u32>,
         /// Life, such as 12h, 30d; for ever if not given.

@@ -83,11 +83,15 @@ fn start_lines(out: &mut String, config: &Config) -> bool {
             good = false;
             let _ = writeln!(out, "  MISTAKE: {error:#}");
         }
-        Ok(guard) if guard.is_open() && !config.server.addr.is_loopback() => {
-            good = false;
-            let _ = writeln!(out, "  MISTAKE: {}", AppError::Open(config.server.addr));
+        Ok(guard) => {
+            if guard.is_open() && !config.server.addr.is_loopback() {
+                good = false;
+                let _ = writeln!(out, "  MISTAKE: {}", AppError::Open(config.server.addr));
+            }
+            for warning in guard.warnings() {
+                let _ = writeln!(out, "  warning: {warning}");
+            }
         }
-        Ok(_) => {}
     }
     if let Some(dir) = &config.static_dir {
         // The server does without, as for the published files, which all name a folder.

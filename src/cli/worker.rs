@@ -73,6 +73,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     report(&warnings);
     open_files::raise(config.limits.max_connections);
     let guard = guard(&config)?;
+    for warning in guard.warnings() {
+        tracing::warn!("configuration: {warning}");
+    }
     let meters = Meters::new(config.telemetry.kyutai_metrics);
     telemetry::logs::count_panics(meters.clone());
     telemetry::publish_build(&meters);

@@ -33,7 +33,7 @@ pub fn parse<M: ModuleTable>(
     kinds: &Kinds<M>,
 ) -> Result<(Config<M>, Vec<Warning>), ConfigErrors> {
     let mut document = Document::parse(name, text)?;
-    let config = Config {
+    let mut config = Config {
         static_dir: document.expanded("static_dir", vars).map(PathBuf::from),
         log_dir: document.expanded("log_dir", vars).map(PathBuf::from),
         instance_name: document
@@ -46,6 +46,8 @@ pub fn parse<M: ModuleTable>(
         auth: document.section("auth"),
         telemetry: document.section("telemetry"),
     };
+    let users = &mut config.auth.users;
+    users.fall_back_to(config.limits.max_sessions_per_user);
     document.warn_of_rest();
     check::check(&config, &mut document);
     document.finish(config)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 
+use crate::auth::Scope;
 use crate::model::StreamModel;
 use crate::net::{Module, ModuleInfo};
 use crate::pipeline::engine::Heart;
@@ -40,6 +41,8 @@ pub struct LoadedModule {
     pub name: String,
     pub path: String,
     pub dialect: OpenDialect,
+    /// What a credential must allow to use it.
+    pub scope: Scope,
     pub info: ModuleInfo,
     /// The same checkpoint on each device; at least one.
     pub models: Vec<Placed>,
@@ -176,6 +179,7 @@ fn start_module(
         name,
         path,
         dialect,
+        scope,
         info,
         models,
         text,
@@ -191,6 +195,7 @@ fn start_module(
         name,
         path,
         dialect,
+        scope,
         admission,
         info,
         meters: engine,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::fleet::{LoadedModule, Placed};
 use super::hub::Hub;
 use super::{Description, Loader, Module, ModuleError};
+use crate::auth::Scope;
 use crate::config::kind::{Checks, ModuleTable, TableReader};
 use crate::model::scripted::{Scripted, ScriptedConfig};
 use crate::net::ModuleInfo;
@@ -100,6 +101,7 @@ impl Module for ScriptedModule {
             name: name.to_owned(),
             path: self.path.clone(),
             dialect: kyutai::asr::open,
+            scope: Scope::Listen,
             info: ModuleInfo {
                 kind: "scripted",
                 files: None,

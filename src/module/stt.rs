@@ -10,6 +10,7 @@ use toml::de::DeTable;
 use super::fleet::{LoadedModule, Placed};
 use super::hub::{Hub, HubError};
 use super::{Description, Loader, Module, ModuleError};
+use crate::auth::Scope;
 use crate::config::bundled;
 use crate::config::kind::{Checks, ModuleTable, TableReader};
 use crate::model::layout::dtype::UnknownFormat;
@@ -158,6 +159,7 @@ impl Module for SttModule {
             name: name.to_owned(),
             path: self.path.clone(),
             dialect: kyutai::asr::open,
+            scope: Scope::Listen,
             info: ModuleInfo {
                 kind: "batched_asr",
                 files: Some((file(&config.lm_file), file(&config.codec_file))),

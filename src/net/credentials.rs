@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Peer, Shared};
-use crate::auth::{Principal, Refusal};
+use crate::auth::{Principal, Refusal, Scope};
 use crate::clock::unix_now;
 
 /// The client's address.
@@ -24,10 +24,13 @@ pub(super) fn peer(parts: &Parts) -> SocketAddr {
         .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.0)
 }
 
-/// Who sends the request.
-pub(super) async fn check(shared: &Shared, parts: &Parts) -> Result<Principal, Refusal> {
+/// Returns who sends the request, which needs the scope `needs`.
+///
+/// # Errors
+/// The credentials are missing, not valid, or do not allow it.
+pub(super) async fn check(shared: &Shared, parts: &Parts, needs: Scope) -> Result<Principal, Refusal> {
     let began = Instant::now();
-    let checked = shared.guard.check(parts, peer(parts), unix_now()).await;
+    let checked = shared.guard.check(parts, peer(parts), needs, unix_now()).await;
     shared.context.meters.auth.judged(&checked, began.elapsed());
     checked
 }
@@ -35,7 +38,7 @@ pub(super) async fn check(shared: &Shared, parts: &Parts) -> Result<Principal, R
 /// `GET /api/auth-check`: whether credentials are good. Browsers cannot read why an upgrade failed; they ask here first.
 pub(super) async fn check_only(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    match check(&shared, &parts).await {
+    match check(&shared, &parts, Scope::Listen).await {
         Ok(_) => no_store(Json(serde_json::json!({ "ok": true }))),
         Err(refusal) => refusal.into_response(),
     }
@@ -44,7 +47,7 @@ pub(super) async fn check_only(State(shared): State<Arc<Shared>>, request: Reque
 /// `POST /api/ws-ticket`: a single-use credential for a URL.
 pub(super) async fn ticket(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let ticket = match check(&shared, &parts).await {
+    let ticket = match check(&shared, &parts, Scope::Listen).await {
         Ok(principal) => shared.guard.ticket(&principal, unix_now()),
         Err(refusal) => Err(refusal),
     };

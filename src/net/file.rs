@@ -59,7 +59,9 @@ pub(super) async fn transcribe(
 async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Result<Response, Response> {
     let (parts, body) = request.into_parts();
     let connecting = Session::<Connecting>::open(shared.registry.open(peer(&parts)));
-    let principal = check(shared, &parts).await.map_err(IntoResponse::into_response)?;
+    let principal = check(shared, &parts, module.scope)
+        .await
+        .map_err(IntoResponse::into_response)?;
     let answer =
         Answer::from_query(parts.uri.query().unwrap_or_default()).map_err(IntoResponse::into_response)?;
     let length = parts.headers.get(header::CONTENT_LENGTH);

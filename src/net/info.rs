@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::credentials::check;
 use super::{Module, Shared};
 use crate::auth::Refusal;
+use crate::auth::Scope;
 use crate::shutdown::Lifecycle;
 
 /// What a module says of itself.
@@ -78,7 +79,7 @@ pub(super) async fn modules_info(
     request: Request,
 ) -> Result<Json<Vec<BTreeMap<&'static str, String>>>, Refusal> {
     let (parts, _) = request.into_parts();
-    check(&shared, &parts).await?;
+    check(&shared, &parts, Scope::Listen).await?;
     Ok(Json(
         shared.modules.iter().map(|module| describe(module)).collect(),
     ))

@@ -31,7 +31,8 @@ use tower::ServiceExt as _;
 use tower_http::services::{ServeDir, ServeFile};
 
 use self::refusal::Refusal;
-use crate::auth::Guard;
+use crate::auth::{Guard, Scope};
+use crate::clock::unix_now;
 use crate::config::{Limits, ServerConfig};
 use crate::protocol::dialect::OpenDialect;
 use crate::session::admission::Admission;
@@ -47,6 +48,8 @@ pub struct Module {
     pub path: String,
     /// What its clients speak.
     pub dialect: OpenDialect,
+    /// What a credential must allow to use it.
+    pub scope: Scope,
     pub admission: Arc<Admission>,
     /// What `/api/modules_info` says of it besides its slots.
     pub info: ModuleInfo,
@@ -88,6 +91,8 @@ impl Shared {
             .depth
             .of(SharedLink::Ingress)
             .set(sum(Admission::ingress_depth));
+        let failing = self.guard.key_file_failing_since(unix_now());
+        meters.auth.key_file_failed.set(failing.unwrap_or(0) as f64);
         if let Some(keys) = self.guard.keys() {
             let state = keys.state();
             meters.auth.keyset_keys.set(state.keys as f64);

@@ -58,7 +58,7 @@ async fn open(
     let peer = credentials::peer(&parts);
     let held = parts.extensions.get::<Held>().cloned();
     let connecting = Session::<Connecting>::open(shared.registry.open(peer));
-    let principal = match credentials::check(shared, &parts).await {
+    let principal = match credentials::check(shared, &parts, module.scope).await {
         Ok(principal) => principal,
         Err(refusal) if wants_close(query) => {
             let context = shared.context.clone();

@@ -46,13 +46,13 @@ pub struct Connecting(());
 /// The client's credentials were accepted.
 pub struct Authenticated {
     principal: Principal,
-    minutes: auth::Lease,
+    minutes: auth::UsageLease,
 }
 
 /// The session waits for a row, be it for a moment.
 pub struct Queued {
     principal: Principal,
-    minutes: auth::Lease,
+    minutes: auth::UsageLease,
     place: QueuePlace,
 }
 
@@ -60,13 +60,13 @@ pub struct Queued {
 pub struct Active {
     principal: Principal,
     /// Books the session's time on its user; dropped with the session.
-    minutes: auth::Lease,
+    minutes: auth::UsageLease,
     lease: RowLease,
 }
 
 /// No more input is taken; what was taken is being processed.
 pub struct Draining {
-    _minutes: auth::Lease,
+    _minutes: auth::UsageLease,
     lease: RowLease,
     why: DrainWhy,
     until: Instant,
@@ -153,7 +153,7 @@ impl Session<Connecting> {
     pub fn authenticated(
         mut self,
         principal: Principal,
-        minutes: auth::Lease,
+        minutes: auth::UsageLease,
         most: Option<u32>,
     ) -> Result<Session<Authenticated>, (Session<Closed>, TooMany)> {
         match self.entry.claim(&principal.subject, most) {
@@ -220,10 +220,10 @@ impl Session<Active> {
         &self.state.principal
     }
 
-    /// Returns how long the session may last by the minutes that its user has left.
+    /// Returns the minutes that its user has left, shared with the user's other sessions.
     #[must_use]
-    pub fn minutes_left(&self) -> Option<Duration> {
-        self.state.minutes.remaining
+    pub fn allowance(&self) -> auth::Allowance {
+        self.state.minutes.allowance()
     }
 
     /// Stops taking input; what was taken has to be processed by `until`.

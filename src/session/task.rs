@@ -12,7 +12,7 @@ use super::outgoing::Outgoing;
 use super::renewal::{Renewal, valid_for};
 use super::state::{Active, Closed, DrainWhy, Draining, Queued, Session, Summary};
 use super::waiting;
-use crate::auth::{Principal, Refusal};
+use crate::auth::{Allowance, Principal, Refusal};
 use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::outbox::{OutboxRoom, OutboxTx};
 use crate::pipeline::rows::RowLease;
@@ -65,6 +65,8 @@ enum Event {
     /// The charge of the message that waits was taken.
     Credits,
     Inbound(Option<Inbound>),
+    /// The user's minutes of the day are used up.
+    MinutesUsed,
     /// The outbox is over.
     Over(EndReason),
     /// The pipeline behind the row has failed.
@@ -93,6 +95,7 @@ struct Serving<'a> {
     /// Room for the stream's output: a client that does not read it is not read either.
     room: OutboxRoom,
     deadlines: Deadlines,
+    allowance: Allowance,
     renewal: Renewal,
 }
 
@@ -107,8 +110,7 @@ impl<'a> Serving<'a> {
         let mut deadlines = Deadlines::default();
         deadlines.set(Due::Idle, now, limits.idle);
         deadlines.set(Due::Peer, now, limits.peer_timeout);
-        let longest = limits.max_session.into_iter().chain(session.minutes_left()).min();
-        if let Some(longest) = longest {
+        if let Some(longest) = limits.max_session {
             deadlines.set(Due::Age, now, longest);
         }
         if let Some(valid) = valid_for(session.principal()) {
@@ -121,6 +123,7 @@ impl<'a> Serving<'a> {
             outgoing,
             room,
             deadlines,
+            allowance: session.allowance(),
             renewal: Renewal::default(),
         }
     }
@@ -157,6 +160,7 @@ impl<'a> Serving<'a> {
                 Event::Lifecycle(*self.context.lifecycle.borrow_and_update())
             }
             due = reached(due) => Event::Due(due),
+            () = self.allowance.used_up() => Event::MinutesUsed,
             () = credits(&self.room, lease, charge.unwrap_or(0)), if charge.is_some() => Event::Credits,
             inbound = self.connection.inbox.recv(), if charge.is_none() => Event::Inbound(inbound),
             judged = self.renewal.verdict() => Event::Renewed(judged),
@@ -169,6 +173,10 @@ impl<'a> Serving<'a> {
             Event::Lost => EndReason::EngineFailed.into(),
             Event::Lifecycle(lifecycle) => self.on_lifecycle(lifecycle),
             Event::Due(due) => self.on_due(due),
+            Event::MinutesUsed => Next::End(End::because(
+                EndReason::TooLong,
+                "the minutes of the day are used up",
+            )),
             Event::Credits => {
                 self.deadlines.clear(Due::Stall);
                 if self.outgoing.send(session.lease()).is_err() {

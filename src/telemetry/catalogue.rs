@@ -28,6 +28,8 @@ area! {
             "When the key set in use was fetched; 0 when there is none.";
         keyset_keys: Gauge = "moshi_auth_keyset_keys", Unit::Of("keys"),
             "Public keys in the key set in use.";
+        key_file_failed: Gauge = "moshi_auth_key_file_failed_timestamp_seconds", Unit::Timestamp,
+            "Since when the file of API keys cannot be used; 0 while it can, or when there is none.";
     }
 }
 

@@ -155,3 +155,77 @@ fn keys_are_made_listed_and_revoked() {
     );
     assert!(program(&["keys", "list", "--file", file], &[]).stdout.is_empty());
 }
+
+/// The user and group of nobody, whom the tests of ownership act for. They need root.
+const NOBODY: u32 = 65_534;
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn a_key_file_changed_by_root_stays_the_servers() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    if !is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.toml");
+    let file = path.to_str().unwrap();
+    assert!(
+        program(&["keys", "create", "carol", "--file", file], &[])
+            .status
+            .success()
+    );
+    chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    assert!(
+        program(&["keys", "revoke", "carol", "--file", file], &[])
+            .status
+            .success()
+    );
+    let meta = std::fs::metadata(&path).unwrap();
+    assert_eq!(
+        (meta.uid(), meta.gid(), meta.mode() & 0o777),
+        (NOBODY, NOBODY, 0o600)
+    );
+}
+
+#[test]
+fn a_key_file_of_another_user_is_not_taken_from_them() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    use std::os::unix::process::CommandExt as _;
+    if !is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.toml");
+    let file = path.to_str().unwrap();
+    assert!(
+        program(&["keys", "create", "carol", "--file", file], &[])
+            .status
+            .success()
+    );
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    // Nobody may put files into the folder, so that only the owner of the file is in the way.
+    chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
+        .args(["keys", "revoke", "carol", "--file", file])
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{message}");
+    assert!(message.contains("belongs to user 0 and group 0"), "{message}");
+    assert!(message.contains("as that user or as root"), "{message}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert_eq!(std::fs::metadata(&path).unwrap().uid(), 0);
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "nothing is left over"
+    );
+}

@@ -6,8 +6,10 @@ use crate::auth_support::{NOW, flat, guard, nested, request, token, with};
 use axum::response::IntoResponse;
 use moshi_server::auth::{
     AuthConfig, AuthConfigError, BetterAuthConfig, Credential, Guard, Method, OnExpiry, Principal, Reason,
-    Refusal,
+    Refusal, Scope, key_file,
 };
+use moshi_server::config::Config;
+use moshi_server::config::expand::Expander;
 use serde_json::json;
 
 const KEY: &str = "a-long-enough-api-key";
@@ -18,7 +20,9 @@ fn peer() -> SocketAddr {
 }
 
 async fn ask(guard: &Guard, uri: &str, headers: &[(&str, &str)]) -> Result<Principal, Refusal> {
-    guard.check(&request(uri, headers), peer(), NOW).await
+    guard
+        .check(&request(uri, headers), peer(), Scope::Listen, NOW)
+        .await
 }
 
 async fn reason(guard: &Guard, uri: &str, headers: &[(&str, &str)]) -> Reason {
@@ -72,6 +76,63 @@ async fn every_carrier_is_heard() {
         );
     }
     assert_eq!(reason(&guard, "/x", &[]).await, Reason::NoCredentials);
+}
+
+#[tokio::test]
+async fn keys_tickets_and_tokens_are_heard_wherever_clients_of_other_services_put_them() {
+    let guard = guard(&AuthConfig::default(), &[]);
+    let jwt = token(&flat());
+    for (name, form, subprotocol) in [
+        ("kyutai-api-key", "{}", None),
+        ("x-api-key", "{}", None),
+        ("authorization", "Bearer {}", None),
+        ("authorization", "Token {}", None),
+        ("authorization", "token {}", None),
+        ("sec-websocket-protocol", "moshi, bearer.{}", Some("moshi")),
+        (
+            "sec-websocket-protocol",
+            "realtime, openai-insecure-api-key.{}, openai-beta.realtime-v1",
+            Some("realtime"),
+        ),
+        ("sec-websocket-protocol", "token, {}", Some("token")),
+        (
+            "sec-websocket-protocol",
+            "bearer, {}, x-deepgram-session-id, 1-2",
+            Some("bearer"),
+        ),
+    ] {
+        let who = ask(&guard, "/x", &[("kyutai-api-key", KEY)]).await.unwrap();
+        let ticket = guard.ticket(&who, NOW).unwrap().id.reveal();
+        for (credential, method) in [
+            (KEY, Method::ApiKey),
+            (&*jwt, Method::JwtSecret),
+            (&*ticket, Method::Ticket),
+        ] {
+            let value = form.replace("{}", credential);
+            let who = ask(&guard, "/x", &[(name, &value)]).await.unwrap();
+            assert_eq!(
+                (who.method, who.subprotocol),
+                (method, subprotocol),
+                "{name}: {form}"
+            );
+        }
+        let wrong = form.replace("{}", "no-such-credential");
+        let refusal = ask(&guard, "/x", &[(name, &wrong)]).await.unwrap_err();
+        assert_eq!(refusal.status().as_u16(), 401, "{name}: {form}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_keys_alone_takes_what_its_challenge_asks_for() {
+    let keys = [KEY.to_owned()];
+    let guard = Guard::from_config(&AuthConfig::default(), &keys, &[], |_| None).unwrap();
+    let refusal = ask(&guard, "/x", &[]).await.unwrap_err().into_response();
+    assert_eq!(refusal.headers()["www-authenticate"], "Bearer");
+    let bearer = format!("Bearer {KEY}");
+    let who = ask(&guard, "/x", &[("authorization", &bearer)]).await.unwrap();
+    assert_eq!(who.method, Method::ApiKey);
+    let wrong = reason(&guard, "/x", &[("authorization", "Bearer wrong")]).await;
+    assert_eq!(wrong, Reason::WrongKey);
 }
 
 #[tokio::test]
@@ -210,6 +271,7 @@ async fn an_address_that_fails_too_often_waits_but_is_not_locked_out() {
         .check(
             &request("/x?auth_id=short", &[]),
             ([198, 51, 100, 1], 1).into(),
+            Scope::Listen,
             NOW,
         )
         .await;
@@ -299,32 +361,113 @@ async fn a_running_session_is_renewed_by_the_same_user_only() {
 }
 
 #[tokio::test]
-async fn only_administrators_pass_the_admin_check() {
+async fn no_renewal_makes_a_session_longer_than_allowed() {
+    let config = AuthConfig {
+        on_expiry: OnExpiry::Token,
+        max_session_s: 100,
+        ..AuthConfig::default()
+    };
+    let guard = guard(&config, &[]);
+    let jwt = token(&with(flat(), "exp", json!(NOW + 1000)));
+    let who = ask(&guard, &format!("/x?auth_id={jwt}"), &[]).await.unwrap();
+    assert_eq!(who.expires_at, Some(NOW + 100));
+    let renewed = guard
+        .renew(&who, Credential::from(jwt), peer(), NOW + 60)
+        .await
+        .unwrap();
+    assert_eq!(
+        renewed.expires_at,
+        Some(NOW + 100),
+        "counted from the session's own start"
+    );
+}
+
+#[tokio::test]
+async fn signed_in_users_have_limits_unless_these_are_lifted_in_words() {
+    let limits = async |toml: &str| {
+        let config = format!("[modules.a]\ntype = \"Scripted\"\npath = \"/a\"\n{toml}");
+        let (config, _) = Config::parse("test", &config, &Expander::from_env()).unwrap();
+        let guard = guard(&config.auth, &[]);
+        let jwt = token(&flat());
+        let limits = ask(&guard, &format!("/x?auth_id={jwt}"), &[])
+            .await
+            .unwrap()
+            .limits;
+        let warned = guard
+            .warnings()
+            .iter()
+            .filter(|w| w.contains("unlimited"))
+            .count();
+        (limits.max_sessions, limits.minutes_per_day, warned)
+    };
+    assert_eq!(limits("").await, (Some(3), Some(600), 0));
+    assert_eq!(
+        limits("[auth.users]\nmax_sessions = 2\nminutes_per_day = 7").await,
+        (Some(2), Some(7), 0)
+    );
+    let lifted = "[auth.users]\nmax_sessions = \"unlimited\"\nminutes_per_day = \"unlimited\"";
+    assert_eq!(limits(lifted).await, (None, None, 2));
+    let everybody = "[limits]\nmax_sessions_per_user = 5\n";
+    assert_eq!(limits(everybody).await, (Some(5), Some(600), 0));
+    assert_eq!(limits(&format!("{everybody}{lifted}")).await, (Some(5), None, 1));
+    for wrong in ["0", "-1", "\"none\""] {
+        let config = format!(
+            "[auth.users]\nmax_sessions = {wrong}\n[modules.a]\ntype = \"Scripted\"\npath = \"/a\"\n"
+        );
+        let errors = Config::parse("test", &config, &Expander::from_env())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            errors.contains("a number of at least 1, or \"unlimited\""),
+            "{errors}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_route_is_open_to_the_scope_that_it_takes_and_to_administrators() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.toml");
-    let wish = |name: &str, scopes| moshi_server::auth::key_file::NewKey {
-        scopes,
-        ..moshi_server::auth::key_file::NewKey::named(name)
+    let make = |name: &str, scope| {
+        let new = key_file::NewKey {
+            scopes: vec![scope],
+            ..key_file::NewKey::named(name)
+        };
+        key_file::create(&path, new, NOW).unwrap().reveal()
     };
-    let admin =
-        moshi_server::auth::key_file::create(&path, wish("a", vec![moshi_server::auth::Scope::Admin]), NOW)
-            .unwrap()
-            .reveal();
-    let guard = guard(
-        &AuthConfig {
-            key_file: Some(path),
-            ..AuthConfig::default()
-        },
-        &[],
+    let (admin, listener) = (make("a", Scope::Admin), make("l", Scope::Listen));
+    // A record as it may have been written by hand.
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("scopes = [\"listen\"]\n", "")).unwrap();
+    let config = AuthConfig {
+        key_file: Some(path),
+        ..AuthConfig::default()
+    };
+    let guard = guard(&config, &[]);
+    let jwt = token(&flat());
+    let status = async |credential: &str, needs| {
+        let uri = format!("/x?auth_id={credential}");
+        let checked = guard.check(&request(&uri, &[]), peer(), needs, NOW).await;
+        checked.map_or_else(|refusal| refusal.status().as_u16(), |_| 200)
+    };
+    for (credential, listen, operate) in [
+        (&*admin, 200, 200),
+        (&*listener, 200, 403),
+        (KEY, 200, 403),
+        (&*jwt, 200, 403),
+    ] {
+        assert_eq!(status(credential, Scope::Listen).await, listen);
+        assert_eq!(status(credential, Scope::Admin).await, operate);
+    }
+    assert_eq!(status("wrong", Scope::Admin).await, 401);
+    for _ in 0..40 {
+        status(&listener, Scope::Admin).await;
+    }
+    assert_eq!(
+        status("short", Scope::Listen).await,
+        200,
+        "a good key without the scope is no guess"
     );
-    let as_admin = guard
-        .check_admin(&request("/x", &[("kyutai-api-key", &admin)]), peer(), NOW)
-        .await;
-    assert!(as_admin.is_ok());
-    let as_client = guard
-        .check_admin(&request("/x", &[("kyutai-api-key", KEY)]), peer(), NOW)
-        .await;
-    assert_eq!(as_client.unwrap_err().status().as_u16(), 403);
 }
 
 #[tokio::test]
@@ -336,7 +479,8 @@ async fn without_credentials_everyone_is_anonymous_except_foreign_pages() {
         reason(&open, "/x", &[("origin", "https://evil.test")]).await,
         Reason::OriginNotAllowed
     );
-    assert!(open.check_admin(&request("/x", &[]), peer(), NOW).await.is_err());
+    let as_operator = open.check(&request("/x", &[]), peer(), Scope::Admin, NOW).await;
+    assert_eq!(as_operator.unwrap_err().reason, Reason::MissingScope);
 }
 
 #[test]

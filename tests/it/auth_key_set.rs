@@ -9,7 +9,7 @@ use crate::auth_support::{NOW, request, with};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use moshi_server::auth::{AuthConfig, BetterAuthConfig, Guard, Method, Reason};
+use moshi_server::auth::{AuthConfig, BetterAuthConfig, Guard, Method, Reason, Scope};
 use serde_json::json;
 
 fn peer() -> SocketAddr {
@@ -74,7 +74,7 @@ async fn a_plugins_token_is_of_type_jwt_or_of_none() {
         header.typ = typ.map(str::to_owned);
         let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
         let uri = format!("/x?auth_id={token}");
-        let checked = guard.check(&request(&uri, &[]), peer(), NOW).await;
+        let checked = guard.check(&request(&uri, &[]), peer(), Scope::Listen, NOW).await;
         checked.map(|who| who.subject.to_string()).map_err(|e| e.reason)
     };
     let good = json!({"sub": "u1", "iss": issuer, "aud": issuer, "iat": NOW, "exp": NOW + 900});
@@ -146,7 +146,7 @@ async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
         let (guard, uri) = (Arc::clone(&guard), format!("/x?auth_id={jwt}"));
         tokio::spawn(async move {
             guard
-                .check(&request(&uri, &[]), peer(), now)
+                .check(&request(&uri, &[]), peer(), Scope::Listen, now)
                 .await
                 .map(|p| p.method)
         })
@@ -165,6 +165,7 @@ async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
             .check(
                 &request(&format!("/x?auth_id={unknown}"), &[]),
                 peer(),
+                Scope::Listen,
                 now + later,
             )
             .await;
@@ -180,11 +181,21 @@ async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
         "an unknown key makes no second fetch within a minute"
     );
     let _ = guard
-        .check(&request(&format!("/x?auth_id={unknown}"), &[]), peer(), now + 60)
+        .check(
+            &request(&format!("/x?auth_id={unknown}"), &[]),
+            peer(),
+            Scope::Listen,
+            now + 60,
+        )
         .await;
     assert_eq!(count.load(Ordering::SeqCst), 2);
     let still = guard
-        .check(&request(&format!("/x?auth_id={jwt}"), &[]), peer(), now + 61)
+        .check(
+            &request(&format!("/x?auth_id={jwt}"), &[]),
+            peer(),
+            Scope::Listen,
+            now + 61,
+        )
         .await;
     assert!(still.is_ok(), "the former set is kept: {still:?}");
 }

@@ -65,6 +65,27 @@ async fn a_newer_token_of_the_same_user_keeps_the_session_and_any_other_does_not
 }
 
 #[tokio::test]
+async fn sessions_of_one_user_share_the_minutes_and_end_together_when_they_are_used_up() {
+    let rules = "[auth.users]\nmax_sessions = \"unlimited\"\nminutes_per_day = 1";
+    let server = Server::with_secret_and_rows(SECRET, 40, rules).await;
+    let mut clients = Vec::new();
+    // A minute for forty sessions is a second and a half for each.
+    for _ in 0..40 {
+        clients.push(signed_in(&server, 300).await);
+    }
+    for client in &mut clients {
+        let (_, end) = client.rest().await;
+        assert!(
+            matches!(&end, Seen::Closed(1008, why) if why.contains("minutes of the day")),
+            "{end:?}"
+        );
+    }
+    let token = token(&claims("u1", 300));
+    let refused = Client::open(server.address, &format!("auth_id={token}"), "").await;
+    assert!(refused.err().unwrap().starts_with("HTTP/1.1 429"));
+}
+
+#[tokio::test]
 async fn a_classic_client_cannot_renew() {
     let server = Server::with_secret(SECRET, TO_THE_SECOND).await;
     let mut client = server

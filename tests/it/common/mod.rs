@@ -50,9 +50,14 @@ impl Server {
 
     /// The same, for those whom the auth server that shares `secret` signed in.
     pub async fn with_secret(secret: &'static str, rest: &str) -> Self {
-        let (config, guard) = (scripted("", "batch_size = 2", rest), secret);
+        Self::with_secret_and_rows(secret, 2, rest).await
+    }
+
+    /// The same, with a model of `rows` rows.
+    pub async fn with_secret_and_rows(secret: &'static str, rows: usize, rest: &str) -> Self {
+        let config = scripted("", &format!("batch_size = {rows}"), rest);
         Self::run(config, &[], |name| {
-            (name == "BETTER_AUTH_SECRET").then(|| guard.to_owned())
+            (name == "BETTER_AUTH_SECRET").then(|| secret.to_owned())
         })
         .await
     }
