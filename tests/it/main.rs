@@ -15,6 +15,7 @@ mod auth_worker;
 mod back_pressure;
 mod bundled_checkpoint;
 mod cli;
+mod client_address;
 mod connections;
 mod devices;
 mod failures;

@@ -61,7 +61,8 @@ impl Server {
         Self::configured(&format!("authorized_ids = [\"{key}\"]"), keys, "").await
     }
 
-    async fn configured(head: &str, keys: &str, rest: &str) -> Self {
+    /// The same, with more at the top of the configuration.
+    pub async fn configured(head: &str, keys: &str, rest: &str) -> Self {
         Self::run(scripted(head, keys, rest), &[], |_| None).await
     }
 
