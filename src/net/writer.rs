@@ -40,6 +40,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(socket: W, form: Form, limits: 
         form,
         deadline: limits.write_timeout,
         encoded: Vec::new(),
+        closing: None,
     };
     let mut source = Source {
         outbox,
@@ -50,10 +51,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(socket: W, form: Form, limits: 
         let wrote = tokio::select! {
             biased;
             farewell = &mut close => break farewell.unwrap_or_else(|_| EndReason::EngineFailed.into()),
-            Some(aside) = aside.recv() => match aside {
-                Aside::Message(message) => socket.message(&message).await,
-                Aside::Pong(data) => socket.pong(&data).await,
-            },
+            Some(aside) = aside.recv() => socket.aside(aside).await,
             message = source.next() => socket.burst(message, &mut source).await,
             () = sleep_until(ping_at) => socket.ping().await,
         };
@@ -67,6 +65,12 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(socket: W, form: Form, limits: 
             }
         }
     };
+    // What the client asked before it broke a rule, or closed, is answered; if it still reads.
+    while let Ok(aside) = aside.try_recv() {
+        if socket.aside(aside).await.is_err() {
+            return;
+        }
+    }
     socket.farewell(&farewell).await;
 }
 
@@ -101,6 +105,8 @@ struct Socket<W> {
     form: Form,
     deadline: Duration,
     encoded: Vec<u8>,
+    /// The code of the client's own close frame.
+    closing: Option<u16>,
 }
 
 impl<W: AsyncWrite + Unpin> Socket<W> {
@@ -118,6 +124,17 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
             self.frames.flush().await
         })
         .await
+    }
+
+    async fn aside(&mut self, aside: Aside) -> Result<(), EndReason> {
+        match aside {
+            Aside::Message(message) => self.message(&message).await,
+            Aside::Pong(data) => self.pong(&data).await,
+            Aside::Closing(code) => {
+                self.closing = code;
+                Ok(())
+            }
+        }
     }
 
     async fn message(&mut self, message: &ServerMsg) -> Result<(), EndReason> {
@@ -159,16 +176,18 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
         if farewell.reason == EndReason::PeerGone {
             return;
         }
+        // RFC 6455, section 5.5.1: a close frame is answered with its own code.
+        let code = match (farewell.reason, self.closing) {
+            (EndReason::ClientClosed, Some(code)) => code,
+            (reason, _) => close::code(reason),
+        };
         let mut end = farewell.text().len().min(123);
         while !farewell.text().is_char_boundary(end) {
             end -= 1;
         }
         // The client may be gone; there is no one else to tell.
         let _ = self
-            .control(Frame::close(
-                close::code(farewell.reason),
-                &farewell.text().as_bytes()[..end],
-            ))
+            .control(Frame::close(code, &farewell.text().as_bytes()[..end]))
             .await;
     }
 

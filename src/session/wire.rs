@@ -52,6 +52,8 @@ impl Farewell {
 pub enum Aside {
     Message(ServerMsg),
     Pong(bytes::Bytes),
+    /// The client's close frame has come, with this code: the farewell answers with the same.
+    Closing(Option<u16>),
 }
 
 /// When the peer last gave a sign of life.

@@ -26,6 +26,8 @@ mod metrics_catalogue;
 mod otel;
 mod panic;
 mod queue;
+mod rfc6455;
+mod rfc6455_close;
 mod session_ends;
 mod session_lifecycle;
 mod tidy;

@@ -1,5 +1,7 @@
 //! A whole server in this process, and a client that can misbehave.
 
+pub mod frames;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
