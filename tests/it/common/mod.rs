@@ -1,5 +1,6 @@
 //! A whole server in this process, and a client that can misbehave.
 
+pub mod cases;
 pub mod frames;
 
 use std::net::SocketAddr;
