@@ -16,6 +16,8 @@ pub struct Limits {
     /// Connections whose first request head has not come (256). When there are more, the oldest of the address that has most
     /// of them is cut off.
     pub max_handshakes: usize,
+    /// Longest request head in bytes, cookies included (64 KiB). Further ones are refused with 431.
+    pub max_head_bytes: usize,
     /// Time for the request head and the upgrade (5 s).
     #[serde(rename = "handshake_timeout_s", deserialize_with = "seconds")]
     pub handshake_timeout: Duration,
@@ -78,6 +80,7 @@ impl Default for Limits {
             max_connections: 4096,
             max_connections_per_address: None,
             max_handshakes: 256,
+            max_head_bytes: 64 << 10,
             handshake_timeout: Duration::from_secs(5),
             queue_len: 64,
             queue_wait: Duration::from_secs(30),
@@ -162,6 +165,9 @@ impl Limits {
                 "max_session_s",
                 "must be more than 0; leave it out for no limit".to_owned(),
             ));
+        }
+        if !(8 << 10..=1 << 20).contains(&self.max_head_bytes) {
+            found.push(("max_head_bytes", "must be from 8192 to 1048576".to_owned()));
         }
         if self.max_message_bytes < 4096 {
             found.push((

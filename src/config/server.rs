@@ -21,7 +21,8 @@ pub struct ServerConfig {
     /// When no row is free, say `no free channels` over the socket as Kyutai's server does, instead of letting clients without
     /// `extras` wait in the queue, or answering 503 (false).
     pub classic_full: bool,
-    /// Peers whose `X-Forwarded-For` and `X-Real-IP` are believed: addresses or networks like `10.0.0.0/8` (none).
+    /// Peers whose `X-Forwarded-For` or `Forwarded` is believed, or `X-Real-IP` where there is neither: addresses or networks
+    /// like `10.0.0.0/8` (none).
     pub trusted_proxies: Vec<Network>,
     /// Web origins, like `https://app.example.org`, whose pages may connect besides the server's own (none).
     pub allowed_origins: Vec<String>,

@@ -6,11 +6,12 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
-use axum::response::Response;
+use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
@@ -21,14 +22,16 @@ use tower::ServiceExt as _;
 use super::Peer;
 use super::client_address::client_address;
 use super::connections::{Handshake, Permit};
+use super::log_limit::LogLimit;
+use super::refusal::Refusal;
 use super::stall::StallTimeout;
 use crate::config::{Limits, ServerConfig};
 use crate::shutdown::Lifecycle;
 use crate::telemetry::Meters;
 use crate::telemetry::labels::Unserved;
 
-/// Bytes of a request head.
-const MAX_HEAD: usize = 16 << 10;
+/// A head that is too long is read up to so many times the limit, so that its sender can be told.
+const HEARD_OUT: usize = 4;
 
 /// What every connection of a listener is served with.
 pub(super) struct Front {
@@ -62,7 +65,7 @@ pub(super) async fn serve(
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.handshake_timeout)
-        .max_buf_size(MAX_HEAD)
+        .max_buf_size(limits.max_head_bytes.saturating_mul(HEARD_OUT))
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
@@ -100,6 +103,10 @@ pub(super) async fn serve(
                 .of(Unserved::NotRead)
                 .increment(1);
         }
+        if error.is_parse_too_large() {
+            // hyper has answered 431 by itself.
+            front.report_head(peer, None);
+        }
         tracing::debug!(%error, "connection ended");
     }
 }
@@ -112,11 +119,58 @@ impl Front {
         held: Held,
     ) -> Result<Response, Infallible> {
         let peer = Peer(client_address(request.headers(), peer, &self.server));
+        let (length, most) = (head_bytes(&request), self.limits.max_head_bytes);
+        if length > most {
+            self.report_head(peer.0, Some(length));
+            return Ok(head_too_long(length, most));
+        }
         let extensions = request.extensions_mut();
         extensions.insert(peer);
         extensions.insert(held);
         self.router.clone().oneshot(request.map(Body::new)).await
     }
+
+    /// Leaves word of a request head that is too long; `length` where all of it was read.
+    fn report_head(&self, peer: SocketAddr, length: Option<usize>) {
+        static LINES: LogLimit = LogLimit::new();
+        let unserved = &self.meters.connections.unserved;
+        unserved.of(Unserved::Head).increment(1);
+        if LINES.allows(Instant::now()) {
+            let most = self.limits.max_head_bytes;
+            tracing::warn!(
+                %peer,
+                length,
+                "a request head is longer than limits.max_head_bytes = {most}; cookies are the usual reason"
+            );
+        }
+    }
+}
+
+/// Bytes of the request line and the headers, as they came but for spaces around values.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    // " HTTP/1.1" and the ends of the first and the last line; ": " and the end of each header's.
+    const FIRST_AND_LAST: usize = 14;
+    const HEADER: usize = 4;
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter();
+    let headers: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len() + HEADER)
+        .sum();
+    request.method().as_str().len() + target + FIRST_AND_LAST + headers
+}
+
+fn head_too_long(length: usize, most: usize) -> Response {
+    let message = format!(
+        "the head of this request has {length} bytes and may have {most}: send fewer or shorter cookies, or raise \
+         limits.max_head_bytes"
+    );
+    let mut response = Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message).into_response();
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
 }
 
 /// True when the peer took nothing of an answer for too long.

@@ -6,6 +6,8 @@ mod connection;
 mod connections;
 mod credentials;
 mod file;
+mod frames;
+mod handshake;
 mod info;
 pub mod listener;
 mod log_limit;

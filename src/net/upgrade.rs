@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use super::connection::Held;
 use super::refusal::Refusal;
-use super::{Module, Shared, credentials, socket};
+use super::{Module, Shared, credentials, handshake, socket};
 use crate::auth::{self, Principal, selected_subprotocol};
 use crate::clock::unix_now;
 use crate::protocol::query;
@@ -40,14 +40,7 @@ async fn open(
     module: &Arc<Module>,
     mut request: Request,
 ) -> Result<Response, Response> {
-    if !fastwebsockets::upgrade::is_upgrade_request(&request) {
-        let message = "this is a WebSocket: connect with ws://, or POST an audio file";
-        let mut response = Refusal::new(StatusCode::UPGRADE_REQUIRED, message).into_response();
-        response
-            .headers_mut()
-            .insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        return Err(response);
-    }
+    handshake::check(&request)?;
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = query.as_str();
     let dialect = (module.dialect)(query)

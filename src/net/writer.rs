@@ -46,6 +46,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         encoder,
         deadline: limits.write_timeout,
         encoded: Vec::new(),
+        closing: None,
     };
     let mut source = Source {
         outbox,
@@ -60,10 +61,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         let wrote = tokio::select! {
             biased;
             end = &mut close => break end.unwrap_or_else(|_| EndReason::EngineFailed.into()),
-            Some(message) = side.recv() => match message {
-                SideMsg::Output(output) => socket.output(output).await,
-                SideMsg::Pong(data) => socket.pong(&data).await,
-            },
+            Some(message) = side.recv() => socket.side(message).await,
             output = source.next() => socket.burst(output, &mut source).await,
             () = sleep_until(ping_at) => socket.ping().await,
         };
@@ -77,6 +75,12 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
             }
         }
     };
+    // What the client asked before it broke a rule, or closed, is answered; if it still reads.
+    while let Ok(message) = side.try_recv() {
+        if socket.side(message).await.is_err() {
+            return;
+        }
+    }
     socket.close(&end).await;
 }
 
@@ -111,6 +115,8 @@ struct Socket<W> {
     encoder: Box<dyn Encoder>,
     deadline: Duration,
     encoded: Vec<u8>,
+    /// The code of the client's own close frame.
+    closing: Option<u16>,
 }
 
 impl<W: AsyncWrite + Unpin> Socket<W> {
@@ -128,6 +134,17 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
             self.frames.flush().await
         })
         .await
+    }
+
+    async fn side(&mut self, message: SideMsg) -> Result<(), EndReason> {
+        match message {
+            SideMsg::Output(output) => self.output(output).await,
+            SideMsg::Pong(data) => self.pong(&data).await,
+            SideMsg::Closing(code) => {
+                self.closing = code;
+                Ok(())
+            }
+        }
     }
 
     async fn output(&mut self, output: Output) -> Result<(), EndReason> {
@@ -181,6 +198,11 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
             return;
         }
         let (code, text) = self.encoder.close(end);
+        // RFC 6455, section 5.5.1: a close frame is answered with its own code.
+        let code = match (end.reason, self.closing) {
+            (EndReason::ClientClosed, Some(code)) => code,
+            _ => code,
+        };
         let frame = Frame::close(code, text.as_bytes());
         // The client may be gone; there is no one else to tell.
         let _ = self.control(frame).await;

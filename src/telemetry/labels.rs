@@ -152,6 +152,8 @@ label! {
         Address = "address",
         /// It had sent no request head, and gave way to a newer connection.
         Handshakes = "handshakes",
+        /// Its request head was too long.
+        Head = "head",
         /// Its peer did not read the answer.
         NotRead = "not_read",
     }

@@ -1,5 +1,8 @@
 //! A whole server in this process, and a client that can misbehave.
 
+pub mod cases;
+pub mod frames;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -67,7 +70,8 @@ impl Server {
         Self::configured(&format!("authorized_ids = [\"{key}\"]"), keys, "").await
     }
 
-    async fn configured(head: &str, keys: &str, rest: &str) -> Self {
+    /// The same, with more at the top of the configuration.
+    pub async fn configured(head: &str, keys: &str, rest: &str) -> Self {
         Self::run(scripted(head, keys, rest), &[], |_| None).await
     }
 
