@@ -2,7 +2,7 @@
 
 use super::error::LoadError;
 use super::layout::lm::{Conditioner, LmConfig};
-use super::stt::Conditioning;
+use super::stt::config::Conditioning;
 use super::weights::Weights;
 
 /// The conditioner of Kyutai's speech-to-text training.

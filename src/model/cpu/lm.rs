@@ -3,12 +3,12 @@
 //! Step semantics are those of Kyutai's `stt-1b-en_fr` and `stt-2.6b-en`: at step `f` the model sees the text token that
 //! it chose at `f - 1` and the codes of frame `f - 1` (initial tokens at `f = 0`).
 
+use super::formats::Formats;
 use super::kernels::gemm::Write;
 use super::kernels::matrix::Matrix;
 use super::kernels::pool::Pool;
 use super::linear::{SLACK, linear, matrix};
 use super::sampling;
-use super::stt::Formats;
 use super::transformer::{Norm, Transformer};
 use crate::model::conditioning;
 use crate::model::error::LoadError;
@@ -17,7 +17,7 @@ use crate::model::layout::lm::{
     OUT_NORM, TEXT_EMBEDDING, TEXT_HEAD, TRANSFORMER, audio_embedding, extra_head,
 };
 use crate::model::layout::transformer::MatrixLayout;
-use crate::model::stt::SttConfig;
+use crate::model::stt::config::SttConfig;
 use crate::model::weights::Weights;
 use crate::stream::ids::RowId;
 

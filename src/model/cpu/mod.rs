@@ -1,6 +1,7 @@
 //! The engine on processors: rows are computed one after the other over shared weights, by the threads of one pool.
 
-pub(crate) mod kernels;
+pub(crate) mod formats;
+mod kernels;
 mod kv_cache;
 mod linear;
 mod lm;
@@ -13,4 +14,4 @@ mod transformer;
 pub(super) use stt::load;
 
 #[cfg(test)]
-pub(super) use {kernels::pool::Pool, lm::Lm, mimi::MimiEncoder, stt::Formats};
+pub(super) use {formats::Formats, kernels::pool::Pool, lm::Lm, mimi::MimiEncoder};

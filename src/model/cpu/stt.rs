@@ -3,26 +3,18 @@
 
 use std::time::Instant;
 
+use super::formats::Formats;
 use super::kernels::pool::Pool;
 use super::lm::Lm;
 use super::memory::free_bytes;
 use super::mimi::MimiEncoder;
 use crate::audio::pcm;
 use crate::model::error::LoadError;
-use crate::model::layout::dtype::{KvFormat, Real, WeightFormat, cpu_cache};
+use crate::model::layout::dtype::{KvFormat, Real, cpu_cache};
 use crate::model::layout::memory::{LmWeights, MemoryPlan};
-use crate::model::stt::Checkpoint;
+use crate::model::stt::config::Checkpoint;
 use crate::model::{ModelError, Part, Spec, StepIo, StreamModel};
 use crate::stream::ids::RowId;
-
-/// Number formats of the language model. The codec is held as f32.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Formats {
-    /// Of linear weights; without one as the file holds them.
-    pub(crate) weights: Option<WeightFormat>,
-    /// Of keys and values.
-    pub(crate) cache: Real,
-}
 
 /// Loads a checkpoint with state for `rows` rows, to be computed by `threads` threads.
 ///

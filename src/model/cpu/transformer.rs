@@ -1,13 +1,13 @@
 //! Pre-norm streaming transformer over batch rows. Mimi's (LayerNorm, GELU, layer scale) and the language model's
 //! (RMSNorm, SwiGLU) are two settings of it.
 
+use super::formats::Formats;
 use super::kernels::gemm::Write;
 use super::kernels::matrix::Matrix;
 use super::kernels::pool::Pool;
 use super::kernels::{self, Unary};
 use super::kv_cache::{KvCache, Rope};
 use super::linear::{SLACK, linear, matrix};
-use super::stt::Formats;
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::WeightFormat;
 use crate::model::layout::transformer::{Feed, NormLayout, Shape};

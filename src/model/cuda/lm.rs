@@ -9,7 +9,7 @@ use crate::model::error::LoadError;
 use crate::model::layout::lm::{
     OUT_NORM, TEXT_EMBEDDING, TEXT_HEAD, TRANSFORMER, audio_embedding, extra_head,
 };
-use crate::model::stt::SttConfig;
+use crate::model::stt::config::SttConfig;
 
 /// Weights, per-row state and scratch of the language model.
 pub(super) struct Lm {

@@ -7,7 +7,7 @@ use crate::model::StreamModel;
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::{gpu_cache, gpu_weights};
 use crate::model::layout::lm::TEXT_HEAD;
-use crate::model::stt::Checkpoint;
+use crate::model::stt::config::Checkpoint;
 
 /// Loads `checkpoint` with state for `rows` rows onto GPU `ordinal`, which is there, and captures its graphs.
 ///

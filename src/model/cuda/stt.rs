@@ -18,7 +18,7 @@ use crate::model::error::LoadError;
 use crate::model::layout::dtype::{Cache, Real};
 use crate::model::layout::memory::MemoryPlan;
 use crate::model::layout::mimi::MimiConfig;
-use crate::model::stt::SttConfig;
+use crate::model::stt::config::SttConfig;
 use crate::model::{ModelError, Part, Spec, StepIo, StreamModel};
 use crate::stream::ids::RowId;
 

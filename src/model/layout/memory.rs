@@ -1,11 +1,13 @@
 //! The plan of a model's bytes: what its weights take, what each row takes for its state, and what each slot of a step
 //! takes for results in between. One plan for all engines, asked before anything is allocated.
 
+use super::conv::ConvLayout;
 #[cfg(any(test, feature = "cuda"))]
 use super::dtype::Real;
 use super::dtype::{Cache, KvFormat, WeightFormat};
 use super::lm::LmConfig;
 use super::mimi::{MimiConfig, STEPS};
+use super::quantizer;
 use super::seanet::SeanetLayout;
 use super::transformer::Shape;
 use crate::model::error::LoadError;
@@ -177,6 +179,20 @@ fn gpu_slot(lm: &LmConfig, mimi: &MimiConfig, real: Real, rows: usize) -> u64 {
     // The slot itself (24 bytes), its audio and codes, and what is downloaded: a token and the pauses.
     let exchange = 24 + FLOAT * (mimi.frame_samples() + lm.audio_codebooks + 1 + lm.pause_heads());
     (language + encoder + exchange) as u64
+}
+
+impl MimiConfig {
+    /// Returns how many values the weights of the encoder with its first `codebooks` codebooks have.
+    #[must_use]
+    pub fn encoder_values(&self, codebooks: usize) -> u64 {
+        SeanetLayout::encoder(self)
+            .all()
+            .map(ConvLayout::values)
+            .sum::<u64>()
+            + self.encoder_shape().values()
+            + self.downsample().values()
+            + quantizer::values(self, codebooks)
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,6 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::conv::{ConvLayout, ConvShape, Padding};
-use super::quantizer;
-use super::seanet::SeanetLayout;
 use super::transformer::{Feed, Shape};
 use crate::model::error::LoadError;
 use crate::model::weights::Weights;
@@ -186,18 +184,6 @@ impl MimiConfig {
             padding: Padding::Replicate,
             bias: false,
         }
-    }
-
-    /// Returns how many values the weights of the encoder with its first `codebooks` codebooks have.
-    #[must_use]
-    pub fn encoder_values(&self, codebooks: usize) -> u64 {
-        SeanetLayout::encoder(self)
-            .all()
-            .map(ConvLayout::values)
-            .sum::<u64>()
-            + self.encoder_shape().values()
-            + self.downsample().values()
-            + quantizer::values(self, codebooks)
     }
 
     fn stride(&self) -> usize {

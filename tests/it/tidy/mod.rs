@@ -111,6 +111,25 @@ fn folders_import_only_what_is_below_them() {
     }
 }
 
+#[test]
+fn the_architecture_shows_the_folders_in_their_order() {
+    let text = include_str!("../../../ARCHITECTURE.md");
+    let map = text
+        .split("## Code map")
+        .nth(1)
+        .and_then(|rest| rest.split("## ").next())
+        .unwrap();
+    let rows = map.lines().filter_map(|line| line.strip_prefix("| `"));
+    let first = rows.filter_map(|line| line.split('|').next());
+    let shown: Vec<String> = first
+        .flat_map(|cell| {
+            cell.split(',')
+                .map(|name| name.replace(['`', '/', ' '], "").replace(".rs", ""))
+        })
+        .collect();
+    assert_eq!(shown, LAYERS);
+}
+
 /// Circles of files that are left, each with its reason.
 const CIRCLES: [(&[&str], &str); 0] = [];
 

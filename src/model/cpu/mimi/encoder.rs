@@ -3,10 +3,10 @@
 use super::conv::StreamConv;
 use super::quantizer::Quantizer;
 use super::seanet::Seanet;
+use crate::model::cpu::formats::Formats;
 use crate::model::cpu::kernels::gemm::{Layout, Write};
 use crate::model::cpu::kernels::pool::Pool;
 use crate::model::cpu::linear::SLACK;
-use crate::model::cpu::stt::Formats;
 use crate::model::cpu::transformer::Transformer;
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::Real;

@@ -12,8 +12,8 @@ use anyhow::Context as _;
 use half::bf16;
 use libloading::Library;
 
+use super::distance::far;
 use super::measure::{DIM, MODELS, Model, ROWS, bytes_of, noise};
-use super::parity::far;
 use super::{Attention, Check, Report};
 use crate::model::cuda::backend::{Backend, GpuError, Ptr};
 use crate::model::cuda::driver::Driver;

@@ -2,7 +2,7 @@
 //! other choice would make all later ones incomparable.
 
 use super::Check;
-use super::parity::far;
+use super::distance::far;
 use crate::model::cuda::driver::Driver;
 use crate::model::cuda::stt::CudaStt;
 use crate::model::{ModelError, StepIo, StepOutput, StreamModel};

@@ -1,5 +1,6 @@
 //! Checks and measurements on a GPU, for `gpu-check`.
 
+mod distance;
 #[cfg(feature = "flash-attn")]
 mod flash;
 mod forced;
@@ -17,7 +18,7 @@ use serde::Serialize;
 
 use super::driver::Driver;
 use super::driver::presence::presence;
-use crate::model::stt::SttConfig;
+use crate::model::stt::config::SttConfig;
 
 /// One thing that must hold.
 #[derive(Debug, Serialize)]

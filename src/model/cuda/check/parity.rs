@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use safetensors::SafeTensors;
 
+use super::distance::far;
 use super::forced::Forced;
 use super::{Check, Fixture, Report};
 use crate::model::cuda::driver::Driver;
@@ -10,7 +11,7 @@ use crate::model::cuda::load::open;
 use crate::model::cuda::stt::CudaStt;
 use crate::model::layout::dtype::{KvFormat, WeightFormat};
 use crate::model::layout::mimi::MimiConfig;
-use crate::model::stt::{Checkpoint, SttConfig};
+use crate::model::stt::config::{Checkpoint, SttConfig};
 use crate::model::weights::Weights;
 use crate::model::{StepIo, StepOutput, StreamModel};
 use crate::stream::frame::FRAME_SAMPLES;
@@ -84,19 +85,6 @@ pub(super) fn audio(seed: u32, frames: usize) -> Vec<f32> {
         ((if up { level } else { -level } + noise).div_euclid(2)) as f32 / 32768.0
     };
     (0..frames * FRAME_SAMPLES).map(sample).collect()
-}
-
-/// Returns the largest difference, as a share of the largest of `want`.
-pub(super) fn far(got: &[f32], want: &[f32]) -> f32 {
-    let scale = want.iter().fold(f32::MIN_POSITIVE, |m, x| m.max(x.abs()));
-    let apart = |m: f32, (a, b): (&f32, &f32)| {
-        if a.is_nan() {
-            f32::INFINITY
-        } else {
-            m.max((a - b).abs())
-        }
-    };
-    got.iter().zip(want).fold(0.0, apart) / scale
 }
 
 /// All checks of one fixture over as many frames as it holds, at most `frames`.
