@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::Guard;
 use crate::config::{Config, Limits};
+use crate::decoder;
 use crate::fleet::{Fleet, LoadedModule, StartError};
+use crate::net::slots::FileSlots;
 use crate::net::{self, Shared, listener};
 use crate::pipeline::PipelineOptions;
 use crate::session::registry::Registry;
@@ -109,7 +111,8 @@ impl App {
                 lifecycle: watching.clone(),
                 meters,
             },
-            files: Arc::new(Semaphore::new(limits.max_files)),
+            files: Arc::new(FileSlots::new(limits.max_files)),
+            decoder: decoder::Program::new(config.server.decoder.clone()),
         });
         let app = Self {
             address: address_of(&listener)?,

@@ -1,8 +1,10 @@
 //! Audio files of any common kind to samples, read front to back in bounded memory.
 //!
 //! wav, flac, mp3, ogg (vorbis, opus), m4a/mp4 (aac), aac, mkv/webm; any rate, channels mixed to one. The bytes come from
-//! any blocking reader; an async body is bridged by `tokio_util::io::SyncIoBridge`.
+//! any blocking reader. What a crafted file costs has no bound here: those of strangers are decoded in a process of their own
+//! (`decoder/`).
 
+use std::fs::File;
 use std::io::{self, Cursor, Read, Seek as _};
 use std::ops::Range;
 use std::time::Duration;
@@ -55,6 +57,33 @@ impl From<SymphoniaError> for FileError {
     }
 }
 
+/// Where a file comes from.
+pub trait Input: Read + Send + Sync {
+    /// All of the input, what was read before included, as a file at its start; none where it is not in a file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    fn whole(&mut self) -> io::Result<Option<File>> {
+        Ok(None)
+    }
+}
+
+impl Input for io::Stdin {}
+
+impl<T: AsRef<[u8]> + Send + Sync> Input for Cursor<T> {}
+
+impl Input for File {
+    fn whole(&mut self) -> io::Result<Option<File>> {
+        // A named pipe is a file too, but not one to read twice.
+        if !self.metadata()?.is_file() {
+            return Ok(None);
+        }
+        let mut file = self.try_clone()?;
+        file.rewind()?;
+        Ok(Some(file))
+    }
+}
+
 /// Decodes one file, a piece at a time.
 pub struct FileDecoder {
     source: Source,
@@ -94,12 +123,12 @@ enum Codec {
 }
 
 impl FileDecoder {
-    /// Reads enough of `reader` to know what it holds. An mp4 file is copied to a temporary file first, because what
-    /// it needs to start may stand at its end.
+    /// Reads enough of `reader` to know what it holds. An mp4 that is not in a file is copied to a temporary one first, because
+    /// what it needs to start may stand at its end.
     ///
     /// # Errors
     /// It is no audio file, or none that can be decoded.
-    pub fn open(reader: impl Read + Send + Sync + 'static) -> Result<Self, FileError> {
+    pub fn open(reader: impl Input + 'static) -> Result<Self, FileError> {
         let mut reader = reader;
         let mut start = Vec::with_capacity(SNIFF);
         reader
@@ -109,6 +138,9 @@ impl FileDecoder {
             .map_err(FileError::Read)?;
         let is_ogg_opus = start.starts_with(b"OggS") && start.get(28..36) == Some(b"OpusHead");
         let is_mp4 = start.get(4..8) == Some(b"ftyp");
+        if is_mp4 && let Some(file) = reader.whole().map_err(FileError::Read)? {
+            return Self::probe(Box::new(file));
+        }
         let mut reader = Cursor::new(start).chain(reader);
         if is_ogg_opus {
             let source = Source::Ogg {

@@ -1,14 +1,17 @@
 //! Sockets and HTTP. The only place that reads or writes a connection of a client; knows no rows and no tensors.
 
 pub mod admin;
+mod answers;
+mod body;
 mod credentials;
-mod file;
 mod info;
 pub mod listener;
 mod reader;
 mod refusal;
+pub mod slots;
 mod socket;
 mod upgrade;
+mod upload;
 mod writer;
 
 use std::convert::Infallible;
@@ -21,13 +24,14 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use tower_http::services::{ServeDir, ServeFile};
 
 use self::refusal::Refusal;
+use self::slots::FileSlots;
 use crate::auth::Guard;
 use crate::config::{Limits, ServerConfig};
+use crate::decoder;
 use crate::session::admission::Admission;
 use crate::session::registry::Registry;
 use crate::session::task::Context;
@@ -55,7 +59,9 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     pub context: Context,
     /// Posted files that may be in work.
-    pub files: Arc<Semaphore>,
+    pub files: Arc<FileSlots>,
+    /// What decodes them.
+    pub decoder: decoder::Program,
 }
 
 impl Shared {
@@ -132,7 +138,7 @@ pub fn router(shared: &Arc<Shared>, static_dir: Option<&Path>) -> Router {
     for module in &shared.modules {
         let (socket, posted) = (Arc::clone(module), Arc::clone(module));
         let route = get(move |state, request| upgrade::connect(state, socket, request))
-            .post(move |state, request| file::transcribe(state, posted, request));
+            .post(move |state, request| upload::transcribe(state, posted, request));
         router = router.route(&module.path, route);
     }
     if shared.server.public_metrics {

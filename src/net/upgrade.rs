@@ -21,7 +21,7 @@ use crate::protocol::close::CloseReason;
 use crate::protocol::server::ServerMsg;
 use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
-use crate::session::state::{Connecting, Queued, Session};
+use crate::session::state::{Authenticated, Connecting, Queued, Session};
 use crate::session::wire::Farewell;
 use crate::telemetry::{labels, logs};
 
@@ -78,7 +78,9 @@ async fn open(
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     // Clients of Kyutai's server know no queue: they are to hear at once that there is no room.
     let waits = form.extras || !shared.server.classic_full;
-    match admit(shared, module, connecting, principal, waits) {
+    let admitted = authenticate(shared, connecting, principal)
+        .and_then(|session| enqueue(shared, module, session, waits));
+    match admitted {
         Ok(session) => {
             let context = shared.context.clone();
             after(upgrading, shared, move |upgraded| {
@@ -163,14 +165,12 @@ impl IntoResponse for Denied {
     }
 }
 
-/// Takes a client that is known from its first stage to the queue.
-pub(super) fn admit(
+/// Counts the session as one of its user's, in number and in minutes.
+pub(super) fn authenticate(
     shared: &Shared,
-    module: &Module,
     connecting: Session<Connecting>,
     principal: Principal,
-    waits: bool,
-) -> Result<Session<Queued>, Denied> {
+) -> Result<Session<Authenticated>, Denied> {
     let refused = &shared.context.meters.admission.refused;
     let most = principal
         .limits
@@ -180,12 +180,21 @@ pub(super) fn admit(
         refused.of(labels::Refused::UserLimit).increment(1);
         Denied::Minutes(refusal)
     })?;
-    let session = connecting
+    connecting
         .authenticated(principal, minutes, most)
         .map_err(|(_, too_many)| {
             refused.of(labels::Refused::UserLimit).increment(1);
             Denied::TooMany(too_many)
-        })?;
+        })
+}
+
+/// Takes a session to the queue for rows.
+pub(super) fn enqueue(
+    shared: &Shared,
+    module: &Module,
+    session: Session<Authenticated>,
+    waits: bool,
+) -> Result<Session<Queued>, Denied> {
     match module.admission.request(waits) {
         Ok(ticket) => Ok(session.enqueue(ticket)),
         Err(why) => {
@@ -193,7 +202,7 @@ pub(super) fn admit(
                 Refused::Full => (CloseReason::Full, labels::Refused::Full),
                 Refused::Stopping => (CloseReason::GoingAway, labels::Refused::Draining),
             };
-            refused.of(label).increment(1);
+            shared.context.meters.admission.refused.of(label).increment(1);
             drop(session.close(reason));
             Err(Denied::NoRow(why))
         }

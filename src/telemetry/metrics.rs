@@ -12,7 +12,7 @@ use super::buckets::{CHECK, LAG, ROWS, SESSION, SPEED, STEP, STEP_BUDGET, WAIT, 
 use super::exposition;
 use super::instrument::{Family, Instrument, Metric, SecondsCounter, Store, Unit, area};
 use super::labels::{
-    Codec, Dropped, Edge, EngineFault, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage,
+    Codec, Dropped, Edge, EngineFault, FileEnd, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage,
     Verdict,
 };
 use super::legacy::Legacy;
@@ -113,6 +113,16 @@ area! {
             "Audio decoded, in seconds of sound.";
         dropped: Family<SecondsCounter, Dropped> = "moshi_audio_dropped_seconds_total", Unit::Seconds,
             "Audio that never reached the model, in seconds of sound.";
+    }
+}
+
+area! {
+    /// Posted files.
+    Files {
+        decoding: Gauge = "moshi_file_decoders", Unit::Of("decoders"),
+            "Posted files whose decoder runs now, of `max_files`.";
+        ended: Family<Counter, FileEnd> = "moshi_file_decodings_total", Unit::Of("files"),
+            "Posted files whose decoder has ended, by how. `failed` is the server's own fault; the rest are the file's or the client's.";
     }
 }
 
@@ -227,6 +237,7 @@ pub const CATALOGUE: &[Area] = areas! {
     "Admission", Admission;
     "Engine and words", Engine, "module";
     "Audio", Audio;
+    "Posted files", Files;
     "Queues", Links;
     "Health", HealthState;
     "Process", Process;
@@ -248,6 +259,7 @@ pub struct Areas {
     pub sessions: Sessions,
     pub admission: Admission,
     pub audio: Audio,
+    pub files: Files,
     pub links: Links,
     pub health: HealthState,
     pub process: Process,
@@ -283,6 +295,7 @@ impl Meters {
             sessions,
             admission: Admission::register(&store, &[]),
             audio: Audio::register(&store, &[]),
+            files: Files::register(&store, &[]),
             links: Links::register(&store, &[]),
             health: HealthState::register(&store, &[]),
             process: Process::register(&store, &[]),

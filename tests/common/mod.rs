@@ -65,7 +65,7 @@ impl Server {
         Self::run(scripted(head, keys, rest), &[], |_| None).await
     }
 
-    async fn run(config: Config, others: &[&str], env: impl Fn(&str) -> Option<String>) -> Self {
+    async fn run(mut config: Config, others: &[&str], env: impl Fn(&str) -> Option<String>) -> Self {
         let modules = config.modules.iter().map(|(name, module)| {
             let ModuleConfig::Scripted(module) = module else {
                 panic!("only scripted modules")
@@ -90,6 +90,8 @@ impl Server {
                 text,
             }
         });
+        // This program is a test, which decodes no files.
+        config.server.decoder = Some(env!("CARGO_BIN_EXE_moshi-server").into());
         let app = App::start(&config, guard(&config, env), modules.collect(), Meters::default())
             .await
             .unwrap();

@@ -28,6 +28,8 @@ impl Read for Trickle {
     }
 }
 
+impl Input for Trickle {}
+
 fn decode(bytes: &[u8], size: usize) -> Result<Vec<f32>, FileError> {
     let mut decoder = FileDecoder::open(Trickle {
         bytes: Cursor::new(bytes.to_vec()),
@@ -125,8 +127,15 @@ fn a_failed_read_is_told_from_a_bad_file() {
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         }
     }
+    struct Half(io::Chain<Cursor<Vec<u8>>, Broken>);
+    impl Read for Half {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            self.0.read(to)
+        }
+    }
+    impl Input for Half {}
     for (kind, bytes) in FILES {
-        let broken = Cursor::new(bytes[..bytes.len() / 2].to_vec()).chain(Broken);
+        let broken = Half(Cursor::new(bytes[..bytes.len() / 2].to_vec()).chain(Broken));
         let result = FileDecoder::open(broken).and_then(|mut file| {
             while file.next(&mut |_| ())? {}
             Ok(())
