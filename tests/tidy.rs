@@ -49,6 +49,7 @@ fn each_library_has_its_place() {
     only_in("jsonwebtoken", &["auth/"]);
     only_in("safetensors", &["model/"]);
     only_in("symphonia", &["audio/"]);
+    only_in("tokio::process", &["decoder/"]);
 }
 
 #[test]

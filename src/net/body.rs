@@ -4,70 +4,97 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::StreamExt;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::ChildStdin;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
+use super::form;
 use crate::config::Limits;
 use crate::protocol::close::CloseReason;
 use crate::session::wire::Farewell;
 
 /// Why a body cannot be taken to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyError {
-    /// It has more bytes than a file may have.
+    #[error("the file is too big")]
     TooBig,
-    /// It came too slowly.
+    #[error(
+        "the upload was too slow: it must keep to {rate} bytes per second and may fall behind by {} s; send the file again",
+        over.as_secs_f64()
+    )]
     Slow { rate: u32, over: Duration },
-    /// The connection ended in the middle of it.
+    #[error("the upload was cut off after {received} bytes: send the file again")]
     Cut { received: u64 },
+    #[error("the form has no file: send it as the part `file`, like curl -F file=@talk.m4a does, or the file alone as the body")]
+    NoFile,
+    #[error("the form cannot be read: {0}; send the file alone as the body, like curl --data-binary @talk.m4a does")]
+    Form(&'static str),
 }
 
 impl From<BodyError> for Farewell {
     fn from(error: BodyError) -> Self {
-        let (reason, text) = match error {
+        let reason = match error {
             BodyError::TooBig => return CloseReason::TooBig.into(),
-            BodyError::Slow { rate, over } => (
-                CloseReason::PeerGone,
-                format!(
-                    "the upload was too slow: it must keep to {rate} bytes per second and may fall behind by {} s; send the \
-                     file again",
-                    over.as_secs_f64()
-                ),
-            ),
-            BodyError::Cut { received } => (
-                CloseReason::BadMessage,
-                format!("the upload was cut off after {received} bytes: send the file again"),
-            ),
+            BodyError::Slow { .. } => CloseReason::PeerGone,
+            BodyError::Cut { .. } | BodyError::NoFile | BodyError::Form(_) => CloseReason::BadMessage,
         };
         Self {
             reason,
-            text: Some(text),
+            text: Some(error.to_string()),
         }
     }
 }
 
-/// Hands `body` to `to` as fast as it comes, and closes `to` at its end.
-pub(super) async fn feed(body: Body, to: ChildStdin, limits: &Limits) -> Result<(), BodyError> {
-    let mut stream = body.into_data_stream();
-    let mut pace = Pace::new(limits.min_upload_rate, limits.peer_timeout);
-    let mut to = Some(to);
-    let mut received = 0;
-    while let Some(piece) = pace.next(&mut stream).await? {
-        let piece: Bytes = piece.map_err(|_| BodyError::Cut { received })?;
-        received += piece.len() as u64;
-        if received > limits.max_file_bytes {
-            return Err(BodyError::TooBig);
-        }
-        // A decoder that ended early says itself how; what it left is still taken, so that the client reads the answer.
-        if let Some(pipe) = &mut to
-            && pipe.write_all(&piece).await.is_err()
+/// Where a file goes: a decoder that may end before the file does.
+pub(super) struct Sink<W>(Option<W>);
+
+impl<W: AsyncWrite + Unpin> Sink<W> {
+    /// A decoder that has ended says itself how; what it left is dropped, so that the client comes to read the answer.
+    pub(super) async fn write(&mut self, piece: &[u8]) {
+        if let Some(pipe) = &mut self.0
+            && pipe.write_all(piece).await.is_err()
         {
-            to = None;
+            self.0 = None;
         }
     }
+}
+
+/// Hands `body` to `to` as fast as it comes, and closes `to` at the end of the file: of the body, or of the file in it when it
+/// is a form with `boundary` between its parts.
+pub(super) async fn feed(
+    body: Body,
+    boundary: Option<String>,
+    to: impl AsyncWrite + Unpin,
+    limits: &Limits,
+) -> Result<(), BodyError> {
+    let mut pieces = std::pin::pin!(paced(body, limits));
+    let mut to = Sink(Some(to));
+    if let Some(boundary) = boundary {
+        form::feed(&mut pieces, boundary, &mut to).await?;
+        drop(to);
+        // What is behind the file does not matter; it is taken for the same reason as in `Sink`.
+        while let Ok(Some(_)) = pieces.try_next().await {}
+        return Ok(());
+    }
+    while let Some(piece) = pieces.try_next().await? {
+        to.write(&piece).await;
+    }
     Ok(())
+}
+
+/// The pieces of `body`, as many and as fast as `limits` allow.
+fn paced(body: Body, limits: &Limits) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
+    let most = limits.max_file_bytes;
+    let pace = Pace::new(limits.min_upload_rate, limits.peer_timeout);
+    stream::try_unfold((body.into_data_stream(), pace, 0), move |(mut body, mut pace, received)| async move {
+        let Some(piece) = pace.next(&mut body).await? else { return Ok(None) };
+        let piece = piece.map_err(|_| BodyError::Cut { received })?;
+        let received = received + piece.len() as u64;
+        if received > most {
+            return Err(BodyError::TooBig);
+        }
+        Ok(Some((piece, (body, pace, received))))
+    })
 }
 
 /// How slow a client may be: a bucket of time that empties while the client is waited for and fills with each byte.
@@ -89,7 +116,7 @@ impl Pace {
     /// The next piece of `stream`; none at its end.
     async fn next<E>(
         &mut self,
-        stream: &mut (impl futures_util::Stream<Item = Result<Bytes, E>> + Unpin),
+        stream: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     ) -> Result<Option<Result<Bytes, E>>, BodyError> {
         let began = Instant::now();
         let Ok(piece) = timeout(self.left, stream.next()).await else {
@@ -99,56 +126,40 @@ impl Pace {
             });
         };
         let bytes = piece.as_ref().and_then(|piece| piece.as_ref().ok()).map_or(0, Bytes::len);
-        self.left = self.left.saturating_sub(began.elapsed());
-        self.earned(bytes);
+        self.account(began.elapsed(), bytes);
         Ok(piece)
     }
 
-    fn earned(&mut self, bytes: usize) {
+    /// The client was waited for so long, and then sent so many bytes.
+    fn account(&mut self, waited: Duration, bytes: usize) {
         let earned = Duration::from_secs_f64(bytes as f64 / f64::from(self.rate.max(1)));
-        self.left = (self.left + earned).min(self.most);
+        self.left = (self.left.saturating_sub(waited) + earned).min(self.most);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
-
     use super::*;
 
-    async fn wait(seconds: u64) {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_client_may_pause_and_may_not_drip() {
+        let mut pace = Pace::new(100, 20 * SECOND);
+        pace.account(19 * SECOND, 1_500);
+        assert_eq!(pace.left, 16 * SECOND);
+        pace.account(SECOND, 1_000_000);
+        assert_eq!(pace.left, 20 * SECOND, "no more than a full bucket, whatever came at once");
+        pace.account(15 * SECOND, 1);
+        pace.account(15 * SECOND, 1);
+        assert!(pace.left < SECOND);
     }
 
-    fn slow(pieces: Vec<(u64, usize)>) -> impl futures_util::Stream<Item = Result<Bytes, ()>> + Unpin {
-        Box::pin(stream::iter(pieces).then(|(seconds, bytes)| async move {
-            wait(seconds).await;
-            Ok(Bytes::from(vec![0; bytes]))
-        }))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_may_pause_and_may_not_drip() {
-        let mut pace = Pace::new(100, Duration::from_secs(20));
-        let mut steady = slow(vec![(19, 2_000), (19, 1_000), (10, 1_000)]);
-        for _ in 0..3 {
-            assert!(pace.next(&mut steady).await.is_ok_and(|piece| piece.is_some()));
-        }
-        assert!(pace.next(&mut steady).await.is_ok_and(|piece| piece.is_none()));
-        let mut pace = Pace::new(100, Duration::from_secs(20));
-        let mut drip = slow(vec![(15, 1); 3]);
-        assert!(pace.next(&mut drip).await.is_ok());
-        let over = Duration::from_secs(20);
-        assert_eq!(pace.next(&mut drip).await, Err(BodyError::Slow { rate: 100, over }));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_the_server_takes_its_time_for_is_not_the_clients_fault() {
-        let mut pace = Pace::new(100, Duration::from_secs(20));
-        let mut ready = slow(vec![(0, 1); 10]);
-        for _ in 0..10 {
-            assert!(pace.next(&mut ready).await.is_ok());
-            wait(60).await;
-        }
+    #[tokio::test]
+    async fn a_client_whose_time_is_up_is_told_how_fast_to_send() {
+        let mut pace = Pace::new(100, Duration::ZERO);
+        let mut never = stream::pending::<Result<Bytes, ()>>();
+        let slow = BodyError::Slow { rate: 100, over: Duration::ZERO };
+        assert_eq!(pace.next(&mut never).await, Err(slow));
     }
 }

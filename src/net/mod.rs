@@ -4,6 +4,7 @@ pub mod admin;
 mod answers;
 mod body;
 mod credentials;
+mod form;
 mod info;
 pub mod listener;
 mod reader;

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +20,7 @@ use tracing::Instrument;
 use super::answers::{Answer, collect, farewell_of, refused, too_big};
 use super::body::{BodyError, feed};
 use super::credentials::{check, peer};
+use super::form::boundary;
 use super::refusal::Refusal;
 use super::slots::NoSlot;
 use super::upgrade::{authenticate, enqueue};
@@ -63,11 +65,12 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     if length.is_some_and(|length| length > limits.max_file_bytes) {
         return Err(too_big(&limits).into_response());
     }
+    let boundary = boundary(&parts.headers).map_err(|error| refused(&error.into(), &limits))?;
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     // What the user may have is claimed before anything is taken that all users share.
     let session = authenticate(shared, connecting, principal).map_err(IntoResponse::into_response)?;
     let (session, decoder) = start(shared, session)?;
-    let mut upload = Upload::new(body, decoder, &limits)?;
+    let mut upload = Upload::new(body, boundary, decoder, &limits)?;
     let opened = timeout(limits.file_open, upload.next()).await;
     let first = match opened.unwrap_or_else(|_| Err(late(&limits))) {
         Ok(first) => first,
@@ -165,13 +168,19 @@ struct Upload {
 }
 
 impl Upload {
-    fn new(body: axum::body::Body, mut decoder: Decoder, limits: &Arc<Limits>) -> Result<Self, Response> {
+    /// `boundary` is what is between the parts of a body that is a form.
+    fn new(
+        body: Body,
+        boundary: Option<String>,
+        mut decoder: Decoder,
+        limits: &Arc<Limits>,
+    ) -> Result<Self, Response> {
         let to = decoder.file.take().ok_or_else(|| {
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal failure").into_response()
         })?;
         let limits = Arc::clone(limits);
         let feeding = Arc::clone(&limits);
-        let feed = tokio::spawn(async move { feed(body, to, &feeding).await });
+        let feed = tokio::spawn(async move { feed(body, boundary, to, &feeding).await });
         Ok(Self {
             feed: AbortOnDropHandle::new(feed),
             fed: false,

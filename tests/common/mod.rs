@@ -61,6 +61,11 @@ impl Server {
         Self::configured(&format!("authorized_ids = [\"{key}\"]"), keys, "").await
     }
 
+    /// The same, for the holders of `ids`, with the rest of the configuration.
+    pub async fn with_ids(ids: &[&str], keys: &str, rest: &str) -> Self {
+        Self::configured(&format!("authorized_ids = {ids:?}"), keys, rest).await
+    }
+
     async fn configured(head: &str, keys: &str, rest: &str) -> Self {
         Self::run(scripted(head, keys, rest), &[], |_| None).await
     }
