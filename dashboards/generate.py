@@ -163,6 +163,9 @@ DASHBOARDS = {
               [(rate("moshi_admission_refusals_total", where=S + ',reason="user_limit"'), "user_limit")]),
         panel("Rude clients", "Sessions ended for what the client did.", "ops", [
             (rate("moshi_session_ended_total", "reason", S + ',reason=~"slow_reader|too_big|bad_message|bad_audio|protocol|unsupported|idle|too_long"'), "{{reason}}")], stack=True),
+        panel("Posted files, by end", "How their decoding ended. `panicked`, `memory` and `time` are damaged files, or made to do harm.", "ops",
+              [(rate("moshi_file_decodings_total", "end"), "{{end}}")], stack=True),
+        panel("Posted files in work", "Decoders that run now.", "none", [(f"sum(moshi_file_decoders{{{S}}})", "decoders")]),
         panel("Close codes", "Sessions ended a second, by close code.", "ops", [(rate("moshi_session_ended_total", "code"), "{{code}}")], stack=True),
     ]),
     "process": ("Process, runtime and graphics cards", [

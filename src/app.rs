@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::auth::Guard;
 use crate::config::Limits;
+use crate::decoder;
 use crate::module::Config;
 use crate::module::fleet::{Fleet, LoadedModule, StartError};
+use crate::net::slots::FileSlots;
 use crate::net::{self, Shared, listener};
 use crate::pipeline::PipelineOptions;
 use crate::session::context::Context;
@@ -111,7 +113,8 @@ impl App {
                 lifecycle: watching.clone(),
                 meters,
             },
-            files: Arc::new(Semaphore::new(limits.max_files)),
+            files: Arc::new(FileSlots::new(limits.max_files)),
+            decoder: decoder::Program::new(config.server.decoder.clone()),
         });
         let app = Self {
             address: address_of(&listener)?,

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod decoder;
 pub mod load;
 pub mod model;
 pub mod module;

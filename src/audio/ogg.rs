@@ -179,7 +179,7 @@ impl<'a> Page<'a> {
 }
 
 /// Ogg's CRC-32 (polynomial 0x04c11db7, no reflection) of a page, its own field counted as zero.
-pub(super) fn checksum(page: &[u8]) -> u32 {
+pub(in crate::audio) fn checksum(page: &[u8]) -> u32 {
     let step = |crc: u32, byte: u8| crc << 8 ^ CRC[usize::from((crc >> 24) as u8 ^ byte)];
     let crc = page[..22].iter().fold(0, |crc, byte| step(crc, *byte));
     let crc = [0; 4].iter().fold(crc, |crc, byte| step(crc, *byte));

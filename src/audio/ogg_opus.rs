@@ -1,7 +1,7 @@
 //! An Ogg/Opus byte stream (RFC 7845) to samples.
 
 use crate::audio::ogg::{OggError, OggPacket, OggReader};
-use crate::audio::opus::{self, BadPacket, MAX_SAMPLES, OpusDecoder};
+use crate::audio::opus::{self, BadPacket, Layout, MAX_SAMPLES, OpusDecoder};
 
 /// Why a stream cannot be decoded. The session it belongs to ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,8 +12,8 @@ pub enum OggOpusError {
     Packet(#[from] BadPacket),
     #[error("the Ogg stream does not begin with a valid Opus header")]
     Header,
-    #[error("Opus streams with more than two channels are not supported")]
-    Channels,
+    #[error("Opus with channel mapping family {0} is not supported (0 and 1 are): convert it to stereo")]
+    Family(u8),
     #[error("no memory for an Opus decoder")]
     Memory,
 }
@@ -32,6 +32,8 @@ pub(crate) struct Head {
     pub(crate) skip: usize,
     /// Factor on the decoded samples.
     pub(crate) gain: f32,
+    /// How the streams of a packet become channels; none where there is one stream, of one or two.
+    pub(crate) layout: Option<Layout>,
 }
 
 struct Stream {
@@ -68,7 +70,7 @@ impl OggOpus {
 
 impl Stream {
     fn new(head: Head) -> Result<Self, OggOpusError> {
-        let decoder = OpusDecoder::new().ok_or(OggOpusError::Memory)?;
+        let decoder = OpusDecoder::new(head.layout).ok_or(OggOpusError::Memory)?;
         let pcm = Box::new([0.0; MAX_SAMPLES]);
         Ok(Self {
             decoder,
@@ -116,23 +118,55 @@ fn excess(decoded: u64, length_48k: u64, last: usize) -> usize {
 }
 
 impl Head {
-    /// Reads an `OpusHead` packet.
+    /// Reads an `OpusHead` packet (RFC 7845, section 5.1).
     pub(crate) fn parse(data: &[u8]) -> Result<Self, OggOpusError> {
-        let Some((head, _)) = data.split_first_chunk::<19>() else {
+        match data.get(8) {
+            Some(version) if version & 0xf0 == 0 => {
+                Self::fields(data, u16::from_le_bytes, i16::from_le_bytes)
+            }
+            _ => Err(OggOpusError::Header),
+        }
+    }
+
+    /// Reads what symphonia makes of an mp4's `dOps` box: an `OpusHead` of version 0 whose numbers are big-endian (Opus in
+    /// ISOBMFF, section 4.3.2).
+    pub(crate) fn parse_mp4(data: &[u8]) -> Result<Self, OggOpusError> {
+        match data.get(8) {
+            Some(0) => Self::fields(data, u16::from_be_bytes, i16::from_be_bytes),
+            _ => Err(OggOpusError::Header),
+        }
+    }
+
+    /// What holds for mono or stereo where no header says otherwise.
+    pub(crate) fn plain(skip: usize) -> Self {
+        Self {
+            skip,
+            gain: 1.0,
+            layout: None,
+        }
+    }
+
+    fn fields(
+        data: &[u8],
+        unsigned: impl Fn([u8; 2]) -> u16,
+        signed: impl Fn([u8; 2]) -> i16,
+    ) -> Result<Self, OggOpusError> {
+        let Some((head, table)) = data.split_first_chunk::<19>() else {
             return Err(OggOpusError::Header);
         };
-        if !head.starts_with(b"OpusHead") || head[8] & 0xf0 != 0 {
+        if !head.starts_with(b"OpusHead") {
             return Err(OggOpusError::Header);
         }
-        let (channels, family) = (head[9], head[18]);
-        if !(1..=2).contains(&channels) || family > 1 {
-            return Err(OggOpusError::Channels);
-        }
-        let skip = usize::from(u16::from_le_bytes([head[10], head[11]])) / 2;
-        let gain = f32::from(i16::from_le_bytes([head[16], head[17]])) / 256.0;
+        let layout = match (head[18], head[9]) {
+            (0, 1..=2) => None,
+            (1, channels @ 1..=8) => Layout::parse(channels, table).ok_or(OggOpusError::Header)?,
+            (0 | 1, _) => return Err(OggOpusError::Header),
+            (family, _) => return Err(OggOpusError::Family(family)),
+        };
         Ok(Self {
-            skip,
-            gain: 10f32.powf(gain / 20.0),
+            skip: usize::from(unsigned([head[10], head[11]])) / 2,
+            gain: 10f32.powf(f32::from(signed([head[16], head[17]])) / 256.0 / 20.0),
+            layout,
         })
     }
 }

@@ -13,11 +13,59 @@ pub const MAX_SAMPLES: usize = SAMPLE_RATE as usize * 120 / 1000;
 #[error("not a valid Opus packet")]
 pub struct BadPacket;
 
-/// Decodes the packets of one stream, mono or stereo, to mono at 24 kHz.
+/// How the streams in a packet become channels: for more than two of them (RFC 7845, section 5.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    channels: u8,
+    streams: u8,
+    /// So many of the streams are stereo; they come first.
+    coupled: u8,
+    /// The decoded channel of each channel, or 255 for silence.
+    mapping: [u8; 8],
+}
+
+impl Layout {
+    /// Reads the table of a header with `channels` channels, at most 8. `Some(None)` is one stream of at most two channels, which
+    /// needs no layout; none when the table makes no sense.
+    #[must_use]
+    pub fn parse(channels: u8, table: &[u8]) -> Option<Option<Self>> {
+        let (&[streams, coupled], table) = table.split_first_chunk()?;
+        let table = table.get(..usize::from(channels))?;
+        let decoded = u16::from(streams) + u16::from(coupled);
+        let valid = |channel: &u8| *channel == 255 || u16::from(*channel) < decoded;
+        if streams == 0 || streams > channels || coupled > streams || !table.iter().all(valid) {
+            return None;
+        }
+        if channels <= 2 && streams == 1 {
+            return Some(None);
+        }
+        let mut mapping = [255; 8];
+        mapping.get_mut(..table.len())?.copy_from_slice(table);
+        Some(Some(Self {
+            channels,
+            streams,
+            coupled,
+            mapping,
+        }))
+    }
+}
+
+/// Decodes the packets of one stream to mono at 24 kHz.
 pub struct OpusDecoder {
-    state: NonNull<unsafe_libopus::OpusDecoder>,
+    state: State,
     /// A packet made the decoder panic; its state means nothing any more.
     broken: bool,
+}
+
+enum State {
+    /// One stream, whose channels the decoder mixes itself.
+    Single(NonNull<unsafe_libopus::OpusDecoder>),
+    Several {
+        state: NonNull<unsafe_libopus::OpusMSDecoder>,
+        /// Interleaved samples of the longest packet.
+        pcm: Vec<f32>,
+        channels: usize,
+    },
 }
 
 // SAFETY: the state is a plain block of memory of its own, with no thread-local data and no other owner.
@@ -26,11 +74,37 @@ unsafe impl Send for OpusDecoder {}
 impl OpusDecoder {
     /// A decoder at the start of a stream; none when memory is out.
     #[must_use]
-    pub fn new() -> Option<Self> {
+    pub fn new(layout: Option<Layout>) -> Option<Self> {
         let mut error = 0;
-        // SAFETY: rate and channel count are ones libopus takes, `error` is valid for a write; null means failure.
-        let state = unsafe { unsafe_libopus::opus_decoder_create(SAMPLE_RATE as i32, 1, &raw mut error) };
-        NonNull::new(state).map(|state| Self { state, broken: false })
+        let state = match layout {
+            None => {
+                // SAFETY: rate and channel count are ones libopus takes, `error` is valid for a write; null means failure.
+                let state =
+                    unsafe { unsafe_libopus::opus_decoder_create(SAMPLE_RATE as i32, 1, &raw mut error) };
+                State::Single(NonNull::new(state)?)
+            }
+            Some(layout) => {
+                // SAFETY: `mapping` has at least `channels` entries, which libopus checks, as it does the numbers; `error` is
+                // valid for a write; null means failure.
+                let state = unsafe {
+                    unsafe_libopus::opus_multistream_decoder_create(
+                        SAMPLE_RATE as i32,
+                        layout.channels.into(),
+                        layout.streams.into(),
+                        layout.coupled.into(),
+                        layout.mapping.as_ptr(),
+                        &raw mut error,
+                    )
+                };
+                let channels = usize::from(layout.channels);
+                State::Several {
+                    state: NonNull::new(state)?,
+                    pcm: vec![0.0; channels * MAX_SAMPLES],
+                    channels,
+                }
+            }
+        };
+        Some(Self { state, broken: false })
     }
 
     /// Decodes one packet into the front of `out`. Returns the number of samples, 60 to 2,880 (2.5 to 120 ms).
@@ -43,23 +117,10 @@ impl OpusDecoder {
             return Err(BadPacket);
         }
         let length = i32::try_from(packet.len()).map_err(|_| BadPacket)?;
-        let state = self.state.as_ptr();
+        let state = &mut self.state;
         // The translation checks its arithmetic in debug builds and asserts what it holds impossible. A packet that
         // trips over such a check ends this stream, not the thread.
-        let decoded = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: `state` came from `opus_decoder_create` and is owned by `self`; `packet` is `length` bytes;
-            // `out` has room for the longest packet, and libopus is told so.
-            unsafe {
-                unsafe_libopus::opus_decode_float(
-                    state,
-                    packet.as_ptr(),
-                    length,
-                    out.as_mut_ptr(),
-                    MAX_SAMPLES as i32,
-                    0,
-                )
-            }
-        }));
+        let decoded = catch_unwind(AssertUnwindSafe(|| state.decode(packet, length, out)));
         match decoded {
             Ok(samples) => usize::try_from(samples).map_err(|_| BadPacket),
             Err(_) => {
@@ -70,10 +131,57 @@ impl OpusDecoder {
     }
 }
 
+impl State {
+    /// Returns the number of samples, or an error of libopus, which is below 0.
+    fn decode(&mut self, packet: &[u8], length: i32, out: &mut [f32; MAX_SAMPLES]) -> i32 {
+        match self {
+            // SAFETY: the state came from `opus_decoder_create` and is owned by `self`; `packet` is `length` bytes; `out` has
+            // room for the longest packet, and libopus is told so.
+            Self::Single(state) => unsafe {
+                unsafe_libopus::opus_decode_float(
+                    state.as_ptr(),
+                    packet.as_ptr(),
+                    length,
+                    out.as_mut_ptr(),
+                    MAX_SAMPLES as i32,
+                    0,
+                )
+            },
+            Self::Several { state, pcm, channels } => {
+                // SAFETY: as above, with a state of `opus_multistream_decoder_create` and room for that many channels.
+                let samples = unsafe {
+                    unsafe_libopus::opus_multistream_decode_float(
+                        state.as_ptr(),
+                        packet.as_ptr(),
+                        length,
+                        pcm.as_mut_ptr(),
+                        MAX_SAMPLES as i32,
+                        0,
+                    )
+                };
+                let scale = 1.0 / *channels as f32;
+                let frames = pcm
+                    .chunks_exact(*channels)
+                    .take(usize::try_from(samples).unwrap_or(0));
+                for (to, frame) in out.iter_mut().zip(frames) {
+                    *to = frame.iter().sum::<f32>() * scale;
+                }
+                samples
+            }
+        }
+    }
+}
+
 impl Drop for OpusDecoder {
     fn drop(&mut self) {
-        // SAFETY: `state` came from `opus_decoder_create` and is freed once, here.
-        unsafe { unsafe_libopus::opus_decoder_destroy(self.state.as_ptr()) }
+        match &self.state {
+            // SAFETY: the state came from `opus_decoder_create` and is freed once, here.
+            State::Single(state) => unsafe { unsafe_libopus::opus_decoder_destroy(state.as_ptr()) },
+            // SAFETY: the state came from `opus_multistream_decoder_create` and is freed once, here.
+            State::Several { state, .. } => unsafe {
+                unsafe_libopus::opus_multistream_decoder_destroy(state.as_ptr());
+            },
+        }
     }
 }
 
@@ -198,7 +306,7 @@ mod tests {
         for application in [Application::Audio, Application::Voice] {
             for frame in [60, 120, 240, 480, 960, 1440, 1920, 2400, 2880] {
                 let packets = testing::encode(&testing::tone(2880 * 5, 1), 1, frame, application);
-                let mut decoder = OpusDecoder::new().unwrap();
+                let mut decoder = OpusDecoder::new(None).unwrap();
                 let mut out = [0.0; MAX_SAMPLES];
                 for packet in &packets {
                     assert_eq!(decoder.decode(packet, &mut out), Ok(frame));
@@ -211,7 +319,7 @@ mod tests {
     #[test]
     fn stereo_becomes_mono_with_the_same_sound() {
         let packets = testing::encode(&testing::tone(24_000, 2), 2, 480, Application::Audio);
-        let mut decoder = OpusDecoder::new().unwrap();
+        let mut decoder = OpusDecoder::new(None).unwrap();
         let (mut out, mut pcm) = ([0.0; MAX_SAMPLES], Vec::new());
         for packet in &packets {
             let samples = decoder.decode(packet, &mut out).unwrap();
@@ -226,7 +334,7 @@ mod tests {
 
     #[test]
     fn an_empty_packet_is_bad() {
-        let mut decoder = OpusDecoder::new().unwrap();
+        let mut decoder = OpusDecoder::new(None).unwrap();
         assert_eq!(decoder.decode(&[], &mut [0.0; MAX_SAMPLES]), Err(BadPacket));
         assert_eq!(packet_samples(&[]), None);
         assert_eq!(packet_samples(&[3, 0]), None);
@@ -235,7 +343,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn garbage_decodes_to_something_or_an_error(packets: Vec<Vec<u8>>) {
-            let mut decoder = OpusDecoder::new().unwrap();
+            let mut decoder = OpusDecoder::new(None).unwrap();
             let mut out = [0.0; MAX_SAMPLES];
             for packet in &packets {
                 if let Ok(samples) = decoder.decode(packet, &mut out) {

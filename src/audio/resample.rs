@@ -34,7 +34,7 @@ impl Resampler {
     #[must_use]
     pub fn new(rate: u32) -> Option<Self> {
         if rate == SAMPLE_RATE {
-            return Some(Self { engine: None });
+            return Some(Self::identity());
         }
         if !RATES.contains(&rate) {
             return None;
@@ -63,6 +63,12 @@ impl Resampler {
                 given: 0,
             }),
         })
+    }
+
+    /// A converter of what has the models' own rate.
+    #[must_use]
+    pub fn identity() -> Self {
+        Self { engine: None }
     }
 
     /// Converts `samples`; `emit` gets what is ready, in order.

@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod configs;
+pub mod decode_file;
 pub mod demo;
 #[cfg(feature = "cuda")]
 pub mod gpu_check;
@@ -37,6 +38,8 @@ pub enum Command {
     Load(Box<load::Args>),
     Keys(keys::Args),
     Token(token::Args),
+    #[command(hide = true)]
+    DecodeFile(decode_file::Args),
     #[cfg(feature = "cuda")]
     #[command(hide = true)]
     GpuCheck(gpu_check::Args),
@@ -68,6 +71,7 @@ impl Command {
             Self::Load(args) => load::run(*args),
             Self::Keys(args) => keys::run(args),
             Self::Token(args) => token::run(args),
+            Self::DecodeFile(args) => Ok(decode_file::run(&args)),
             #[cfg(feature = "cuda")]
             Self::GpuCheck(args) => gpu_check::run(args),
         }

@@ -61,8 +61,19 @@ pub struct Limits {
     /// Longest posted file in seconds of audio (4 hours).
     #[serde(rename = "max_file_s", deserialize_with = "seconds")]
     pub max_file: Duration,
-    /// Posted files in work at one time (4).
+    /// Posted files in work at one time (4). One user may have half of them, rounded up.
     pub max_files: usize,
+    /// Memory that the decoder of one posted file may take, in bytes (512 MiB).
+    pub max_file_memory_bytes: u64,
+    /// Processor time that the decoder of one posted file may take without giving audio (10 s). Audio adds a quarter of its
+    /// length.
+    #[serde(rename = "max_file_cpu_s", deserialize_with = "seconds")]
+    pub max_file_cpu: Duration,
+    /// Longest time until a posted file gives its first audio (600 s).
+    #[serde(rename = "file_open_s", deserialize_with = "seconds")]
+    pub file_open: Duration,
+    /// Least rate of an upload in bytes per second, averaged over `peer_timeout` (8,000).
+    pub min_upload_rate: u32,
     /// A step starts when the oldest ready frame has waited this long for others (5 ms).
     #[serde(rename = "coalesce_s", deserialize_with = "seconds")]
     pub coalesce: Duration,
@@ -98,6 +109,10 @@ impl Default for Limits {
             max_file_bytes: 256 << 20,
             max_file: Duration::from_secs(4 * 3600),
             max_files: 4,
+            max_file_memory_bytes: 512 << 20,
+            max_file_cpu: Duration::from_secs(10),
+            file_open: Duration::from_secs(600),
+            min_upload_rate: 8_000,
             coalesce: Duration::from_millis(5),
             step_timeout: Duration::from_secs(20),
             drain: Duration::from_secs(30),
@@ -148,6 +163,8 @@ impl Limits {
             ("ping_s", self.ping),
             ("idle_s", self.idle),
             ("step_timeout_s", self.step_timeout),
+            ("file_open_s", self.file_open),
+            ("max_file_cpu_s", self.max_file_cpu),
         ];
         for (key, time) in times {
             if time.is_zero() {
@@ -168,6 +185,12 @@ impl Limits {
         }
         if !(8 << 10..=1 << 20).contains(&self.max_head_bytes) {
             found.push(("max_head_bytes", "must be from 8192 to 1048576".to_owned()));
+        }
+        if self.max_file_memory_bytes < 64 << 20 {
+            found.push((
+                "max_file_memory_bytes",
+                "must be at least 67108864 (64 MiB): the decoder itself takes some of it".to_owned(),
+            ));
         }
         if self.max_message_bytes < 4096 {
             found.push((

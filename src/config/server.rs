@@ -1,6 +1,7 @@
 //! The `[server]` table: addresses, and who may stand in front.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -28,6 +29,9 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Threads of the model (all cores but one).
     pub model_threads: Option<usize>,
+    /// Program that decodes posted files, where it is not the one that runs: for tests, which are programs of their own.
+    #[serde(skip)]
+    pub decoder: Option<PathBuf>,
 }
 
 impl Default for ServerConfig {
@@ -41,6 +45,7 @@ impl Default for ServerConfig {
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             model_threads: None,
+            decoder: None,
         }
     }
 }

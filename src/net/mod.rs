@@ -1,11 +1,13 @@
 //! Sockets and HTTP. The only place that reads or writes a connection of a client; knows no rows and no tensors.
 
 pub mod admin;
+mod answers;
+mod body;
 mod client_address;
 mod connection;
 mod connections;
 mod credentials;
-mod file;
+mod form;
 mod frames;
 mod handshake;
 mod info;
@@ -13,9 +15,11 @@ pub mod listener;
 mod log_limit;
 mod reader;
 mod refusal;
+pub mod slots;
 mod socket;
 mod stall;
 mod upgrade;
+mod upload;
 mod writer;
 
 use std::convert::Infallible;
@@ -28,14 +32,15 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use tower_http::services::{ServeDir, ServeFile};
 
 use self::refusal::Refusal;
+use self::slots::FileSlots;
 use crate::auth::{Guard, Scope};
 use crate::clock::unix_now;
 use crate::config::{Limits, ServerConfig};
+use crate::decoder;
 use crate::protocol::dialect::OpenDialect;
 use crate::session::admission::Admission;
 use crate::session::context::Context;
@@ -68,7 +73,9 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     pub context: Context,
     /// Posted files that may be in work.
-    pub files: Arc<Semaphore>,
+    pub files: Arc<FileSlots>,
+    /// What decodes them.
+    pub decoder: decoder::Program,
 }
 
 impl Shared {
@@ -147,7 +154,7 @@ pub fn router(shared: &Arc<Shared>, static_dir: Option<&Path>) -> Router {
     for module in &shared.modules {
         let (socket, posted) = (Arc::clone(module), Arc::clone(module));
         let route = get(move |state, request| upgrade::connect(state, socket, request))
-            .post(move |state, request| file::transcribe(state, posted, request));
+            .post(move |state, request| upload::transcribe(state, posted, request));
         router = router.route(&module.path, route);
     }
     if shared.server.public_metrics {

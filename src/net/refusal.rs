@@ -34,6 +34,15 @@ impl Refusal {
             retry: true,
         }
     }
+
+    /// The user has as much as one may have, for now.
+    pub(super) fn share(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            message: message.into(),
+            retry: true,
+        }
+    }
 }
 
 impl From<Refused> for Refusal {
@@ -44,11 +53,7 @@ impl From<Refused> for Refusal {
 
 impl From<TooMany> for Refusal {
     fn from(too_many: TooMany) -> Self {
-        Self {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            message: too_many.to_string(),
-            retry: true,
-        }
+        Self::share(too_many.to_string())
     }
 }
 

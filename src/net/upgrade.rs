@@ -20,7 +20,7 @@ use crate::clock::unix_now;
 use crate::protocol::query;
 use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
-use crate::session::state::{Connecting, Queued, Session};
+use crate::session::state::{Authenticated, Connecting, Queued, Session};
 use crate::stream::end::{End, EndReason};
 use crate::telemetry::{labels, logs};
 
@@ -71,7 +71,9 @@ async fn open(
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     // Clients that do not know the queue are to hear at once that there is no room.
     let waits = dialect.can_queue || !shared.server.classic_full;
-    match admit(shared, module, connecting, principal, waits) {
+    let admitted = authenticate(shared, connecting, principal)
+        .and_then(|session| enqueue(shared, module, session, waits));
+    match admitted {
         Ok(session) => {
             let context = shared.context.clone();
             after(upgrading, held, shared, move |upgraded| {
@@ -153,17 +155,15 @@ impl IntoResponse for Denied {
     }
 }
 
-/// Takes a session whose client is known to the queue.
+/// Counts the session as one of its user's, in number and in minutes.
 ///
 /// # Errors
-/// The client has too many sessions or no minutes left, or there is no row and no place in the queue.
-pub(super) fn admit(
+/// The user has too many sessions, or no minutes left.
+pub(super) fn authenticate(
     shared: &Shared,
-    module: &Module,
     connecting: Session<Connecting>,
     principal: Principal,
-    waits: bool,
-) -> Result<Session<Queued>, Denied> {
+) -> Result<Session<Authenticated>, Denied> {
     let refused = &shared.context.meters.admission.refused;
     let most = principal
         .limits
@@ -173,12 +173,24 @@ pub(super) fn admit(
         refused.of(labels::Refused::UserLimit).increment(1);
         Denied::Minutes(refusal)
     })?;
-    let session = connecting
+    connecting
         .authenticated(principal, minutes, most)
         .map_err(|(_, too_many)| {
             refused.of(labels::Refused::UserLimit).increment(1);
             Denied::TooMany(too_many)
-        })?;
+        })
+}
+
+/// Takes a session to the queue for rows.
+///
+/// # Errors
+/// There is no row and no place in the queue, or the server is stopping.
+pub(super) fn enqueue(
+    shared: &Shared,
+    module: &Module,
+    session: Session<Authenticated>,
+    waits: bool,
+) -> Result<Session<Queued>, Denied> {
     match module.admission.request(waits) {
         Ok(place) => Ok(session.enqueue(place)),
         Err(why) => {
@@ -186,7 +198,7 @@ pub(super) fn admit(
                 Refused::Full => (EndReason::Full, labels::Refused::Full),
                 Refused::Stopping => (EndReason::GoingAway, labels::Refused::Draining),
             };
-            refused.of(label).increment(1);
+            shared.context.meters.admission.refused.of(label).increment(1);
             drop(session.close(reason));
             Err(Denied::NoRow(why))
         }

@@ -8,8 +8,8 @@ use metrics::{Counter, Gauge, Histogram};
 use super::buckets::{CHECK, LAG, ROWS, SESSION, SPEED, STEP, WAIT, WORD};
 use super::instrument::{Family, Instrument, Metric, SecondsCounter, Store, Unit, area};
 use super::labels::{
-    Codec, Dropped, Edge, EngineFault, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage,
-    Unserved, Verdict,
+    Codec, Dropped, Edge, EngineFault, FileEnd, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink,
+    StepStage, Unserved, Verdict,
 };
 use crate::auth::Method;
 use crate::stream::end::EndReason;
@@ -128,6 +128,16 @@ area! {
 }
 
 area! {
+    /// Posted files.
+    Files {
+        decoding: Gauge = "moshi_file_decoders", Unit::Of("decoders"),
+            "Posted files whose decoder runs now, of `max_files`.";
+        ended: Family<Counter, FileEnd> = "moshi_file_decodings_total", Unit::Of("files"),
+            "Posted files whose decoder has ended, by how. `failed` is the server's own fault; the rest are the file's or the client's.";
+    }
+}
+
+area! {
     /// The queues. `docs/operations.md` tells what each one filling up means.
     Links {
         depth: Family<Gauge, SharedLink> = "moshi_link_depth_items", Unit::Of("items"),
@@ -240,6 +250,7 @@ pub const CATALOGUE: &[Area] = areas! {
     "Engine", EngineMeters, "module";
     "Words", Transcription, "module";
     "Audio", Audio;
+    "Posted files", Files;
     "Queues", Links;
     "Health", HealthState;
     "Process", Process;

@@ -160,6 +160,25 @@ label! {
 }
 
 label! {
+    /// How the decoding of a posted file ended.
+    FileEnd, "end", {
+        Done = "done",
+        /// It is not audio, or not of a kind that can be decoded, or damaged.
+        BadFile = "bad_file",
+        /// It made the decoder panic or crash.
+        Panicked = "panicked",
+        /// It needed more memory than a file may take.
+        Memory = "memory",
+        /// It took more processor time than a file may take.
+        Time = "time",
+        /// The decoder could not work.
+        Failed = "failed",
+        /// The client left, or its session ended.
+        Killed = "killed",
+    }
+}
+
+label! {
     /// Part of a step.
     StepStage, "stage", {
         /// Audio to codes.

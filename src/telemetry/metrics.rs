@@ -7,8 +7,8 @@ use metrics::Gauge;
 
 use super::buckets::STEP_BUDGET;
 use super::catalogue::{
-    Admission, Audio, Auth, BUILD_INFO, Connections, EngineMeters, Gpu, HealthState, Links, MODEL_INFO,
-    Process, Runtime, Sessions, Transcription,
+    Admission, Audio, Auth, BUILD_INFO, Connections, EngineMeters, Files, Gpu, HealthState, Links,
+    MODEL_INFO, Process, Runtime, Sessions, Transcription,
 };
 use super::exposition;
 use super::instrument::{Instrument, Store};
@@ -27,6 +27,8 @@ pub struct Areas {
     pub sessions: Sessions,
     pub admission: Admission,
     pub audio: Audio,
+    pub files: Files,
+    pub files: Files,
     pub links: Links,
     pub health: HealthState,
     pub process: Process,
@@ -63,6 +65,8 @@ impl Meters {
             sessions,
             admission: Admission::register(&store, &[]),
             audio: Audio::register(&store, &[]),
+            files: Files::register(&store, &[]),
+            files: Files::register(&store, &[]),
             links: Links::register(&store, &[]),
             health: HealthState::register(&store, &[]),
             process: Process::register(&store, &[]),

@@ -3,6 +3,7 @@
 
 mod auth_support;
 mod common;
+mod crafted;
 
 mod auth_better_auth;
 mod auth_cli;
@@ -21,6 +22,7 @@ mod devices;
 mod failures;
 mod files;
 mod fuzz;
+mod hostile_files;
 mod metrics_catalogue;
 #[cfg(feature = "otel")]
 mod otel;
@@ -33,3 +35,4 @@ mod rfc6455_text;
 mod session_ends;
 mod session_lifecycle;
 mod tidy;
+mod uploads;

@@ -1,3 +1,5 @@
+use std::io::{self, Cursor, Read};
+
 use super::*;
 
 const FILES: [(&str, &[u8]); 9] = [
@@ -15,6 +17,23 @@ const FILES: [(&str, &[u8]); 9] = [
     ("webm/opus", include_bytes!("../../../tests/audio/tone.webm")),
 ];
 
+const APPLE: [(&str, &[u8]); 5] = [
+    ("aiff", include_bytes!("../../../tests/fixtures/audio/tone.aiff")),
+    ("caf", include_bytes!("../../../tests/fixtures/audio/tone.caf")),
+    (
+        "alac in caf",
+        include_bytes!("../../../tests/fixtures/audio/alac.caf"),
+    ),
+    (
+        "alac in m4a",
+        include_bytes!("../../../tests/fixtures/audio/alac.m4a"),
+    ),
+    (
+        "opus in caf",
+        include_bytes!("../../../tests/fixtures/audio/opus.caf"),
+    ),
+];
+
 /// Gives its bytes in pieces of `size`, as a network would.
 struct Trickle {
     bytes: Cursor<Vec<u8>>,
@@ -28,6 +47,8 @@ impl Read for Trickle {
     }
 }
 
+impl Input for Trickle {}
+
 fn decode(bytes: &[u8], size: usize) -> Result<Vec<f32>, FileError> {
     let mut decoder = FileDecoder::open(Trickle {
         bytes: Cursor::new(bytes.to_vec()),
@@ -39,7 +60,7 @@ fn decode(bytes: &[u8], size: usize) -> Result<Vec<f32>, FileError> {
 }
 
 /// How well `pcm` fits a sine of `hz`, 0 to 1, and the sine's amplitude.
-fn tone(pcm: &[f32], hz: f32) -> (f32, f32) {
+pub(super) fn tone(pcm: &[f32], hz: f32) -> (f32, f32) {
     let (mut cos, mut sin, mut power) = (0.0, 0.0, 0.0);
     for (i, sample) in pcm.iter().enumerate() {
         let angle = i as f32 * hz * std::f32::consts::TAU / 24_000.0;
@@ -109,12 +130,66 @@ fn a_wav_of_unknown_length_is_read_to_its_end() {
 
 #[test]
 fn what_is_no_audio_says_so() {
-    assert!(matches!(decode(b"", 1), Err(FileError::Unknown)));
+    assert!(matches!(decode(b"", 1), Err(FileError::Empty)));
     assert!(matches!(decode(&[b'x'; 10_000], 4_096), Err(FileError::Unknown)));
     let mut headers_only = FILES[0].1[..100].to_vec();
     let data = headers_only.windows(4).position(|w| w == b"data").unwrap();
     headers_only.truncate(data + 8);
     assert!(matches!(decode(&headers_only, 4_096), Err(FileError::NoAudio)));
+}
+
+#[test]
+fn kinds_that_are_not_read_are_named() {
+    let error = decode(b"#!AMR\n and so on", 64).unwrap_err().to_string();
+    assert!(
+        error.starts_with("this is an AMR recording, which is not supported: convert it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn tags_in_front_of_a_file_do_not_hide_it() {
+    // A cover picture of three megabytes, and a second tag behind it.
+    for (kind, bytes) in FILES
+        .iter()
+        .filter(|(kind, _)| ["mp3", "aac", "flac", "wav"].contains(kind))
+    {
+        let size = (1u32 << 21) + (0x40 << 14);
+        let tag = [&b"ID3\x04\0\0\x01\x40\0\0"[..], &vec![0xff; size as usize]].concat();
+        let tagged = [&tag[..], b"ID3\x03\0\0\0\0\0\x01\0", bytes].concat();
+        assert_eq!(
+            decode(&tagged, usize::MAX).unwrap(),
+            decode(bytes, usize::MAX).unwrap(),
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn parts_of_recordings_say_what_is_missing() {
+    let webm = FILES[8].1;
+    let cluster = webm.windows(4).position(|w| w == b"\x1f\x43\xb6\x75").unwrap();
+    assert!(matches!(
+        decode(&webm[cluster..], 4_096),
+        Err(FileError::LaterPart)
+    ));
+    assert!(matches!(
+        decode(b"\0\0\0\x10moof\0\0\0\0", 64),
+        Err(FileError::LaterPart)
+    ));
+}
+
+#[test]
+fn apples_kinds_of_files_are_heard() {
+    for (kind, bytes) in APPLE {
+        let pcm = decode(bytes, 4_096).unwrap_or_else(|e| panic!("{kind}: {e}"));
+        assert!(
+            (18_000..=36_480).contains(&pcm.len()),
+            "{kind}: {} samples",
+            pcm.len()
+        );
+        assert!(tone(&pcm[4_800..16_800], 440.0).0 > 0.99, "{kind}");
+    }
 }
 
 #[test]
@@ -125,8 +200,15 @@ fn a_failed_read_is_told_from_a_bad_file() {
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         }
     }
+    struct Half(io::Chain<Cursor<Vec<u8>>, Broken>);
+    impl Read for Half {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            self.0.read(to)
+        }
+    }
+    impl Input for Half {}
     for (kind, bytes) in FILES {
-        let broken = Cursor::new(bytes[..bytes.len() / 2].to_vec()).chain(Broken);
+        let broken = Half(Cursor::new(bytes[..bytes.len() / 2].to_vec()).chain(Broken));
         let result = FileDecoder::open(broken).and_then(|mut file| {
             while file.next(&mut |_| ())? {}
             Ok(())

@@ -134,12 +134,12 @@ fn a_stream_can_follow_another_even_with_its_serial_number() {
 }
 
 #[test]
-fn stereo_streams_are_mixed_and_surround_is_refused() {
+fn stereo_streams_are_mixed_and_channels_without_a_layout_are_refused() {
     let stereo = encode(&tone(9_600, 2), 2, 480, Application::Audio);
     let bytes = write(&Layout { channels: 2, ..PLAIN }, &stereo);
     assert_eq!(decode(&[&bytes]).unwrap().len(), 9_600);
     let surround = write(&Layout { channels: 6, ..PLAIN }, &stereo);
-    assert_eq!(decode(&[&surround]), Err(OggOpusError::Channels));
+    assert_eq!(decode(&[&surround]), Err(OggOpusError::Header));
 }
 
 #[test]

@@ -70,12 +70,17 @@ impl Server {
         Self::configured(&format!("authorized_ids = [\"{key}\"]"), keys, "").await
     }
 
+    /// The same, for the holders of `ids`, with the rest of the configuration.
+    pub async fn with_ids(ids: &[&str], keys: &str, rest: &str) -> Self {
+        Self::configured(&format!("authorized_ids = {ids:?}"), keys, rest).await
+    }
+
     /// The same, with more at the top of the configuration.
     pub async fn configured(head: &str, keys: &str, rest: &str) -> Self {
         Self::run(scripted(head, keys, rest), &[], |_| None).await
     }
 
-    async fn run(config: Config, others: &[&str], env: impl Fn(&str) -> Option<String>) -> Self {
+    async fn run(mut config: Config, others: &[&str], env: impl Fn(&str) -> Option<String>) -> Self {
         let modules = config.modules.iter().map(|(name, module)| {
             let mut loaded = load(name, module);
             for (i, keys) in others.iter().enumerate() {
@@ -86,6 +91,8 @@ impl Server {
             }
             loaded
         });
+        // This program is a test, which decodes no files.
+        config.server.decoder = Some(env!("CARGO_BIN_EXE_moshi-server").into());
         let meters = Meters::default();
         let app = App::start(&config, guard(&config, env), modules.collect(), meters.clone())
             .await
