@@ -2,6 +2,7 @@
 //! free again, and the client is told what is wrong.
 
 use crate::common::{Client, FRAME, PATH, Server, eventually};
+use crate::crafted;
 use moshi_server::protocol::kyutai::server::ServerMsg;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
