@@ -165,9 +165,8 @@ fn nested(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Result
     let session_token = session.get("token").and_then(Value::as_str);
     if kind == Kind::SignedCache {
         let agrees = |name: &str, with: Option<&str>| {
-            claims
-                .get(name)
-                .is_none_or(|v| v.as_str().is_some() && v.as_str() == with)
+            let claimed = claims.contains_key(name).then(|| id(claims, name));
+            claimed.is_none_or(|claimed| claimed.is_ok_and(|claimed| Some(&*claimed) == with))
         };
         if !agrees("sub", Some(&user_id)) || !agrees("sid", session_token) {
             return Err(Reason::MalformedClaims);
@@ -218,6 +217,8 @@ fn id(object: &Map<String, Value>, name: &str) -> Result<String, Reason> {
         None | Some(Value::Null) => Err(Reason::MissingClaims),
         Some(Value::String(id)) if id.trim().is_empty() => Err(Reason::MissingClaims),
         Some(Value::String(id)) => Ok(id.clone()),
+        // A database that numbers its rows; Better Auth makes text of it too.
+        Some(Value::Number(id)) if id.is_u64() || id.is_i64() => Ok(id.to_string()),
         Some(_) => Err(Reason::MalformedClaims),
     }
 }

@@ -146,8 +146,14 @@ impl Guard {
             }
         }
         verdict.map_err(|refusal| {
-            // Coming without credentials is how a browser begins, not an attempt.
-            if refusal.reason == Reason::NoCredentials {
+            let is_attempt = match refusal.reason {
+                // This is how a browser begins.
+                Reason::NoCredentials => false,
+                // What came is a token that nobody can judge now. A key that is not known can still be a guess.
+                Reason::KeysUnavailable => refusal.method == Method::ApiKey,
+                _ => true,
+            };
+            if !is_attempt {
                 return refusal;
             }
             self.throttle.failed(peer.ip(), now);

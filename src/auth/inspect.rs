@@ -134,10 +134,8 @@ fn advice(reason: Reason, subject: &Subject, settings: &BetterAuthConfig) -> Str
                 &settings.cookie_names(),
                 settings.max_token_bytes,
             );
-            read.ok()
-                .and_then(|cookies| cookies.data)
-                .and_then(|data| shape(&data))
-                .map(str::to_owned)
+            let mut readable = read.data.iter().flatten();
+            readable.find_map(|data| shape(data)).map(str::to_owned)
         }
         (Reason::NoCredentials, Subject::Cookies(fields)) => other_name(fields, settings),
         _ => None,

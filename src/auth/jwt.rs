@@ -13,8 +13,8 @@ use super::presented::Carrier;
 use super::reason::Reason;
 use super::secrets::Secrets;
 
-/// Largest token by default: Node's 16 kB of headers hold no more than a quarter of it.
-pub const MAX_TOKEN_BYTES: usize = 65_536;
+/// Largest token by default: several times what Node's 16 kB of headers let Better Auth send, and less than a request head may have.
+pub const MAX_TOKEN_BYTES: usize = 48 << 10;
 /// `typ` of a session cache that is signed with a key of the key set.
 const CACHE_TYPE: &str = "better-auth.session-cache+jwt";
 

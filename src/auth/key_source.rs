@@ -7,14 +7,18 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use axum::http::Uri;
+use axum::http::uri::Authority;
 use tokio::sync::Mutex;
 
 use super::jwks::{KeySet, KeySetError};
 
 /// A set is fetched anew after this long, in seconds.
 const FRESH_S: i64 = 600;
-/// An unknown key id makes us look again, at most this often, in seconds.
+/// An unknown key id makes the server look again, at most this often, in seconds.
 const MIN_INTERVAL_S: i64 = 60;
+/// The same while there is no set at all, so that an auth server that starts a moment later is found at once.
+pub(super) const FIRST_INTERVAL_S: u32 = 2;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_SET_BYTES: u64 = 256 * 1024;
 
@@ -27,8 +31,8 @@ pub enum KeySourceError {
     Set(#[from] KeySetError),
     #[error("cannot fetch the key set: {0}")]
     Fetch(String),
-    #[error("jwks_url must be https, or http on this machine: keys fetched in the clear could be anyone's")]
-    Insecure,
+    #[error("jwks_url is {0:?}: {1}")]
+    Url(String, &'static str),
 }
 
 /// The current key set.
@@ -56,26 +60,28 @@ pub struct KeySetState {
 
 impl KeySource {
     /// A set that does not change.
+    ///
+    /// # Errors
+    /// The text is no key set, or holds no usable key.
     pub fn from_text(text: &str) -> Result<Self, KeySourceError> {
         Ok(Self::new(Some(Arc::new(KeySet::parse(text)?)), None))
     }
 
+    /// A set that does not change, from a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no key set, or holds no usable key.
     pub fn from_file(path: PathBuf) -> Result<Self, KeySourceError> {
         let text = std::fs::read_to_string(&path).map_err(|source| KeySourceError::File { path, source })?;
         Self::from_text(&text)
     }
 
     /// A set to be fetched when it is first needed.
+    ///
+    /// # Errors
+    /// The URL is none, names a user, or would fetch the keys in the clear from another machine.
     pub fn from_url(url: &str) -> Result<Self, KeySourceError> {
-        let local = url.strip_prefix("http://").is_some_and(|rest| {
-            let host = rest.split(['/', '?']).next().unwrap_or_default();
-            ["localhost", "127.0.0.1", "[::1]"]
-                .iter()
-                .any(|name| host == *name || host.starts_with(&format!("{name}:")))
-        });
-        if !url.starts_with("https://") && !local {
-            return Err(KeySourceError::Insecure);
-        }
+        check_url(url).map_err(|why| KeySourceError::Url(url.to_owned(), why))?;
         Ok(Self::new(None, Some(url.to_owned())))
     }
 
@@ -111,11 +117,17 @@ impl KeySource {
         self.url.is_some() && now.saturating_sub(self.tried.load(Ordering::Acquire)) >= FRESH_S
     }
 
-    /// Fetches the set unless that was tried within the last minute. Callers that come together share one fetch.
+    /// Fetches the set unless that was tried within the last minute, or the last moment while there is none. Callers that come
+    /// together share one fetch.
     pub async fn refresh(&self, now: i64) {
         let Some(url) = &self.url else { return };
         let _one = self.one_at_a_time.lock().await;
-        if now.saturating_sub(self.tried.load(Ordering::Acquire)) < MIN_INTERVAL_S {
+        let interval = if self.set.load().is_some() {
+            MIN_INTERVAL_S
+        } else {
+            i64::from(FIRST_INTERVAL_S)
+        };
+        if now.saturating_sub(self.tried.load(Ordering::Acquire)) < interval {
             return;
         }
         self.tried.store(now, Ordering::Release);
@@ -130,9 +142,31 @@ impl KeySource {
             }
             Err(error) => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%error, kept = self.set.load().is_some(), "key set not fetched; trying again in a minute");
+                let kept = self.set.load().is_some();
+                tracing::warn!(
+                    %error,
+                    kept,
+                    "key set not fetched; the next request in {interval} s or later tries again"
+                );
             }
         }
+    }
+}
+
+// Read by the parser that the fetching uses, so that both mean the same host.
+fn check_url(url: &str) -> Result<(), &'static str> {
+    let uri: Uri = url
+        .parse()
+        .map_err(|_| "that is no URL such as https://app.example.com/api/auth/jwks")?;
+    let authority = uri.authority().map_or("", Authority::as_str);
+    if authority.contains('@') {
+        return Err("a user or password before the host is not taken");
+    }
+    let local = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    match uri.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if local => Ok(()),
+        _ => Err("it must be https, or http on this machine: keys fetched in the clear could be anyone's"),
     }
 }
 
@@ -149,4 +183,38 @@ fn fetch(url: &str) -> Result<KeySet, KeySourceError> {
     let mut body = std::io::Read::take(response.into_reader(), MAX_SET_BYTES);
     std::io::Read::read_to_string(&mut body, &mut text).map_err(|e| KeySourceError::Fetch(e.to_string()))?;
     Ok(KeySet::parse(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_over_https_or_from_this_machine_and_no_user_hides_the_host() {
+        for good in [
+            "https://app.example/api/auth/jwks",
+            "http://localhost:3000/api/auth/jwks",
+            "http://127.0.0.1/jwks?x=1",
+            "http://[::1]:3000/jwks",
+        ] {
+            assert!(KeySource::from_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://app.example/jwks",
+            "http://localhost:80@192.0.2.1/jwks",
+            "http://localhost@192.0.2.1/jwks",
+            "https://user:secret@app.example/jwks",
+            "http://localhost.evil.test/jwks",
+            "http://192.0.2.1\\@localhost/jwks",
+            "ftp://localhost/jwks",
+            "localhost:3000/jwks",
+            "/jwks",
+            "nowhere",
+        ] {
+            assert!(
+                matches!(KeySource::from_url(bad), Err(KeySourceError::Url(..))),
+                "{bad}"
+            );
+        }
+    }
 }

@@ -97,33 +97,25 @@ impl BetterAuth {
         }
     }
 
-    /// Judges the session cookies, the bound one included.
+    /// Judges the session cookies, the bound one included; `None` if there is no session cache among them.
     pub(super) fn verify_cookies(
         &self,
         presented: &Presented,
         now: i64,
     ) -> Option<Result<(Identity, Method), (Reason, Method)>> {
         let fields = presented.cookies.iter().map(|field| field.0.as_slice());
-        let refuse = |reason| (reason, Method::Cookie);
-        let cookies = match session_cookies(fields, &self.names, self.max_token_bytes) {
-            Ok(cookies) => cookies,
-            Err(reason) => return Some(Err(refuse(reason))),
-        };
-        let data = cookies.data?;
-        Some(
-            self.verify(&data, Carrier::Cookie, now)
-                .and_then(|(identity, method)| {
-                    if self.bind_session_token {
-                        bound::check(
-                            cookies.token.as_deref(),
-                            identity.session_token.as_deref(),
-                            &self.secrets,
-                        )
-                        .map_err(refuse)?;
-                    }
-                    Ok((identity, method))
-                }),
-        )
+        let cookies = session_cookies(fields, &self.names, self.max_token_bytes);
+        let judged = cookies.data.into_iter().map(|data| {
+            let data = data.map_err(|reason| (reason, Method::Cookie))?;
+            let (identity, method) = self.verify(&data, Carrier::Cookie, now)?;
+            if self.bind_session_token {
+                bound::check(&cookies.tokens, identity.session_token.as_deref(), &self.secrets)
+                    .map_err(|reason| (reason, Method::Cookie))?;
+            }
+            Ok((identity, method))
+        });
+        // The first good one counts; if none is, the first one's fault is told.
+        judged.reduce(|first, next| first.or_else(|fault| next.map_err(|_| fault)))
     }
 
     fn principal(&self, identity: Identity, method: Method, now: i64) -> Principal {

@@ -153,7 +153,10 @@ impl Reason {
                  both sides"
             }
             Self::WrongKey => "no such API key: list them with `moshi-server keys list`",
-            Self::KeysUnavailable => "the key set could not be fetched yet: check the jwks URL",
+            Self::KeysUnavailable => {
+                "the keys to check with are not there: the key set could not be fetched yet (check the jwks URL), or the key file has been \
+                 unusable for too long (see the log)"
+            }
             Self::QuotaUsed => "this key's minutes for the day are used",
             Self::Throttled => "too many failed attempts from this address",
             Self::MissingScope => "the key lacks the scope for this route",

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::identity::Method;
+use super::key_source::FIRST_INTERVAL_S;
 use super::reason::Reason;
 
 /// A refusal. `reason` is for logs and metrics only.
@@ -23,7 +24,7 @@ impl Refusal {
         Self {
             reason,
             method,
-            retry_after_s: None,
+            retry_after_s: (reason == Reason::KeysUnavailable).then_some(FIRST_INTERVAL_S),
         }
     }
 
@@ -34,6 +35,8 @@ impl Refusal {
             | Reason::OriginNotAllowed
             | Reason::MissingScope => StatusCode::FORBIDDEN,
             Reason::Throttled | Reason::QuotaUsed => StatusCode::TOO_MANY_REQUESTS,
+            // The credential may be good: an outage is not told as a mistake of the client's.
+            Reason::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNAUTHORIZED,
         }
     }
@@ -42,7 +45,7 @@ impl Refusal {
     pub fn close_code(&self) -> u16 {
         match self.status() {
             StatusCode::FORBIDDEN => 4403,
-            StatusCode::TOO_MANY_REQUESTS => 1013,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => 1013,
             _ => 4401,
         }
     }
@@ -52,6 +55,7 @@ impl Refusal {
         match self.status() {
             StatusCode::FORBIDDEN => "forbidden",
             StatusCode::TOO_MANY_REQUESTS => "too many requests",
+            StatusCode::SERVICE_UNAVAILABLE => "credentials cannot be checked now, try again",
             _ => "unauthorized",
         }
     }

@@ -50,7 +50,6 @@ fn describe(file: &Path, hub: &Hub) -> (String, bool) {
             return (out, false);
         }
     };
-    let _ = writeln!(out, "{name}: no mistakes");
     warn(&mut out, &name.to_string(), &warnings);
     let server = &config.server;
     let _ = writeln!(out, "  listens on {}:{}", server.addr, server.port);
@@ -73,7 +72,12 @@ fn describe(file: &Path, hub: &Hub) -> (String, bool) {
             }
         }
     }
-    (out, good)
+    let verdict = if good {
+        "no mistakes"
+    } else {
+        "the server would not start:"
+    };
+    (format!("{name}: {verdict}\n{out}"), good)
 }
 
 /// What else the server needs to start: credentials and folders. False when it would not.
@@ -211,7 +215,14 @@ mod tests {
         ] {
             let (report, good) = described(&format!("{module}{more}"));
             assert!(!good && report.contains(part), "{report}");
+            assert!(!report.contains("no mistakes"), "{report}");
         }
+        let issuer = "[auth.better_auth]\nissuer = \"https://app.example/\"\n";
+        let (report, good) = described(&format!("{module}{issuer}"));
+        assert!(
+            good && report.contains("warning: auth.better_auth.issuer"),
+            "{report}"
+        );
         let (report, good) = described(&format!("static_dir = \"/nowhere\"\n{module}"));
         assert!(good && report.contains("no index.html"), "{report}");
     }

@@ -202,6 +202,28 @@ async fn the_origin_counts_exactly_when_the_credential_is_a_cookie() {
 }
 
 #[tokio::test]
+async fn of_several_cookies_of_one_name_the_first_good_one_counts() {
+    let guard = guard(&AuthConfig::default(), &[PAGE]);
+    let (good, stale) = (token(&nested()), token(&with(nested(), "exp", json!(NOW - 100))));
+    let forged = format!("{good}x");
+    let (start, end) = good.split_at(good.len() / 2);
+    let name = "better-auth.session_data";
+    for cookies in [
+        format!("{name}={stale}; {name}={good}"),
+        format!("{name}={good}; {name}={stale}"),
+        format!("__Secure-{name}={forged}; {name}={good}"),
+        format!("{name}={stale}; {name}.0={start}; {name}.1={end}"),
+        format!("{name}={stale}; {name}={forged}; {name}={stale}; {name}={good}"),
+    ] {
+        let who = ask(&guard, "/x", &[("cookie", &cookies), ("origin", PAGE)]).await;
+        assert_eq!(&*who.unwrap().subject, "user:u1", "{cookies}");
+    }
+    let bad = format!("{name}={stale}; {name}={forged}");
+    let told = reason(&guard, "/x", &[("cookie", &bad), ("origin", PAGE)]).await;
+    assert_eq!(told, Reason::Expired, "the first one's fault");
+}
+
+#[tokio::test]
 async fn the_own_pages_plain_get_has_no_origin_but_says_where_it_comes_from() {
     let cookie = cookie(&nested());
     let from = |site| vec![("cookie", cookie.as_str()), ("sec-fetch-site", site)];
