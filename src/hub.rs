@@ -3,19 +3,19 @@
 //! The cache is the one all hub tools share (`HF_HOME`), the address can be a mirror (`HF_ENDPOINT`), and with
 //! `HF_HUB_OFFLINE=1` nothing is fetched.
 
+mod fetch;
+mod request;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo};
 use sha2::{Digest as _, Sha256};
 
+use self::fetch::Fetch;
 use crate::config::module::AsrModule;
 
 const SCHEME: &str = "hf://";
-
-/// Tries after a first one that broke off; each goes on where the last one stopped.
-const RETRIES: usize = 4;
 
 /// Why a file is not there.
 #[derive(Debug, thiserror::Error)]
@@ -34,12 +34,42 @@ pub enum HubError {
     #[error("{0}: the hub has no such repository or file")]
     Unknown(String),
     #[error(
-        "{name}: cannot reach {endpoint} ({reason}). Without a network, fill the cache elsewhere and set HF_HUB_OFFLINE=1"
+        "{name}: cannot get it from {endpoint} ({reason}). Without a network, fill the cache elsewhere and set HF_HUB_OFFLINE=1"
     )]
     Unreachable {
         name: String,
         endpoint: String,
         reason: String,
+    },
+    #[error("HF_ENDPOINT is `{0}`: it must be a URL such as https://huggingface.co")]
+    Endpoint(String),
+    #[error(
+        "{name}: {endpoint} sends this file on to {host}, which answered with status {status}. The token is shown to {endpoint} alone: \
+         if {host} is the hub you mean, set HF_ENDPOINT={host}"
+    )]
+    Elsewhere {
+        name: String,
+        endpoint: String,
+        host: String,
+        status: u16,
+    },
+    #[error(
+        "{name}: the answer of {endpoint}{by} lacks what a hub says of a file (X-Repo-Commit and ETag). Set HF_ENDPOINT to the address of a \
+         hub or mirror, such as https://huggingface.co"
+    )]
+    NoHub {
+        name: String,
+        endpoint: String,
+        by: String,
+    },
+    #[error(
+        "{name}: {endpoint} sends this file on to {to} {why}. Set HF_ENDPOINT to the address of the hub itself"
+    )]
+    Astray {
+        name: String,
+        endpoint: String,
+        to: String,
+        why: &'static str,
     },
     #[error("{name}: another process is fetching it ({}); wait for that to end", lock.display())]
     Locked { name: String, lock: PathBuf },
@@ -119,11 +149,13 @@ impl Hub {
         if self.source.offline {
             return Err(HubError::Offline(name.to_owned(), self.source.cache.clone()));
         }
-        let path = self
-            .api(name)?
-            .model(repo)
-            .get(&file)
-            .map_err(|error| self.explain(name, error))?;
+        let fetch = Fetch {
+            source: &self.source,
+            name,
+            repo,
+            file,
+        };
+        let path = fetch.run()?;
         verify(name, &path)?;
         Ok(path)
     }
@@ -145,42 +177,6 @@ impl Hub {
         Ok(Cache::new(self.source.cache.clone())
             .repo(Repo::model(repo))
             .get(&file))
-    }
-
-    fn api(&self, name: &str) -> Result<Api, HubError> {
-        ApiBuilder::from_cache(Cache::new(self.source.cache.clone()))
-            .with_endpoint(self.source.endpoint.trim_end_matches('/').to_owned())
-            .with_token(self.source.token.clone())
-            .with_progress(self.source.progress)
-            .with_retries(RETRIES)
-            .with_user_agent(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-            .build()
-            .map_err(|error| self.explain(name, error))
-    }
-
-    fn explain(&self, name: &str, error: ApiError) -> HubError {
-        let name = name.to_owned();
-        match error {
-            ApiError::TooManyRetries(inner) => self.explain(&name, *inner),
-            ApiError::LockAcquisition(lock) => HubError::Locked { name, lock },
-            ApiError::RequestError(error) => match *error {
-                ureq::Error::Status(status @ (401 | 403), _) => HubError::Refused { name, status },
-                ureq::Error::Status(404, _) => HubError::Unknown(name),
-                ureq::Error::Status(status, _) => HubError::Failed {
-                    name,
-                    reason: format!("the hub answered with status {status}"),
-                },
-                ureq::Error::Transport(error) => HubError::Unreachable {
-                    name,
-                    endpoint: self.source.endpoint.clone(),
-                    reason: error.to_string(),
-                },
-            },
-            other => HubError::Failed {
-                name,
-                reason: other.to_string(),
-            },
-        }
     }
 }
 

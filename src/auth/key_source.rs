@@ -171,17 +171,19 @@ fn check_url(url: &str) -> Result<(), &'static str> {
 }
 
 fn fetch(url: &str) -> Result<KeySet, KeySourceError> {
-    let agent = ureq::AgentBuilder::new()
-        .timeout(FETCH_TIMEOUT)
-        .redirects(0)
-        .build();
-    let response = agent
-        .get(url)
-        .call()
-        .map_err(|e| KeySourceError::Fetch(e.kind().to_string()))?;
-    let mut text = String::new();
-    let mut body = std::io::Read::take(response.into_reader(), MAX_SET_BYTES);
-    std::io::Read::read_to_string(&mut body, &mut text).map_err(|e| KeySourceError::Fetch(e.to_string()))?;
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(FETCH_TIMEOUT))
+        .max_redirects(0)
+        .proxy(None)
+        .build()
+        .into();
+    let failed = |error: ureq::Error| KeySourceError::Fetch(error.to_string());
+    let mut response = agent.get(url).call().map_err(failed)?;
+    if !response.status().is_success() {
+        return Err(KeySourceError::Fetch(format!("status {}", response.status())));
+    }
+    let body = response.body_mut().with_config().limit(MAX_SET_BYTES);
+    let text = body.read_to_string().map_err(failed)?;
     Ok(KeySet::parse(&text)?)
 }
 

@@ -86,7 +86,7 @@ fn start_lines(out: &mut String, config: &Config) -> bool {
     match worker::guard(config) {
         Err(error) => {
             good = false;
-            let _ = writeln!(out, "  MISTAKE: {error:#}");
+            let _ = writeln!(out, "  MISTAKE: {}", super::explain(&error));
         }
         Ok(guard) => {
             if guard.is_open() && !config.server.addr.is_loopback() {

@@ -1,6 +1,6 @@
 //! `$NAME` in strings of the configuration, as Kyutai's server expands it (no `${NAME}`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::bundled;
 
@@ -26,12 +26,20 @@ impl Expander {
     /// The process environment. `MOSHI_MODELS_DIR` has the folder found by [`bundled::models_dir`] when unset.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::new(|name| match std::env::var(name) {
+        Self::with_models(bundled::models_dir)
+    }
+
+    /// The same for the strings of the file `config`, which may be in a checkout of its own.
+    #[must_use]
+    pub fn beside(config: &Path) -> Self {
+        let config = config.to_owned();
+        Self::with_models(move || bundled::models_dir_of(&config))
+    }
+
+    fn with_models(models: impl Fn() -> Option<PathBuf> + 'static) -> Self {
+        Self::new(move |name| match std::env::var(name) {
             Ok(value) => Some(value),
-            Err(_) if name == MODELS_DIR => bundled::models_dir()
-                .as_deref()
-                .map(Path::to_string_lossy)
-                .map(String::from),
+            Err(_) if name == MODELS_DIR => models().as_deref().map(Path::to_string_lossy).map(String::from),
             Err(_) => None,
         })
     }

@@ -9,6 +9,7 @@ pub mod expand;
 pub mod kinds;
 pub mod limits;
 pub mod module;
+mod places;
 pub mod report;
 mod section;
 pub mod server;
@@ -45,14 +46,18 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and checks `path`. Warnings are things that load but have no effect, or none that was meant.
+    /// Reads and checks `path`. A relative path in it that does not exist in the working folder is looked for beside it. Warnings are things that load but have no effect, or none that was meant.
     ///
     /// # Errors
     /// Every mistake of the file at once, each with its line; or that the file cannot be read.
     pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| ConfigErrors::unreadable(&name, &e))?;
-        Self::parse(&name, &text, &Expander::from_env())
+        let (mut config, warnings) = Self::parse(&name, &text, &Expander::beside(path))?;
+        if let Some(folder) = path.parent() {
+            places::find_beside(&mut config, folder);
+        }
+        Ok((config, warnings))
     }
 
     /// Reads and checks `text`; `name` is only for messages.
