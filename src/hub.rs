@@ -1,4 +1,4 @@
-//! Model files by name: paths as they are, `hf://org/repo/file` from the hub's cache or the hub.
+//! Finds model files by name: a path is taken as it is, `hf://org/repo/file` comes from the hub's cache or from the hub.
 //!
 //! The cache is the one all hub tools share (`HF_HOME`), the address can be a mirror (`HF_ENDPOINT`), and with
 //! `HF_HUB_OFFLINE=1` nothing is fetched.
@@ -17,7 +17,7 @@ use crate::config::module::AsrModule;
 
 const SCHEME: &str = "hf://";
 
-/// Why a file is not there.
+/// Why a file cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     #[error("{0}: no such file")]
@@ -95,7 +95,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// What the environment says. `HF_TOKEN` wins over the token that hub tools have stored.
+    /// Reads the environment. `HF_TOKEN` wins over the token that hub tools have stored.
     #[must_use]
     pub fn from_env(offline: bool) -> Self {
         let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -121,7 +121,7 @@ impl Hub {
         Self { source }
     }
 
-    /// The module with its files as paths that exist, fetched where need be.
+    /// Returns the module with its files as paths that exist, fetched if they were not there.
     ///
     /// # Errors
     /// The first file that cannot be had.
@@ -137,7 +137,7 @@ impl Hub {
         Ok(module)
     }
 
-    /// Path of the file called `name`, fetched where need be.
+    /// Returns the path of the file called `name`, fetched if it was not there.
     ///
     /// # Errors
     /// The file cannot be had.
@@ -160,7 +160,7 @@ impl Hub {
         Ok(path)
     }
 
-    /// Path of the file called `name` when that takes no fetching.
+    /// Returns the path of the file called `name`, or `None` if it would have to be fetched.
     ///
     /// # Errors
     /// `name` is a path and there is no file, or it is no name at all.
@@ -180,7 +180,7 @@ impl Hub {
     }
 }
 
-/// `hf://org/repo/dir/file` is `dir/file` of `org/repo`.
+/// Splits `hf://org/repo/dir/file` into `org/repo` and `dir/file`.
 fn split(name: &str) -> Result<(String, String), HubError> {
     let wrong = || HubError::Name(name.to_owned());
     let rest = name.strip_prefix(SCHEME).ok_or_else(wrong)?;
@@ -197,7 +197,7 @@ fn split(name: &str) -> Result<(String, String), HubError> {
     }
 }
 
-/// Large files are stored under their SHA-256; one that does not have it is removed.
+/// Checks a large file, which the cache names by its SHA-256, and removes it if it is damaged.
 fn verify(name: &str, path: &Path) -> Result<(), HubError> {
     let failed = |error: std::io::Error| HubError::Failed {
         name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! The second cookie: Better Auth's signed `session_token`, which proves that the session cache was not planted alone.
+//! The signed `session_token` cookie of Better Auth. A session cache without it could have been planted by a sibling site.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use super::secrets::Secrets;
 /// Checks that one of `cookies` (`token.base64hmac`, percent-decoded) is signed with a usable secret and names `expected`.
 ///
 /// # Errors
-/// None of them is and does.
+/// [`Reason::SessionTokenMismatch`]: none of them is signed and names it.
 pub(super) fn check(cookies: &[String], expected: Option<&str>, secrets: &Secrets) -> Result<(), Reason> {
     let is_bound = |cookie: &String| {
         let (token, signature) = cookie.rsplit_once('.')?;

@@ -1,10 +1,10 @@
-//! Finding Better Auth's cookies in `Cookie` header fields. Works on bytes: a neighbour's odd cookie must not lose ours.
+//! Finds Better Auth's cookies in `Cookie` header fields. Works on bytes: another cookie that is not UTF-8 must not hide them.
 
 use super::reason::Reason;
 
-/// Chunks a cookie may come in, as Better Auth's own limit.
+/// Most chunks of one cookie; Better Auth has the same limit.
 const MAX_CHUNKS: usize = 100;
-/// Values tried of each cookie: each costs a check of a signature.
+/// Most values of one cookie that are tried: each costs a check of a signature.
 const MAX_CANDIDATES: usize = 4;
 const SECURE: &str = "__Secure-";
 
@@ -20,7 +20,7 @@ pub struct CookieNames {
 }
 
 impl CookieNames {
-    /// Names for `prefix` (`better-auth` by default), or with the session cache renamed.
+    /// Returns the names for `prefix` (`better-auth` by default), or with the session cache renamed.
     pub fn new(prefix: &str, session_data: Option<&str>, require_secure: bool) -> Self {
         Self {
             session_data: session_data.map_or_else(|| format!("{prefix}.session_data"), str::to_owned),
@@ -148,7 +148,7 @@ fn text(value: &[u8], limit: usize) -> Result<String, Reason> {
 
 /// Decodes `%XX`; a `%` that starts no escape stands for itself.
 pub(super) fn percent_decoded(value: &[u8]) -> Vec<u8> {
-    // Tokens hold none, and are long.
+    // Tokens are long and hold no escape.
     if !value.contains(&b'%') {
         return value.to_vec();
     }

@@ -1,4 +1,4 @@
-//! Keeping the auth server's key set: from a file once, or from a URL, fetched in the background. A set once had is kept
+//! Keeps the auth server's key set: from a file, read once, or from a URL, fetched in the background. The last set is kept
 //! while fetching fails.
 
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub(super) const FIRST_INTERVAL_S: u32 = 2;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_SET_BYTES: u64 = 256 * 1024;
 
-/// A mistake in where the key set comes from.
+/// Why there is no key set.
 #[derive(Debug, thiserror::Error)]
 pub enum KeySourceError {
     #[error("cannot read the key set {path}: {source}", path = path.display())]
@@ -59,7 +59,7 @@ pub struct KeySetState {
 }
 
 impl KeySource {
-    /// A set that does not change.
+    /// Reads a set that does not change.
     ///
     /// # Errors
     /// The text is no key set, or holds no usable key.
@@ -67,7 +67,7 @@ impl KeySource {
         Ok(Self::new(Some(Arc::new(KeySet::parse(text)?)), None))
     }
 
-    /// A set that does not change, from a file.
+    /// Reads a set that does not change from a file.
     ///
     /// # Errors
     /// The file cannot be read, is no key set, or holds no usable key.
@@ -76,10 +76,10 @@ impl KeySource {
         Self::from_text(&text)
     }
 
-    /// A set to be fetched when it is first needed.
+    /// Makes a source that fetches the set when it is first needed.
     ///
     /// # Errors
-    /// The URL is none, names a user, or would fetch the keys in the clear from another machine.
+    /// The text is no URL, names a user, or would fetch the keys in the clear from another machine.
     pub fn from_url(url: &str) -> Result<Self, KeySourceError> {
         check_url(url).map_err(|why| KeySourceError::Url(url.to_owned(), why))?;
         Ok(Self::new(None, Some(url.to_owned())))
@@ -97,12 +97,12 @@ impl KeySource {
         }
     }
 
-    /// The set as it is now; `None` before the first fetch.
+    /// Returns the set as it is now; `None` before the first fetch.
     pub fn current(&self) -> Option<Arc<KeySet>> {
         self.set.load_full()
     }
 
-    /// For the metrics.
+    /// Returns how the fetching goes, for the metrics.
     pub fn state(&self) -> KeySetState {
         KeySetState {
             keys: self.set.load().as_ref().map_or(0, |set| set.len()),
@@ -112,7 +112,7 @@ impl KeySource {
         }
     }
 
-    /// Whether the set's age calls for a fetch; nobody need wait for it.
+    /// Returns whether the set is old enough to be fetched again. Nobody has to wait for that.
     pub fn is_stale(&self, now: i64) -> bool {
         self.url.is_some() && now.saturating_sub(self.tried.load(Ordering::Acquire)) >= FRESH_S
     }

@@ -1,4 +1,4 @@
-//! The ways to prove who one is, in the order they are tried. A new way is one more `Authenticator` here and one line in
+//! The authenticators, in the order they are tried. A new way to sign in is one more of them and one line in
 //! `Guard::from_config`.
 
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use super::reason::Reason;
 use super::secrets::Secrets;
 use super::tickets::{self, Tickets};
 
-/// What a request shows beside its credentials.
+/// One check of one request.
 pub(super) struct Attempt<'a> {
     pub presented: &'a Presented,
     /// Unix seconds.
     pub now: i64,
-    /// The address failed too often: what can be guessed is not looked at.
+    /// The address failed too often, so that credentials that can be guessed are not accepted.
     pub throttled: bool,
 }
 
-/// One way to prove who one is.
+/// Judges one kind of credential.
 pub(super) trait Authenticator: Send + Sync {
-    /// The verdict on this kind of credential, or `None` if the request shows none of this kind.
+    /// Returns the verdict on this kind of credential, or `None` if the request has none of this kind.
     fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>>;
 }
 

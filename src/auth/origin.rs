@@ -1,4 +1,4 @@
-//! Which web pages may use the server with a visitor's cookie, and read its answers.
+//! Web origins: which pages may use the server with a visitor's cookie, and read its answers.
 
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 
 use super::reason::Reason;
 
-/// The server's own origin as a browser sees it. A page can forge neither `Host` nor `X-Forwarded-Proto`, which tells
+/// Returns the server's own origin as a browser sees it. A page can forge neither `Host` nor `X-Forwarded-Proto`, which tells
 /// the scheme in front of a proxy.
 pub fn own_origin(headers: &HeaderMap) -> Option<String> {
     let text = |name: &str| {
@@ -27,7 +27,7 @@ pub fn own_origin(headers: &HeaderMap) -> Option<String> {
     )
 }
 
-/// Whether the browser says that the request comes from a page of the very origin it goes to (Fetch Metadata).
+/// Returns whether the browser says that the request comes from a page of the very origin it goes to (Fetch Metadata).
 pub fn is_same_origin(headers: &HeaderMap) -> bool {
     headers
         .get("sec-fetch-site")
@@ -46,8 +46,10 @@ pub struct OriginError {
 }
 
 impl Origins {
+    /// Makes the list.
+    ///
     /// # Errors
-    /// One of them is nothing that a browser sends.
+    /// An entry is nothing that a browser sends.
     pub fn new(list: impl IntoIterator<Item = String>) -> Result<Self, OriginError> {
         let list: Vec<String> = list.into_iter().collect();
         for origin in &list {
@@ -59,7 +61,7 @@ impl Origins {
     /// Checks that `origin` is spelled as browsers do (RFC 6454, section 6.2); it is compared as a whole string.
     ///
     /// # Errors
-    /// It is not.
+    /// It is spelled otherwise; the error says how.
     pub fn check_spelling(origin: &str) -> Result<(), OriginError> {
         match misspelled(origin) {
             Some(why) => Err(OriginError {
@@ -72,6 +74,9 @@ impl Origins {
 
     /// Checks the `Origin` of a request that shows a cookie: whole strings, and absent is refused. `own` is the server's
     /// own origin, allowed when the list is empty.
+    ///
+    /// # Errors
+    /// [`Reason::OriginNotAllowed`]
     pub fn check(&self, origin: Option<&[u8]>, own: Option<&str>) -> Result<(), Reason> {
         let origin = origin.ok_or(Reason::OriginNotAllowed)?;
         let allowed = if self.0.is_empty() {
@@ -88,6 +93,9 @@ impl Origins {
 
     /// Checks the `Origin` of a request to a server without credentials: pages of foreign sites may not use it in their
     /// visitor's name, pages on this machine and programs may.
+    ///
+    /// # Errors
+    /// [`Reason::OriginNotAllowed`]
     pub fn check_anonymous(&self, origin: Option<&[u8]>, own: Option<&str>) -> Result<(), Reason> {
         let Some(bytes) = origin else { return Ok(()) };
         let local = std::str::from_utf8(bytes)
@@ -108,7 +116,7 @@ impl Origins {
         }
     }
 
-    /// The headers that let a page of a listed origin read an HTTP answer; `None` for all others. Nothing is listed by
+    /// Returns the headers that let a page of a listed origin read an HTTP answer; `None` for all others. Nothing is listed by
     /// default, so cross-origin reading is off.
     pub fn cors(&self, origin: Option<&HeaderValue>) -> Option<HeaderMap> {
         let origin = origin.filter(|o| self.0.iter().any(|allowed| allowed.as_bytes() == o.as_bytes()))?;

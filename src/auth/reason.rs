@@ -1,4 +1,4 @@
-//! Why a credential was refused: one closed list for the operator's eyes and the metrics, never for the client's.
+//! Why a credential was refused: one closed list, for logs, metrics and the operator, never for the client.
 
 /// The check that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ impl Reason {
         Self::MissingScope,
     ];
 
-    /// Name in metrics and in `token inspect`.
+    /// Returns the name in metrics and in `token inspect`.
     pub fn label(self) -> &'static str {
         match self {
             Self::NoCredentials => "no_credentials",
@@ -92,7 +92,7 @@ impl Reason {
         }
     }
 
-    /// What the operator can do about it.
+    /// Returns what the operator can do about it.
     pub fn advice(self) -> &'static str {
         match self {
             Self::NoCredentials => {

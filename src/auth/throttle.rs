@@ -1,16 +1,15 @@
-//! Counts failed attempts by address. Only failures cost, so a network behind one address is not locked out: whoever
-//! shows a credential that nobody can guess is always heard.
+//! Counts failed attempts by address. Only failures count, and only credentials that can be guessed have to wait, so a network
+//! behind one address is not locked out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use parking_lot::Mutex;
 
-/// Networks remembered; past that, strangers share one count.
+/// Most networks that are counted; past that, new ones share one bucket.
 const MAX_NETWORKS: usize = 65_536;
 
-/// How many networks of one client each may fail as often as one before the network around them waits as a whole: a /48, which is
-/// what a site is given, has 65,536 of them.
+/// How many times as often as one client an IPv6 /48 may fail. A site is usually given one, with 65,536 /64 networks in it.
 const SITE_SHARE: f64 = 8.0;
 
 /// Leaky buckets of failures: one per IPv4 address or IPv6 /64, and a larger one per IPv6 /48.
@@ -34,7 +33,7 @@ struct Network {
 }
 
 impl Network {
-    /// The network that `address` is counted as.
+    /// Returns the network that `address` is counted as.
     fn client(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => Self::v6(address, 64),
@@ -42,7 +41,7 @@ impl Network {
         }
     }
 
-    /// The network of the whole site, for IPv6.
+    /// Returns the network of the whole site, for IPv6.
     fn site(address: IpAddr) -> Option<Self> {
         match address.to_canonical() {
             IpAddr::V6(address) => Some(Self::v6(address, 48)),
@@ -72,7 +71,7 @@ impl Level {
 }
 
 impl Throttle {
-    /// Allows `per_minute` failures in a minute, all at once if they come so. 0 counts nothing.
+    /// Makes a throttle of `per_minute` failures per minute, which may come all at once. 0 is no limit.
     pub fn new(per_minute: u32) -> Self {
         Self {
             burst: f64::from(per_minute),
@@ -81,7 +80,7 @@ impl Throttle {
         }
     }
 
-    /// Seconds until `address` may fail again, if it, or its site, failed too often.
+    /// Returns the seconds until `address` may fail again, if it, or its site, failed too often.
     pub fn wait(&self, address: IpAddr, now: i64) -> Option<u32> {
         if self.burst == 0.0 {
             return None;
@@ -102,7 +101,7 @@ impl Throttle {
         (over > 0.0).then(|| (over / (self.per_second * share)).ceil().max(1.0) as u32)
     }
 
-    /// Counts a failure. A bucket never holds more than its burst, so that stopping always helps.
+    /// Counts a failure. A bucket never holds more than its burst, so waiting always helps.
     pub fn failed(&self, address: IpAddr, now: i64) {
         if self.burst == 0.0 {
             return;
@@ -111,7 +110,7 @@ impl Throttle {
         if let Some(site) = Network::site(address) {
             let full = self.wait_of(&levels, site, SITE_SHARE, now).is_some();
             self.count(&mut levels, site, SITE_SHARE, now);
-            // All of it waits already: further networks of it need no memory.
+            // The whole site waits already, so its networks need no buckets of their own.
             if full {
                 return;
             }
@@ -121,8 +120,8 @@ impl Throttle {
 
     fn count(&self, levels: &mut Levels, network: Network, share: f64, now: i64) {
         let Levels { by_network, others } = levels;
-        // Sweeping at most once a second keeps a flood of addresses from costing a sweep each. By the slowest rate there is, so
-        // that no bucket is dropped too early.
+        // At most once per second, or each address of a flood would cost a sweep. By the slowest rate, so that no bucket is dropped
+        // too early.
         if by_network.len() >= MAX_NETWORKS && !by_network.contains_key(&network) && others.at != now {
             by_network.retain(|_, level| level.now(self.per_second, now) > 0.0);
         }

@@ -11,7 +11,7 @@ use clap::{ArgAction, Subcommand};
 
 use super::keys::duration_s;
 use crate::auth::inspect::{Inspection, Inspector, Subject};
-use crate::auth::mint::{Wish, mint};
+use crate::auth::mint::{TokenRequest, mint};
 use crate::auth::{BetterAuthConfig, KeySource, Origins, Secrets};
 use crate::clock::unix_now;
 
@@ -109,13 +109,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             expires_in,
             audience,
         } => {
-            let wish = Wish {
+            let request = TokenRequest {
                 user_id: user,
                 session_id: session,
                 life_s: expires_in,
                 audience,
             };
-            let token = mint(&wish, &Secrets::from_env(env)?, unix_now())?;
+            let token = mint(&request, &Secrets::from_env(env)?, unix_now())?;
             super::print(&format!("{token}\n"))?;
             Ok(ExitCode::SUCCESS)
         }

@@ -1,5 +1,5 @@
-//! Fetching one file into the cache, in the layout that all hub tools share: the content as a blob under its ETag, and a link to it
-//! under the commit and the file's own name.
+//! Fetches one file into the cache, in the layout that all hub tools share: the content is a blob named by its ETag, and a link to it
+//! stands under the commit and the file's own name.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -15,9 +15,9 @@ use ureq::http::{HeaderMap, StatusCode};
 use super::request::{Answer, Client};
 use super::{HubError, Source};
 
-/// Tries after a first one that broke off; each goes on where the last one stopped.
+/// Retries of a transfer that broke off; each resumes where the last one stopped.
 const RETRIES: u32 = 4;
-/// Wait before the first of them; each later one waits twice as long.
+/// Wait before the first retry; each later one waits twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// Tries, a second apart, for the lock of a file that another process is fetching.
 const LOCK_TRIES: u32 = 5;
@@ -32,7 +32,7 @@ struct Facts {
 }
 
 impl Facts {
-    /// The facts in the head of an answer. Both names become names of files, so that they have to be plain.
+    /// Reads the facts in the head of an answer. Commit and ETag become file names, so only plain ones are taken.
     fn of(headers: &HeaderMap) -> Option<Self> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let plain = |text: &str| {
@@ -54,7 +54,7 @@ impl Facts {
     }
 }
 
-/// Size of a whole file by the head of an answer with a part of it (RFC 9110, section 14.4).
+/// Reads the size of the whole file from `Content-Range` (RFC 9110, section 14.4).
 fn total(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     range.rsplit_once('/')?.1.parse().ok()
@@ -95,7 +95,7 @@ impl Fetch<'_> {
         Ok(link)
     }
 
-    /// What the hub says of the file. Its redirect to the place of the content says it already, and that place does not.
+    /// Asks the hub for the facts of the file. They are in its redirect to the content; the host of the content does not repeat them.
     fn ask(&self, client: &Client<'_>) -> Result<Facts, HubError> {
         let url = client.url(&self.repo, &self.file);
         let answer = client.get(self.name, url, "bytes=0-0", |head| Facts::of(head).is_some())?;
@@ -158,7 +158,7 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Appends to `file` what it lacks.
+    /// Appends the missing rest to `file`.
     fn continued(
         &self,
         client: &Client<'_>,
@@ -186,7 +186,7 @@ impl Fetch<'_> {
         self.accept(&answer)?;
         let headers = answer.response.headers();
         let size = facts.size.or_else(|| total(headers));
-        // The whole file, from a server that knows no ranges.
+        // The server ignores ranges and sends the whole file.
         if answer.response.status() != StatusCode::PARTIAL_CONTENT {
             file.set_len(0)?;
             had = 0;
@@ -240,7 +240,7 @@ impl Fetch<'_> {
     }
 }
 
-/// Why a file is not in the cache: trying again helps against neither the hub's answers nor a full disk.
+/// Why a file was not stored: an answer of the hub, or the disk.
 enum StoreError {
     Hub(HubError),
     Disk(io::Error),
@@ -258,14 +258,14 @@ impl From<io::Error> for StoreError {
     }
 }
 
-/// What came of a body.
+/// Result of copying a body.
 struct Copied {
     bytes: u64,
-    /// Why it broke off.
+    /// Why reading broke off; `None` at the end of the body.
     end: Option<io::Error>,
 }
 
-/// Copies `from` into `to`, and tells an error of the one from an error of the other.
+/// Copies `from` into `to`. Errors of reading are part of the result, errors of writing are returned.
 fn copy(from: &mut impl Read, to: &mut File) -> io::Result<Copied> {
     let mut block = vec![0; 1 << 18];
     let mut bytes = 0;
@@ -292,7 +292,7 @@ fn place(link: &Path, file: &str, etag: &str) -> io::Result<()> {
     if let Some(folder) = link.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    // Out of the file's own folders, of the commit and of `snapshots`.
+    // Up from the file's own folders, the commit and `snapshots`.
     let up = "../".repeat(file.split('/').count() + 1);
     let target = format!("{up}blobs/{etag}");
     match std::os::unix::fs::symlink(&target, link) {

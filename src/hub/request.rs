@@ -1,4 +1,4 @@
-//! Requests to the hub. The token goes to the hub itself and to no other host, wherever that sends a file on to.
+//! Requests to the hub. The token is sent to the hub's own origin only, not to a host that the hub redirects to.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct Client<'a> {
     hub: Url,
 }
 
-/// What a request for a file led to.
+/// The answer to a request, after redirects.
 pub(super) struct Answer {
     pub response: Response<Body>,
     /// The heads of the redirects on the way, the hub's first.
@@ -31,7 +31,7 @@ pub(super) struct Answer {
 }
 
 impl<'a> Client<'a> {
-    /// A client of the hub that `source` names.
+    /// Makes a client of the hub that `source` names.
     ///
     /// # Errors
     /// The hub's address is no URL.
@@ -55,7 +55,7 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Address of `file` of `repo`.
+    /// Returns the address of `file` of `repo`.
     pub(super) fn url(&self, repo: &str, file: &str) -> Url {
         let mut url = self.hub.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -67,7 +67,7 @@ impl<'a> Client<'a> {
         url
     }
 
-    /// Asks for the bytes `range` of `url` and follows redirects, until `enough` says of one that it tells enough.
+    /// Asks for the bytes `range` of `url` and follows redirects. Stops at a redirect to another host if `enough` accepts its head.
     ///
     /// # Errors
     /// There is no connection, or the redirects lead nowhere.

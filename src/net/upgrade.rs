@@ -106,13 +106,8 @@ fn wants_close(query: &str) -> bool {
 }
 
 fn farewell_of(refusal: &auth::Refusal) -> Farewell {
-    let reason = match refusal.close_code() {
-        4403 => EndReason::Forbidden,
-        4401 => EndReason::Unauthorized,
-        _ => EndReason::Full,
-    };
     Farewell {
-        reason,
+        reason: refusal.end_reason(),
         text: Some(refusal.message().to_owned()),
     }
 }

@@ -10,6 +10,7 @@ use moshi_server::auth::{
 };
 use moshi_server::config::Config;
 use moshi_server::config::expand::Expander;
+use moshi_server::stream::end::EndReason;
 use serde_json::json;
 
 const KEY: &str = "a-long-enough-api-key";
@@ -181,8 +182,8 @@ async fn the_origin_counts_exactly_when_the_credential_is_a_cookie() {
     ] {
         let refusal = ask(&guard, "/x", &shown(foreign)).await.unwrap_err();
         assert_eq!(
-            (refusal.reason, refusal.status().as_u16(), refusal.close_code()),
-            (Reason::OriginNotAllowed, 403, 4403)
+            (refusal.reason, refusal.status().as_u16(), refusal.end_reason()),
+            (Reason::OriginNotAllowed, 403, EndReason::Forbidden)
         );
     }
     assert_eq!(
