@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use moshi_server::cli::Cli;
+use moshi_server::cli::{self, Cli};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match Cli::parse().command.run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            cli::say(&format!("error: {}", cli::explain(&error)));
             ExitCode::FAILURE
         }
     }

@@ -13,7 +13,7 @@ use super::reason::Reason;
 
 /// Keys of fewer bytes than this could be guessed by trying; an address that fails too often may not try them.
 const GUESSABLE_BELOW: usize = 16;
-/// Longer ones are no keys.
+/// Longest key in bytes; anything longer is refused unread.
 const MAX_KEY_BYTES: usize = 4096;
 
 /// A SHA-256 digest as words: comparing bytes one by one costs ten times as much.
@@ -27,7 +27,7 @@ pub(super) struct Entry {
     principal: Principal,
 }
 
-/// What came of looking a key up.
+/// Result of a key lookup.
 pub(super) struct Found {
     pub principal: Principal,
     pub guessable: bool,
@@ -40,7 +40,7 @@ pub struct ApiKeys {
 }
 
 impl ApiKeys {
-    /// Keys in plain text (trimmed, empty ones dropped) and a file of hashed ones.
+    /// Takes keys in plain text (trimmed, empty ones dropped) and reads a file of hashed ones.
     ///
     /// # Errors
     /// The file cannot be read or parsed.
@@ -55,22 +55,22 @@ impl ApiKeys {
         Ok(Self { fixed, file })
     }
 
-    /// The file of hashed keys, if there is one.
+    /// Returns the file of hashed keys, if one is configured.
     pub(super) fn file(&self) -> Option<Arc<WatchedKeys>> {
         self.file.clone()
     }
 
-    /// Whether there is nothing a key could match.
+    /// Returns whether no key is configured.
     pub fn is_empty(&self) -> bool {
         self.fixed.is_empty() && self.file.is_none()
     }
 
-    /// Number of plain keys short enough to guess.
+    /// Counts the plain keys that are short enough to guess.
     pub fn guessable(&self) -> usize {
         self.fixed.iter().filter(|entry| entry.guessable).count()
     }
 
-    /// Looks `candidate` up among all keys at `now` (Unix seconds): the time taken does not depend on which one it is.
+    /// Looks `candidate` up among all keys at `now` (Unix seconds), in a time that does not depend on which one matches.
     ///
     /// # Errors
     /// The candidate is no key, the key has expired, or the key file could not be used for so long that its keys do not count.
@@ -116,7 +116,7 @@ fn words(bytes: &[u8; 32]) -> Digest256 {
     std::array::from_fn(|i| u64::from_be_bytes(words[i]))
 }
 
-// Every word is looked at, whichever differs.
+// Compares all words, whichever differs, so that the time says nothing.
 fn same(a: &Digest256, b: &Digest256) -> Choice {
     let differences = a.iter().zip(b).fold(0, |seen, (a, b)| seen | (a ^ b));
     differences.ct_eq(&0)
@@ -253,13 +253,13 @@ mod tests {
     fn a_key_of_the_file_expires_and_carries_its_limits() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys.toml");
-        let wish = key_file::NewKey {
+        let new = key_file::NewKey {
             expires_at: Some(100),
             max_sessions: Some(2),
             minutes_per_day: Some(5),
             ..key_file::NewKey::named("k")
         };
-        let key = key_file::create(&path, wish, 0).unwrap();
+        let key = key_file::create(&path, new, 0).unwrap();
         let keys = ApiKeys::new([], Some(path)).unwrap();
         let found = keys.find(key.expose(), 99).unwrap().principal;
         assert_eq!(

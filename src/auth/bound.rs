@@ -1,4 +1,4 @@
-//! The second cookie: Better Auth's signed `session_token`, which proves that the session cache was not planted alone.
+//! The signed `session_token` cookie of Better Auth. A session cache without it could have been planted by a sibling site.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,20 +8,24 @@ use sha2::Sha256;
 use super::reason::Reason;
 use super::secrets::Secrets;
 
-/// Checks that `cookie` (`token.base64hmac`, percent-decoded) is signed with a usable secret and names `expected`.
-pub(super) fn check(cookie: Option<&str>, expected: Option<&str>, secrets: &Secrets) -> Result<(), Reason> {
-    let mismatch = Reason::SessionTokenMismatch;
-    let (token, signature) = cookie.and_then(|c| c.rsplit_once('.')).ok_or(mismatch)?;
-    let signature = STANDARD.decode(signature).map_err(|_| mismatch)?;
-    let signed = secrets.usable().any(|secret| {
-        Hmac::<Sha256>::new_from_slice(secret.bytes()).is_ok_and(|mut mac| {
-            mac.update(token.as_bytes());
-            mac.verify_slice(&signature).is_ok()
-        })
-    });
-    if signed && expected == Some(token) {
-        Ok(())
-    } else {
-        Err(mismatch)
-    }
+/// Checks that one of `cookies` (`token.base64hmac`, percent-decoded) is signed with a usable secret and names `expected`.
+///
+/// # Errors
+/// [`Reason::SessionTokenMismatch`]: none of them is signed and names it.
+pub(super) fn check(cookies: &[String], expected: Option<&str>, secrets: &Secrets) -> Result<(), Reason> {
+    let is_bound = |cookie: &String| {
+        let (token, signature) = cookie.rsplit_once('.')?;
+        let signature = STANDARD.decode(signature).ok()?;
+        let signed = secrets.usable().any(|secret| {
+            Hmac::<Sha256>::new_from_slice(secret.bytes()).is_ok_and(|mut mac| {
+                mac.update(token.as_bytes());
+                mac.verify_slice(&signature).is_ok()
+            })
+        });
+        (signed && expected == Some(token)).then_some(())
+    };
+    cookies
+        .iter()
+        .find_map(is_bound)
+        .ok_or(Reason::SessionTokenMismatch)
 }

@@ -7,20 +7,20 @@ use time::format_description::well_known::Rfc3339;
 
 use super::reason::Reason;
 
-/// Longest life ahead, 400 days: the longest cookie Better Auth writes. Catches milliseconds too.
+/// Longest time from now to `exp`, 400 days: the longest cookie Better Auth writes. Refuses milliseconds too.
 const MAX_AHEAD_S: f64 = 34_560_000.0;
-/// Clocks may differ by this much for `iat`, which guards no expiry.
+/// Least clock skew allowed for `iat`, in seconds: no expiry depends on it.
 const IAT_LEEWAY_S: i64 = 60;
-/// Numbers from here on are milliseconds.
+/// Times from here on are milliseconds, smaller ones seconds.
 const MILLISECONDS_FROM: f64 = 1e11;
 const CACHE_AUDIENCE: &str = "better-auth:session-cache";
 
-/// What the operator demands of a token.
+/// The operator's requirements of a token.
 #[derive(Clone, Debug)]
 pub struct ClaimRules {
     /// Skew allowed for `exp`, `nbf` and `iat`, in seconds.
     pub leeway_s: i64,
-    /// Our name. A token that names its audience must name us.
+    /// This server's name in tokens. A token that names an audience must name it.
     pub audience: Option<String>,
     /// The auth server's base URL. A key set's tokens must name it; others only if they name one.
     pub issuer: Option<String>,
@@ -41,7 +41,7 @@ impl Default for ClaimRules {
     }
 }
 
-/// What kind of token the signature and header showed it to be.
+/// Kind of a token, by its signature and header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Under the shared secret: the session cache or the documented flat claims.
@@ -52,37 +52,39 @@ pub(super) enum Kind {
     Plugin,
 }
 
-/// Who the claims speak of.
+/// The user and session that the claims name.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Identity {
     pub user_id: String,
-    /// The plugin's tokens name none.
+    /// Absent in tokens of the `jwt()` plugin.
     pub session_id: Option<String>,
     /// The opaque token of the session, which a bound `session_token` cookie must repeat.
     pub session_token: Option<String>,
-    /// End of the token, Unix seconds.
+    /// Expiry of the token, Unix seconds.
     pub exp: i64,
     /// End of the session, Unix seconds.
     pub session_ends: Option<i64>,
 }
 
 /// Applies every rule to `claims` at `now` (Unix seconds).
+///
+/// # Errors
+/// The first rule that the claims break.
 pub(super) fn check(claims: &Value, kind: Kind, rules: &ClaimRules, now: i64) -> Result<Identity, Reason> {
     let claims = claims.as_object().ok_or(Reason::Malformed)?;
     let exp = times(claims, rules.leeway_s, now)?;
     audience(claims, kind, rules)?;
     issuer(claims, kind, rules)?;
-    let mut identity = if claims.contains_key("session") || claims.contains_key("user") {
-        nested(claims, kind, rules)?
+    let identity = if claims.contains_key("session") || claims.contains_key("user") {
+        nested(claims, kind, rules, exp)?
     } else if kind == Kind::SignedCache {
         return Err(Reason::MissingClaims);
     } else {
-        flat(claims, kind, rules)?
+        flat(claims, kind, rules, exp)?
     };
     if identity.session_ends.is_some_and(|end| end <= now) {
         return Err(Reason::SessionExpired);
     }
-    identity.exp = exp;
     Ok(identity)
 }
 
@@ -142,8 +144,8 @@ fn issuer(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Result
     }
 }
 
-/// `{session: {id, userId, token, expiresAt, …}, user: {id, …}, version, …}`, as Better Auth issues it.
-fn nested(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Result<Identity, Reason> {
+/// Reads `{session: {id, userId, token, expiresAt, …}, user: {id, …}, version, …}`, as Better Auth issues it.
+fn nested(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules, exp: i64) -> Result<Identity, Reason> {
     let part = |name: &str| match claims.get(name) {
         None | Some(Value::Null) => Err(Reason::MissingClaims),
         Some(value) => value.as_object().ok_or(Reason::MalformedClaims),
@@ -165,9 +167,8 @@ fn nested(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Result
     let session_token = session.get("token").and_then(Value::as_str);
     if kind == Kind::SignedCache {
         let agrees = |name: &str, with: Option<&str>| {
-            claims
-                .get(name)
-                .is_none_or(|v| v.as_str().is_some() && v.as_str() == with)
+            let claimed = claims.contains_key(name).then(|| id(claims, name));
+            claimed.is_none_or(|claimed| claimed.is_ok_and(|claimed| Some(&*claimed) == with))
         };
         if !agrees("sub", Some(&user_id)) || !agrees("sid", session_token) {
             return Err(Reason::MalformedClaims);
@@ -177,13 +178,13 @@ fn nested(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Result
         user_id,
         session_id: Some(session_id),
         session_token: session_token.map(str::to_owned),
-        exp: 0,
+        exp,
         session_ends: end(session)?,
     })
 }
 
-/// `{id, userId, expiresAt, …}` as documented for a custom endpoint, or the plugin's `{sub, …}`.
-fn flat(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Result<Identity, Reason> {
+/// Reads `{id, userId, expiresAt, …}` as documented for a custom endpoint, or the plugin's `{sub, …}`.
+fn flat(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules, exp: i64) -> Result<Identity, Reason> {
     standing(claims, rules)?;
     let (session_id, user_id) = match kind {
         Kind::Plugin => (None, id(claims, "sub")?),
@@ -193,12 +194,12 @@ fn flat(claims: &Map<String, Value>, kind: Kind, rules: &ClaimRules) -> Result<I
         user_id,
         session_id,
         session_token: None,
-        exp: 0,
+        exp,
         session_ends: end(claims)?,
     })
 }
 
-// A ban in any spelling but an explicit "no" counts: SQLite's booleans are numbers.
+// Any value but an explicit "no" is a ban: SQLite's booleans are numbers.
 fn standing(user: &Map<String, Value>, rules: &ClaimRules) -> Result<(), Reason> {
     let banned = match user.get("banned") {
         None | Some(Value::Null | Value::Bool(false)) => false,
@@ -218,11 +219,13 @@ fn id(object: &Map<String, Value>, name: &str) -> Result<String, Reason> {
         None | Some(Value::Null) => Err(Reason::MissingClaims),
         Some(Value::String(id)) if id.trim().is_empty() => Err(Reason::MissingClaims),
         Some(Value::String(id)) => Ok(id.clone()),
+        // From a database that numbers its rows. Better Auth makes text of it too.
+        Some(Value::Number(id)) if id.is_u64() || id.is_i64() => Ok(id.to_string()),
         Some(_) => Err(Reason::MalformedClaims),
     }
 }
 
-// The session's end, rounded down to seconds: a number of seconds or milliseconds, or RFC 3339.
+// Returns the session's end, rounded down to seconds: a number of seconds or milliseconds, or RFC 3339.
 fn end(object: &Map<String, Value>) -> Result<Option<i64>, Reason> {
     match object.get("expiresAt") {
         None => Ok(None),

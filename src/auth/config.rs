@@ -10,11 +10,11 @@ use super::cookie::CookieNames;
 use super::identity::PrincipalLimits;
 use super::jwt::MAX_TOKEN_BYTES;
 
-/// When a session ends whose credential expires while it runs.
+/// When a running session ends whose credential expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnExpiry {
-    /// With the auth server's session, as it was known when the client connected: a token of a minute opens a call of an hour.
+    /// With the auth server's session, as the credential stated it: a token of one minute can open a session of an hour.
     #[default]
     Session,
     /// With the token, unless the client sends a newer one in time.
@@ -27,10 +27,10 @@ pub enum OnExpiry {
 pub struct AuthConfig {
     /// File of hashed API keys, made by `moshi-server keys create`.
     pub key_file: Option<PathBuf>,
-    /// Failed attempts an address may make in a minute; 0 turns the count off.
+    /// Failed attempts per minute and address; 0 is no limit.
     pub failures_per_minute: u32,
     pub on_expiry: OnExpiry,
-    /// Longest session of a signed-in user, in seconds, whatever the token says.
+    /// Longest session of a signed-in user, in seconds from its start, whatever the token says.
     pub max_session_s: u32,
     pub users: UserLimits,
     pub better_auth: BetterAuthConfig,
@@ -49,7 +49,7 @@ impl Default for AuthConfig {
     }
 }
 
-/// A limit that has to be lifted in words: a number of at least 1, or `"unlimited"`.
+/// A limit that only the word lifts: a number of at least 1, or `"unlimited"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     AtMost(u32),
@@ -57,7 +57,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// The number, if there is one.
+    /// Returns the number; `None` is no limit.
     #[must_use]
     pub fn at_most(self) -> Option<u32> {
         match self {
@@ -111,7 +111,7 @@ impl UserLimits {
     /// Ten hours.
     pub const MINUTES: Limit = Limit::AtMost(600);
 
-    /// Takes the limit for everybody, `max_sessions_per_user` of `[limits]`, where there is none for signed-in users alone.
+    /// Uses `max_sessions_per_user` of `[limits]`, the limit for everybody, where signed-in users have no `max_sessions` of their own.
     pub fn fall_back_to(&mut self, everybody: Option<u32>) {
         if let (None | Some(Limit::Unlimited), Some(most)) = (self.max_sessions, everybody) {
             self.max_sessions = Some(Limit::AtMost(most));
@@ -145,7 +145,7 @@ pub struct BetterAuthConfig {
     pub jwks_url: Option<String>,
     /// Its base URL. Needed with a key set.
     pub issuer: Option<String>,
-    /// Our name in the tokens it makes for us.
+    /// This server's name in the tokens that it makes for this server.
     pub audience: Option<String>,
     /// Its `advanced.cookiePrefix`.
     pub cookie_prefix: String,

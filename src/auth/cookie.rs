@@ -1,9 +1,11 @@
-//! Finding Better Auth's cookies in `Cookie` header fields. Works on bytes: a neighbour's odd cookie must not lose ours.
+//! Finds Better Auth's cookies in `Cookie` header fields. Works on bytes: another cookie that is not UTF-8 must not hide them.
 
 use super::reason::Reason;
 
-/// Chunks a cookie may come in, as Better Auth's own limit.
+/// Most chunks of one cookie; Better Auth has the same limit.
 const MAX_CHUNKS: usize = 100;
+/// Most values of one cookie that are tried: each costs a check of a signature.
+const MAX_CANDIDATES: usize = 4;
 const SECURE: &str = "__Secure-";
 
 /// Names of the auth server's cookies.
@@ -18,7 +20,7 @@ pub struct CookieNames {
 }
 
 impl CookieNames {
-    /// Names for `prefix` (`better-auth` by default), or with the session cache renamed.
+    /// Returns the names for `prefix` (`better-auth` by default), or with the session cache renamed.
     pub fn new(prefix: &str, session_data: Option<&str>, require_secure: bool) -> Self {
         Self {
             session_data: session_data.map_or_else(|| format!("{prefix}.session_data"), str::to_owned),
@@ -28,42 +30,47 @@ impl CookieNames {
     }
 }
 
-/// The two cookies that matter, percent-decoded.
+/// The two cookies that matter, percent-decoded, in the order in which they are tried. A browser sends several of one name when the
+/// auth server's domain or scheme has changed, and only one of them is of the present session.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SessionCookies {
-    pub data: Option<String>,
-    pub token: Option<String>,
+    /// Session caches, or why one cannot be read.
+    pub data: Vec<Result<String, Reason>>,
+    pub tokens: Vec<String>,
 }
 
-/// Reads the session's cookies from all `Cookie` fields of a request. `limit` bounds the value in bytes.
+/// Reads the session's cookies from all `Cookie` fields of a request. `limit` bounds each value in bytes.
 pub fn session_cookies<'a>(
     fields: impl Iterator<Item = &'a [u8]>,
     names: &CookieNames,
     limit: usize,
-) -> Result<SessionCookies, Reason> {
+) -> SessionCookies {
     let jar: Vec<(&[u8], &[u8])> = fields
         .flat_map(|field| field.split(|b| *b == b';'))
         .filter_map(pair)
         .collect();
-    let find = |base: &str| -> Result<Option<String>, Reason> {
-        for prefix in [SECURE, ""] {
-            if prefix.is_empty() && names.require_secure {
-                break;
-            }
+    let find = |base: &str| -> Vec<Result<String, Reason>> {
+        let prefixes: &[&str] = if names.require_secure {
+            &[SECURE]
+        } else {
+            &[SECURE, ""]
+        };
+        let mut found = Vec::new();
+        for prefix in prefixes {
             let name = format!("{prefix}{base}");
-            if let Some(value) = whole(&jar, name.as_bytes(), limit)? {
-                return Ok(Some(value));
-            }
-            if let Some(value) = chunked(&jar, &name, limit)? {
-                return Ok(Some(value));
-            }
+            found.extend(whole(&jar, name.as_bytes()).map(|value| text(value, limit)));
+            found.extend(chunked(&jar, &name, limit).transpose());
         }
-        Ok(None)
+        found.truncate(MAX_CANDIDATES);
+        found
     };
-    Ok(SessionCookies {
-        data: find(&names.session_data)?,
-        token: find(&names.session_token)?,
-    })
+    SessionCookies {
+        data: find(&names.session_data),
+        tokens: find(&names.session_token)
+            .into_iter()
+            .filter_map(Result::ok)
+            .collect(),
+    }
 }
 
 fn pair(cookie: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -76,12 +83,11 @@ fn pair(cookie: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((name, value))
 }
 
-// The first of duplicates, as Better Auth's server takes it; an empty value is a cleared cookie.
-fn whole(jar: &[(&[u8], &[u8])], name: &[u8], limit: usize) -> Result<Option<String>, Reason> {
-    match jar.iter().find(|(n, _)| *n == name) {
-        Some((_, value)) if !value.is_empty() => text(value, limit).map(Some),
-        _ => Ok(None),
-    }
+// An empty value is a cleared cookie.
+fn whole<'a>(jar: &'a [(&[u8], &'a [u8])], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    jar.iter()
+        .filter(move |(n, value)| *n == name && !value.is_empty())
+        .map(|(_, value)| *value)
 }
 
 fn chunked(jar: &[(&[u8], &[u8])], name: &str, limit: usize) -> Result<Option<String>, Reason> {
@@ -142,7 +148,7 @@ fn text(value: &[u8], limit: usize) -> Result<String, Reason> {
 
 /// Decodes `%XX`; a `%` that starts no escape stands for itself.
 pub(super) fn percent_decoded(value: &[u8]) -> Vec<u8> {
-    // Tokens hold none, and are long.
+    // Tokens are long and hold no escape.
     if !value.contains(&b'%') {
         return value.to_vec();
     }
@@ -170,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    fn read(fields: &[&[u8]]) -> Result<SessionCookies, Reason> {
+    fn read(fields: &[&[u8]]) -> SessionCookies {
         session_cookies(
             fields.iter().copied(),
             &CookieNames::new("better-auth", None, false),
@@ -179,7 +185,8 @@ mod tests {
     }
 
     fn data(fields: &[&[u8]]) -> Option<String> {
-        read(fields).unwrap().data
+        let first = read(fields).data.into_iter().next();
+        first.map(Result::unwrap)
     }
 
     #[test]
@@ -219,13 +226,19 @@ mod tests {
     #[test]
     fn trap_chunks_must_be_contiguous_and_at_most_a_hundred() {
         assert_eq!(
-            read(&[b"better-auth.session_data.0=a; better-auth.session_data.2=b"]),
-            Err(Reason::Malformed)
+            read(&[b"better-auth.session_data.0=a; better-auth.session_data.2=b"]).data,
+            [Err(Reason::Malformed)]
         );
-        assert_eq!(read(&[b"better-auth.session_data.100=a"]), Err(Reason::TooLarge));
+        let chunks = |count: usize| -> Vec<u8> {
+            (0..count)
+                .flat_map(|i| format!("better-auth.session_data.{i}=x; ").into_bytes())
+                .collect()
+        };
+        assert_eq!(read(&[&chunks(100)]).data, [Ok("x".repeat(100))]);
+        assert_eq!(read(&[&chunks(101)]).data, [Err(Reason::TooLarge)]);
         assert_eq!(
-            read(&[b"better-auth.session_data.99999999999999999999999=a"]),
-            Err(Reason::TooLarge)
+            read(&[b"better-auth.session_data.99999999999999999999999=a"]).data,
+            [Err(Reason::TooLarge)]
         );
     }
 
@@ -236,15 +249,33 @@ mod tests {
         let strict = CookieNames::new("better-auth", None, true);
         let fields: [&[u8]; 1] = [b"better-auth.session_data=plain"];
         assert_eq!(
-            session_cookies(fields.into_iter(), &strict, 100).unwrap(),
+            session_cookies(fields.into_iter(), &strict, 100),
             SessionCookies::default()
         );
     }
 
     #[test]
+    fn cookies_of_one_name_are_all_read_up_to_a_bound() {
+        let fields = b"__Secure-better-auth.session_data=a; better-auth.session_data=b; __Secure-better-auth.session_data=c";
+        let read_all = |fields: &[u8]| {
+            read(&[fields])
+                .data
+                .into_iter()
+                .map(Result::unwrap)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(read_all(fields), ["a", "c", "b"]);
+        let beside =
+            b"better-auth.session_data=stale; better-auth.session_data.0=ne; better-auth.session_data.1=w";
+        assert_eq!(read_all(beside), ["stale", "new"]);
+        let many: Vec<u8> = b"better-auth.session_data=x; ".repeat(50);
+        assert_eq!(read_all(&many).len(), MAX_CANDIDATES);
+    }
+
+    #[test]
     fn trap_size_before_work() {
         let big = [b"better-auth.session_data=".as_slice(), &vec![b'a'; 70_000]].concat();
-        assert_eq!(read(&[&big]), Err(Reason::TooLarge));
+        assert_eq!(read(&[&big]).data, [Err(Reason::TooLarge)]);
     }
 
     #[test]

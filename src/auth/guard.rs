@@ -1,4 +1,4 @@
-//! The one door: judges a request's credentials, counts failures, and hands out principals, tickets and leases.
+//! The guard: checks the credentials of a request, counts failures, and gives out principals, tickets and usage leases.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::throttle::Throttle;
 use super::tickets::{Ticket, Tickets};
 use super::usage::{Ledger, UsageLease};
 
-/// Judges every request.
+/// Checks the credentials of every request.
 pub struct Guard {
     pub(super) methods: Vec<Box<dyn Authenticator>>,
     pub(super) keys: Option<Arc<KeySource>>,
@@ -32,12 +32,12 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Settings that are legal and probably not meant.
+    /// Returns what is legal in the settings and probably not meant.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Whether no credential is configured: everyone is `anonymous`, and the server may listen on loopback only.
+    /// Returns whether no credential is configured: everyone is `anonymous`, and the server may listen on loopback only.
     pub fn is_open(&self) -> bool {
         self.methods.is_empty()
     }
@@ -87,6 +87,9 @@ impl Guard {
     }
 
     /// Makes a single-use ticket for a client that was let in.
+    ///
+    /// # Errors
+    /// The client came with a ticket itself, or has too many unused ones.
     pub fn ticket(&self, principal: &Principal, now: i64) -> Result<Ticket, Refusal> {
         self.tickets
             .issue(principal, now)
@@ -104,19 +107,19 @@ impl Guard {
         })
     }
 
-    /// Where the public keys come from, if any are used.
+    /// Returns where the public keys come from, if any are used.
     pub fn keys(&self) -> Option<&KeySource> {
         self.keys.as_deref()
     }
 
-    /// Since when the key file cannot be used, in Unix seconds, seen at `now`.
+    /// Looks at the key file at `now` and returns since when it cannot be used, if it cannot (both in Unix seconds).
     pub fn key_file_failing_since(&self, now: i64) -> Option<i64> {
         let file = self.key_file.as_ref()?;
         file.look(now);
         file.failing_since()
     }
 
-    /// The web origins allowed to use cookies and read answers.
+    /// Returns the web origins that may use cookies and read answers.
     pub fn origins(&self) -> &Origins {
         &self.origins
     }
@@ -146,8 +149,14 @@ impl Guard {
             }
         }
         verdict.map_err(|refusal| {
-            // Coming without credentials is how a browser begins, not an attempt.
-            if refusal.reason == Reason::NoCredentials {
+            let is_attempt = match refusal.reason {
+                // Not an attempt: a browser asks without credentials first.
+                Reason::NoCredentials => false,
+                // A token that cannot be checked now says nothing about its sender. An unknown key may be a guess.
+                Reason::KeysUnavailable => refusal.method == Method::ApiKey,
+                _ => true,
+            };
+            if !is_attempt {
                 return refusal;
             }
             self.throttle.failed(peer.ip(), now);

@@ -1,4 +1,4 @@
-//! Who a credential turned out to belong to, and what they may do.
+//! Principals: who a credential belongs to, and what they may do.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Name in metrics and in `token inspect`.
+    /// Returns the name in metrics and in `token inspect`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",
@@ -86,12 +86,15 @@ impl Principal {
         }
     }
 
-    /// Whoever comes to a server without credentials.
+    /// Returns the principal of every client of a server that has no credentials.
     pub(super) fn anonymous() -> Self {
         Self::new("anonymous".into(), Method::Anonymous, Arc::new([Scope::Listen]))
     }
 
-    /// Refuses a principal without `scope`; an administrator has every scope.
+    /// Checks that the principal has `scope`. An administrator has every scope.
+    ///
+    /// # Errors
+    /// [`Reason::MissingScope`]
     pub(super) fn may(&self, scope: Scope) -> Result<(), Reason> {
         if self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) {
             Ok(())

@@ -1,4 +1,4 @@
-//! `token inspect`: the very checks of the server, with the answer it never gives a client.
+//! `token inspect`: the server's own checks, with the reason that it never tells a client.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::presented::{Carrier, CookieField, Presented};
 use super::reason::Reason;
 use super::secrets::{SecretError, Secrets};
 
-/// What to look at.
+/// What to judge.
 pub enum Subject {
     Token(String),
     /// The `Cookie` fields of one request.
@@ -38,7 +38,7 @@ pub struct Inspection {
     pub advice: Option<String>,
 }
 
-/// What to check against.
+/// What to judge by.
 pub struct Inspector {
     pub settings: BetterAuthConfig,
     pub secrets: Result<Secrets, SecretError>,
@@ -124,7 +124,7 @@ fn refused(reason: Reason, method: Method, advice: String) -> Inspection {
     }
 }
 
-// The usual misunderstandings, told by the form of what was shown.
+// Recognises the usual mistakes by the form of the credential.
 fn advice(reason: Reason, subject: &Subject, settings: &BetterAuthConfig) -> String {
     let special = match (reason, subject) {
         (Reason::Malformed, Subject::Token(token)) => shape(token).map(str::to_owned),
@@ -134,10 +134,8 @@ fn advice(reason: Reason, subject: &Subject, settings: &BetterAuthConfig) -> Str
                 &settings.cookie_names(),
                 settings.max_token_bytes,
             );
-            read.ok()
-                .and_then(|cookies| cookies.data)
-                .and_then(|data| shape(&data))
-                .map(str::to_owned)
+            let mut readable = read.data.iter().flatten();
+            readable.find_map(|data| shape(data)).map(str::to_owned)
         }
         (Reason::NoCredentials, Subject::Cookies(fields)) => other_name(fields, settings),
         _ => None,

@@ -23,7 +23,7 @@ pub(super) struct PublicKey {
 }
 
 impl PublicKey {
-    /// The algorithm as a token's header spells it.
+    /// Returns the algorithm as a token's header spells it.
     pub(super) fn name(&self) -> &'static str {
         match self.algorithm {
             Algorithm::EdDSA => "EdDSA",
@@ -38,6 +38,9 @@ pub struct KeySet(Vec<PublicKey>);
 
 impl KeySet {
     /// Reads a JSON Web Key Set (RFC 7517). Keys of other kinds, symmetric ones above all, are left out.
+    ///
+    /// # Errors
+    /// The text is no key set, or holds no usable key.
     pub fn parse(text: &str) -> Result<Self, KeySetError> {
         let set: Value = serde_json::from_str(text).map_err(|_| KeySetError::Form)?;
         let keys = set
@@ -81,7 +84,7 @@ fn public_key(value: &Value) -> Option<PublicKey> {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
         _ => return None,
     };
-    // A key that names its algorithm means no other.
+    // A key that names its algorithm is good for no other.
     if jwk.common.key_algorithm.is_some_and(|named| named != name) {
         return None;
     }

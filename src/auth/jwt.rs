@@ -1,4 +1,4 @@
-//! Verifying signed tokens: size, form, algorithm, signature, then the claims. The library checks signatures only; its
+//! Verifies signed tokens: size, form, algorithm, signature, then the claims. The library checks signatures only; its
 //! own time checks read the system clock, allow a minute and ignore `nbf`, `iat` and `crit`.
 
 use base64::Engine;
@@ -13,15 +13,15 @@ use super::presented::Carrier;
 use super::reason::Reason;
 use super::secrets::Secrets;
 
-/// Largest token by default: Node's 16 kB of headers hold no more than a quarter of it.
-pub const MAX_TOKEN_BYTES: usize = 65_536;
+/// Largest token by default: several times what Node's 16 kB of headers let Better Auth send, and less than a request head may have.
+pub const MAX_TOKEN_BYTES: usize = 48 << 10;
 /// `typ` of a session cache that is signed with a key of the key set.
 const CACHE_TYPE: &str = "better-auth.session-cache+jwt";
 
 /// Checks tokens against the secrets and the rules.
 pub struct Verifier {
     keys: Vec<DecodingKey>,
-    /// Secrets were set but none is fit for use.
+    /// Secrets are configured, and all are too weak to use.
     only_weak_secrets: bool,
     rules: ClaimRules,
     max_token_bytes: usize,
@@ -41,12 +41,15 @@ impl Verifier {
         }
     }
 
-    /// Whether tokens signed with a shared secret can be checked.
+    /// Returns whether tokens signed with a shared secret can be checked.
     pub(super) fn has_secret(&self) -> bool {
         !self.keys.is_empty()
     }
 
-    /// Checks `token` at `now` (Unix seconds) against the secrets, or `set` if it names a key of it.
+    /// Checks `token` at `now` (Unix seconds) against the secrets, or against `set` if it names a key.
+    ///
+    /// # Errors
+    /// The first check that the token fails.
     pub(super) fn verify(
         &self,
         token: &str,

@@ -94,7 +94,7 @@ struct Document {
     keys: Vec<KeyRecord>,
 }
 
-/// A key to be made.
+/// What a new key is to be.
 #[derive(Clone, Debug)]
 pub struct NewKey {
     pub name: String,
@@ -105,7 +105,7 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    /// A key that may listen, without limits.
+    /// Returns a key that may listen, without limits.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! The ways to prove who one is, in the order they are tried. A new way is one more `Authenticator` here and one line in
+//! The authenticators, in the order they are tried. A new way to sign in is one more of them and one line in
 //! `Guard::from_config`.
 
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use super::reason::Reason;
 use super::secrets::Secrets;
 use super::tickets::{self, Tickets};
 
-/// What a request shows beside its credentials.
+/// One check of one request.
 pub(super) struct Attempt<'a> {
     pub presented: &'a Presented,
     /// Unix seconds.
     pub now: i64,
-    /// The address failed too often: what can be guessed is not looked at.
+    /// The address failed too often, so that credentials that can be guessed are not accepted.
     pub throttled: bool,
 }
 
-/// One way to prove who one is.
+/// Judges one kind of credential.
 pub(super) trait Authenticator: Send + Sync {
-    /// The verdict on this kind of credential, or `None` if the request shows none of this kind.
+    /// Returns the verdict on this kind of credential, or `None` if the request has none of this kind.
     fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>>;
 }
 
@@ -97,33 +97,25 @@ impl BetterAuth {
         }
     }
 
-    /// Judges the session cookies, the bound one included.
+    /// Judges the session cookies, the bound one included; `None` if there is no session cache among them.
     pub(super) fn verify_cookies(
         &self,
         presented: &Presented,
         now: i64,
     ) -> Option<Result<(Identity, Method), (Reason, Method)>> {
         let fields = presented.cookies.iter().map(|field| field.0.as_slice());
-        let refuse = |reason| (reason, Method::Cookie);
-        let cookies = match session_cookies(fields, &self.names, self.max_token_bytes) {
-            Ok(cookies) => cookies,
-            Err(reason) => return Some(Err(refuse(reason))),
-        };
-        let data = cookies.data?;
-        Some(
-            self.verify(&data, Carrier::Cookie, now)
-                .and_then(|(identity, method)| {
-                    if self.bind_session_token {
-                        bound::check(
-                            cookies.token.as_deref(),
-                            identity.session_token.as_deref(),
-                            &self.secrets,
-                        )
-                        .map_err(refuse)?;
-                    }
-                    Ok((identity, method))
-                }),
-        )
+        let cookies = session_cookies(fields, &self.names, self.max_token_bytes);
+        let judged = cookies.data.into_iter().map(|data| {
+            let data = data.map_err(|reason| (reason, Method::Cookie))?;
+            let (identity, method) = self.verify(&data, Carrier::Cookie, now)?;
+            if self.bind_session_token {
+                bound::check(&cookies.tokens, identity.session_token.as_deref(), &self.secrets)
+                    .map_err(|reason| (reason, Method::Cookie))?;
+            }
+            Ok((identity, method))
+        });
+        // The first good one counts; if none is, the first one's fault is told.
+        judged.reduce(|first, next| first.or_else(|fault| next.map_err(|_| fault)))
     }
 
     fn principal(&self, identity: Identity, method: Method, now: i64) -> Principal {

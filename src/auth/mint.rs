@@ -1,13 +1,13 @@
-//! Development tokens with the flat claims a custom endpoint of the auth server would mint.
+//! Mints development tokens, with the flat claims that a custom endpoint of the auth server would use.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 
 use super::secrets::Secrets;
 
-/// What to mint.
+/// What a token is to say.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct TokenRequest {
     pub user_id: String,
     pub session_id: String,
     /// Life of the token in seconds.
@@ -24,13 +24,16 @@ pub enum MintError {
 }
 
 /// Signs a token with the current secret at `now` (Unix seconds).
-pub fn mint(wish: &Wish, secrets: &Secrets, now: i64) -> Result<String, MintError> {
+///
+/// # Errors
+/// There is no usable secret, or the signing fails.
+pub fn mint(request: &TokenRequest, secrets: &Secrets, now: i64) -> Result<String, MintError> {
     let secret = secrets.usable().next().ok_or(MintError::NoSecret)?;
-    let end = now.saturating_add(wish.life_s);
+    let end = now.saturating_add(request.life_s);
     let mut claims = json!({
-        "id": wish.session_id, "userId": wish.user_id, "createdAt": now, "updatedAt": now, "expiresAt": end, "iat": now, "exp": end,
+        "id": request.session_id, "userId": request.user_id, "createdAt": now, "updatedAt": now, "expiresAt": end, "iat": now, "exp": end,
     });
-    if let Some(audience) = &wish.audience {
+    if let Some(audience) = &request.audience {
         claims["aud"] = json!(audience);
     }
     Ok(encode(

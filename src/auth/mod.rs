@@ -1,5 +1,5 @@
-//! Who is who, from the credential alone: API keys, Better Auth's tokens and cookies, and tickets. No call to anyone
-//! stands between a request and its verdict.
+//! Authentication from the credential alone: API keys, Better Auth's tokens and cookies, and tickets. No request waits for another
+//! server to be asked.
 //!
 //! A [`Principal`] is made only here. Rules and their reasons: docs/authentication.md.
 

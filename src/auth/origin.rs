@@ -1,4 +1,4 @@
-//! Which web pages may use the server with a visitor's cookie, and read its answers.
+//! Web origins: which pages may use the server with a visitor's cookie, and read its answers.
 
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 
 use super::reason::Reason;
 
-/// The server's own origin as a browser sees it. A page can forge neither `Host` nor `X-Forwarded-Proto`, which tells
+/// Returns the server's own origin as a browser sees it. A page can forge neither `Host` nor `X-Forwarded-Proto`, which tells
 /// the scheme in front of a proxy.
 pub fn own_origin(headers: &HeaderMap) -> Option<String> {
     let text = |name: &str| {
@@ -27,7 +27,7 @@ pub fn own_origin(headers: &HeaderMap) -> Option<String> {
     )
 }
 
-/// Whether the browser says that the request comes from a page of the very origin it goes to (Fetch Metadata).
+/// Returns whether the browser says that the request comes from a page of the very origin it goes to (Fetch Metadata).
 pub fn is_same_origin(headers: &HeaderMap) -> bool {
     headers
         .get("sec-fetch-site")
@@ -39,22 +39,44 @@ pub fn is_same_origin(headers: &HeaderMap) -> bool {
 pub struct Origins(Vec<String>);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "allowed_origins: {0:?} is no origin: write scheme, host and port as a browser sends them, such as https://app.example.com"
-)]
-pub struct OriginError(String);
+#[error("`{origin}` is no origin that a browser sends, such as https://app.example.com: {why}")]
+pub struct OriginError {
+    origin: String,
+    why: &'static str,
+}
 
 impl Origins {
+    /// Makes the list.
+    ///
+    /// # Errors
+    /// An entry is nothing that a browser sends.
     pub fn new(list: impl IntoIterator<Item = String>) -> Result<Self, OriginError> {
         let list: Vec<String> = list.into_iter().collect();
-        match list.iter().find(|origin| !is_origin(origin)) {
-            Some(wrong) => Err(OriginError(wrong.clone())),
-            None => Ok(Self(list)),
+        for origin in &list {
+            Self::check_spelling(origin)?;
+        }
+        Ok(Self(list))
+    }
+
+    /// Checks that `origin` is spelled as browsers do (RFC 6454, section 6.2); it is compared as a whole string.
+    ///
+    /// # Errors
+    /// It is spelled otherwise; the error says how.
+    pub fn check_spelling(origin: &str) -> Result<(), OriginError> {
+        match misspelled(origin) {
+            Some(why) => Err(OriginError {
+                origin: origin.to_owned(),
+                why,
+            }),
+            None => Ok(()),
         }
     }
 
     /// Checks the `Origin` of a request that shows a cookie: whole strings, and absent is refused. `own` is the server's
     /// own origin, allowed when the list is empty.
+    ///
+    /// # Errors
+    /// [`Reason::OriginNotAllowed`]
     pub fn check(&self, origin: Option<&[u8]>, own: Option<&str>) -> Result<(), Reason> {
         let origin = origin.ok_or(Reason::OriginNotAllowed)?;
         let allowed = if self.0.is_empty() {
@@ -71,6 +93,9 @@ impl Origins {
 
     /// Checks the `Origin` of a request to a server without credentials: pages of foreign sites may not use it in their
     /// visitor's name, pages on this machine and programs may.
+    ///
+    /// # Errors
+    /// [`Reason::OriginNotAllowed`]
     pub fn check_anonymous(&self, origin: Option<&[u8]>, own: Option<&str>) -> Result<(), Reason> {
         let Some(bytes) = origin else { return Ok(()) };
         let local = std::str::from_utf8(bytes)
@@ -91,7 +116,7 @@ impl Origins {
         }
     }
 
-    /// The headers that let a page of a listed origin read an HTTP answer; `None` for all others. Nothing is listed by
+    /// Returns the headers that let a page of a listed origin read an HTTP answer; `None` for all others. Nothing is listed by
     /// default, so cross-origin reading is off.
     pub fn cors(&self, origin: Option<&HeaderValue>) -> Option<HeaderMap> {
         let origin = origin.filter(|o| self.0.iter().any(|allowed| allowed.as_bytes() == o.as_bytes()))?;
@@ -110,10 +135,31 @@ impl Origins {
     }
 }
 
-fn is_origin(text: &str) -> bool {
-    let host = text.split_once("://").map(|(_, host)| host);
-    host.is_some_and(|h| !h.is_empty() && !h.contains(['/', '?', '#', '@', ' ', '*']))
-        && *text == text.to_ascii_lowercase()
+fn misspelled(origin: &str) -> Option<&'static str> {
+    let Some((scheme, host)) = origin.split_once("://") else {
+        return Some("the scheme is missing");
+    };
+    if origin.contains('*') {
+        return Some("there are no wildcards; list each origin");
+    }
+    if host.is_empty() {
+        return Some("the host is missing");
+    }
+    if host.contains('/') {
+        return Some("it has no path and no slash at its end");
+    }
+    if host.contains(['?', '#', '@', ' ']) {
+        return Some("it is scheme, host and port alone");
+    }
+    if origin != origin.to_ascii_lowercase() {
+        return Some("it is in lower case");
+    }
+    match (scheme, host.rsplit_once(':')) {
+        ("https", Some((_, "443"))) | ("http", Some((_, "80"))) => {
+            Some("the port that belongs to the scheme is left out")
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -198,14 +244,29 @@ mod tests {
 
     #[test]
     fn the_list_holds_origins_only() {
-        for wrong in [
-            "*",
-            "app.example",
-            "https://app.example/",
-            "https://*.example",
-            "https://App.example",
+        for (wrong, why) in [
+            ("*", "scheme"),
+            ("null", "scheme"),
+            ("app.example", "scheme"),
+            ("https://", "host"),
+            ("https://app.example/", "slash"),
+            ("https://*.example", "wildcards"),
+            ("https://App.example", "lower case"),
+            ("https://me@app.example", "alone"),
+            ("https://app.example:443", "port"),
+            ("http://app.example:80", "port"),
         ] {
-            assert!(Origins::new([wrong.to_owned()]).is_err(), "{wrong}");
+            let error = Origins::new([wrong.to_owned()]).unwrap_err().to_string();
+            assert!(error.contains(wrong) && error.contains(why), "{error}");
+        }
+        for good in [
+            "https://app.example",
+            "http://localhost:5173",
+            "http://app.example:443",
+            "http://[::1]:8080",
+            "tauri://localhost",
+        ] {
+            assert!(Origins::new([good.to_owned()]).is_ok(), "{good}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Why a credential was refused: one closed list for the operator's eyes and the metrics, never for the client's.
+//! Why a credential was refused: one closed list, for logs, metrics and the operator, never for the client.
 
 /// The check that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ impl Reason {
         Self::MissingScope,
     ];
 
-    /// Name in metrics and in `token inspect`.
+    /// Returns the name in metrics and in `token inspect`.
     pub fn label(self) -> &'static str {
         match self {
             Self::NoCredentials => "no_credentials",
@@ -92,7 +92,7 @@ impl Reason {
         }
     }
 
-    /// What the operator can do about it.
+    /// Returns what the operator can do about it.
     pub fn advice(self) -> &'static str {
         match self {
             Self::NoCredentials => {
@@ -153,7 +153,10 @@ impl Reason {
                  both sides"
             }
             Self::WrongKey => "no such API key: list them with `moshi-server keys list`",
-            Self::KeysUnavailable => "the key set could not be fetched yet: check the jwks URL",
+            Self::KeysUnavailable => {
+                "the keys to check with are not there: the key set could not be fetched yet (check the jwks URL), or the key file has been \
+                 unusable for too long (see the log)"
+            }
             Self::QuotaUsed => "this key's minutes for the day are used",
             Self::Throttled => "too many failed attempts from this address",
             Self::MissingScope => "the key lacks the scope for this route",

@@ -6,7 +6,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::identity::Method;
+use super::key_source::FIRST_INTERVAL_S;
 use super::reason::Reason;
+use crate::stream::end::EndReason;
 
 /// A refusal. `reason` is for logs and metrics only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub struct Refusal {
     pub reason: Reason,
     /// The kind of credential that failed.
     pub method: Method,
-    /// When to come again, in seconds.
+    /// When to try again, in seconds.
     pub retry_after_s: Option<u32>,
 }
 
@@ -23,10 +25,11 @@ impl Refusal {
         Self {
             reason,
             method,
-            retry_after_s: None,
+            retry_after_s: (reason == Reason::KeysUnavailable).then_some(FIRST_INTERVAL_S),
         }
     }
 
+    /// Returns the status of the HTTP answer.
     pub fn status(&self) -> StatusCode {
         match self.reason {
             Reason::UserBanned
@@ -34,24 +37,27 @@ impl Refusal {
             | Reason::OriginNotAllowed
             | Reason::MissingScope => StatusCode::FORBIDDEN,
             Reason::Throttled | Reason::QuotaUsed => StatusCode::TOO_MANY_REQUESTS,
+            // The credential may be good: this is an outage, not a mistake of the client.
+            Reason::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNAUTHORIZED,
         }
     }
 
-    /// For clients that asked to be told by a close after the upgrade.
-    pub fn close_code(&self) -> u16 {
+    /// Returns why the session ends, for clients that asked to be told by a close after the upgrade.
+    pub fn end_reason(&self) -> EndReason {
         match self.status() {
-            StatusCode::FORBIDDEN => 4403,
-            StatusCode::TOO_MANY_REQUESTS => 1013,
-            _ => 4401,
+            StatusCode::FORBIDDEN => EndReason::Forbidden,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => EndReason::Full,
+            _ => EndReason::Unauthorized,
         }
     }
 
-    /// The one text for all refusals of a status.
+    /// Returns the text of the answer, which is the same for all refusals of one status.
     pub fn message(&self) -> &'static str {
         match self.status() {
             StatusCode::FORBIDDEN => "forbidden",
             StatusCode::TOO_MANY_REQUESTS => "too many requests",
+            StatusCode::SERVICE_UNAVAILABLE => "credentials cannot be checked now, try again",
             _ => "unauthorized",
         }
     }

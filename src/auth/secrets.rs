@@ -1,4 +1,4 @@
-//! The secrets shared with Better Auth, read with its own grammar, and refused where they are no secret.
+//! The secrets shared with Better Auth, read with its own grammar, and refused where they are blank, short or public.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// The key: the secret's UTF-8 bytes, underived.
+    /// Returns the HMAC key: the secret's UTF-8 bytes as they are.
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -72,6 +72,9 @@ pub struct Secrets(Vec<Secret>);
 impl Secrets {
     /// Reads `BETTER_AUTH_SECRETS`, else `BETTER_AUTH_SECRET`, else `AUTH_SECRET`, as Better Auth does. None set means
     /// none; a weak one is kept for [`Secrets::check`] to refuse.
+    ///
+    /// # Errors
+    /// `BETTER_AUTH_SECRETS` does not follow the grammar.
     pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Self, SecretError> {
         let set = |name: &str| get(name).filter(|value| !value.is_empty());
         if let Some(list) = set("BETTER_AUTH_SECRETS") {
@@ -87,7 +90,10 @@ impl Secrets {
         ))
     }
 
-    /// Refuses to go on with a secret that is none.
+    /// Checks that every secret is worth the name.
+    ///
+    /// # Errors
+    /// One is blank, too short, or public.
     pub fn check(&self) -> Result<(), SecretError> {
         let variable = if self.0.len() > 1 {
             "BETTER_AUTH_SECRETS"
@@ -100,19 +106,22 @@ impl Secrets {
         }
     }
 
-    /// Secrets worth verifying with.
+    /// Returns the secrets that are strong enough to verify with.
     pub fn usable(&self) -> impl Iterator<Item = &Secret> {
         self.0.iter().filter(|s| s.weakness().is_none())
     }
 
-    /// Whether any variable was set.
+    /// Returns whether no variable was set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Better Auth's grammar: comma-separated `<version>:<secret>`, both trimmed; the version is read as JavaScript's
+/// Parses Better Auth's grammar: comma-separated `<version>:<secret>`, both trimmed; the version is read as JavaScript's
 /// `parseInt` reads it, so what follows its digits is ignored.
+///
+/// # Errors
+/// An entry does not follow the grammar, is empty, or has the version of another.
 pub fn parse_list(list: &str) -> Result<Vec<(u64, String)>, SecretError> {
     let mut entries: Vec<(u64, String)> = Vec::new();
     for (i, entry) in list.split(',').enumerate() {

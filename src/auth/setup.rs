@@ -25,7 +25,7 @@ pub enum AuthConfigError {
     Keys(#[from] KeyFileError),
     #[error(transparent)]
     KeySet(#[from] KeySourceError),
-    #[error(transparent)]
+    #[error("server.allowed_origins: {0}")]
     Origin(#[from] OriginError),
     #[error("[auth.better_auth]: set jwks_file or jwks_url, not both")]
     TwoKeySets,
@@ -98,7 +98,7 @@ impl Guard {
         }
         let signed_in = has_better_auth.then(|| config.users.of_each());
         Ok(Self {
-            warnings: warnings(guessable, signed_in),
+            warnings: warnings(guessable, signed_in, settings.issuer.as_deref()),
             methods,
             keys,
             key_file,
@@ -125,7 +125,7 @@ fn key_source(config: &AuthConfig) -> Result<Option<Arc<KeySource>>, AuthConfigE
 }
 
 /// What is legal and probably not meant. `signed_in` are the limits of each signed-in user, where people can sign in.
-fn warnings(guessable: usize, signed_in: Option<PrincipalLimits>) -> Vec<String> {
+fn warnings(guessable: usize, signed_in: Option<PrincipalLimits>, issuer: Option<&str>) -> Vec<String> {
     let mut warnings = Vec::new();
     if guessable > 0 {
         warnings.push(format!(
@@ -152,6 +152,12 @@ fn warnings(guessable: usize, signed_in: Option<PrincipalLimits>) -> Vec<String>
                 ));
             }
         }
+    }
+    if let Some(issuer) = issuer.filter(|issuer| issuer.ends_with('/')) {
+        warnings.push(format!(
+            "auth.better_auth.issuer is {issuer:?}: it must be what the tokens name, letter for letter, and Better Auth writes its \
+             baseURL without a slash at the end"
+        ));
     }
     warnings
 }

@@ -1,15 +1,18 @@
-//! Counting failed attempts by address. Only failures cost, so a network behind one address is not locked out: whoever
-//! shows a credential that nobody can guess is always heard.
+//! Counts failed attempts by address. Only failures count, and only credentials that can be guessed have to wait, so a network
+//! behind one address is not locked out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use parking_lot::Mutex;
 
-/// Addresses remembered; past that, strangers share one count.
-const MAX_ADDRESSES: usize = 65_536;
+/// Most networks that are counted; past that, new ones share one bucket.
+const MAX_NETWORKS: usize = 65_536;
 
-/// A leaky bucket of failures per address.
+/// How many times as often as one client an IPv6 /48 may fail. A site is usually given one, with 65,536 /64 networks in it.
+const SITE_SHARE: f64 = 8.0;
+
+/// Leaky buckets of failures: one per IPv4 address or IPv6 /64, and a larger one per IPv6 /48.
 pub struct Throttle {
     burst: f64,
     per_second: f64,
@@ -18,8 +21,41 @@ pub struct Throttle {
 
 #[derive(Default)]
 struct Levels {
-    by_address: HashMap<IpAddr, Level>,
+    by_network: HashMap<Network, Level>,
     others: Level,
+}
+
+/// A network that is counted as one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Returns the network that `address` is counted as.
+    fn client(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => Self::v6(address, 64),
+            address => Self { address, prefix: 32 },
+        }
+    }
+
+    /// Returns the network of the whole site, for IPv6.
+    fn site(address: IpAddr) -> Option<Self> {
+        match address.to_canonical() {
+            IpAddr::V6(address) => Some(Self::v6(address, 48)),
+            IpAddr::V4(_) => None,
+        }
+    }
+
+    fn v6(address: Ipv6Addr, prefix: u8) -> Self {
+        let mask = u128::MAX << (128 - prefix);
+        Self {
+            address: Ipv6Addr::from_bits(address.to_bits() & mask).into(),
+            prefix,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -35,7 +71,7 @@ impl Level {
 }
 
 impl Throttle {
-    /// Allows `per_minute` failures in a minute, all at once if they come so. 0 counts nothing.
+    /// Makes a throttle of `per_minute` failures per minute, which may come all at once. 0 is no limit.
     pub fn new(per_minute: u32) -> Self {
         Self {
             burst: f64::from(per_minute),
@@ -44,50 +80,60 @@ impl Throttle {
         }
     }
 
-    /// Seconds until `address` may fail again, if it failed too often.
+    /// Returns the seconds until `address` may fail again, if it, or its site, failed too often.
     pub fn wait(&self, address: IpAddr, now: i64) -> Option<u32> {
         if self.burst == 0.0 {
             return None;
         }
         let levels = self.levels.lock();
-        let level = match levels.by_address.get(&counted_as(address)) {
-            Some(level) => *level,
-            None if levels.by_address.len() >= MAX_ADDRESSES => levels.others,
-            None => return None,
-        };
-        let over = level.now(self.per_second, now) + 1.0 - self.burst;
-        (over > 0.0).then(|| (over / self.per_second).ceil().max(1.0) as u32)
+        let client = self.wait_of(&levels, Network::client(address), 1.0, now);
+        let site = Network::site(address).and_then(|site| self.wait_of(&levels, site, SITE_SHARE, now));
+        client.max(site)
     }
 
-    /// Counts a failure. A bucket never holds more than its burst, so that stopping always helps.
+    fn wait_of(&self, levels: &Levels, network: Network, share: f64, now: i64) -> Option<u32> {
+        let level = match levels.by_network.get(&network) {
+            Some(level) => *level,
+            None if levels.by_network.len() >= MAX_NETWORKS => levels.others,
+            None => return None,
+        };
+        let over = level.now(self.per_second * share, now) + 1.0 - self.burst * share;
+        (over > 0.0).then(|| (over / (self.per_second * share)).ceil().max(1.0) as u32)
+    }
+
+    /// Counts a failure. A bucket never holds more than its burst, so waiting always helps.
     pub fn failed(&self, address: IpAddr, now: i64) {
         if self.burst == 0.0 {
             return;
         }
         let mut levels = self.levels.lock();
-        let Levels { by_address, others } = &mut *levels;
-        let address = counted_as(address);
-        // Sweeping at most once a second keeps a flood of addresses from costing a sweep each.
-        if by_address.len() >= MAX_ADDRESSES && !by_address.contains_key(&address) && others.at != now {
-            by_address.retain(|_, level| level.now(self.per_second, now) > 0.0);
+        if let Some(site) = Network::site(address) {
+            let full = self.wait_of(&levels, site, SITE_SHARE, now).is_some();
+            self.count(&mut levels, site, SITE_SHARE, now);
+            // The whole site waits already, so its networks need no buckets of their own.
+            if full {
+                return;
+            }
         }
-        let level = if by_address.len() < MAX_ADDRESSES {
-            by_address.entry(address).or_default()
+        self.count(&mut levels, Network::client(address), 1.0, now);
+    }
+
+    fn count(&self, levels: &mut Levels, network: Network, share: f64, now: i64) {
+        let Levels { by_network, others } = levels;
+        // At most once per second, or each address of a flood would cost a sweep. By the slowest rate, so that no bucket is dropped
+        // too early.
+        if by_network.len() >= MAX_NETWORKS && !by_network.contains_key(&network) && others.at != now {
+            by_network.retain(|_, level| level.now(self.per_second, now) > 0.0);
+        }
+        let level = if by_network.len() < MAX_NETWORKS {
+            by_network.entry(network).or_default()
         } else {
-            by_address.get_mut(&address).unwrap_or(others)
+            by_network.get_mut(&network).unwrap_or(others)
         };
         *level = Level {
-            failures: (level.now(self.per_second, now) + 1.0).min(self.burst),
+            failures: (level.now(self.per_second * share, now) + 1.0).min(self.burst * share),
             at: now,
         };
-    }
-}
-
-// An IPv6 client owns its whole /64.
-fn counted_as(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
     }
 }
 
@@ -123,11 +169,11 @@ mod tests {
     fn memory_is_bounded_and_strangers_then_share_a_count() {
         let throttle = Throttle::new(3);
         (0..200_000).for_each(|n| throttle.failed(ip(n), 0));
-        assert_eq!(throttle.levels.lock().by_address.len(), MAX_ADDRESSES);
+        assert_eq!(throttle.levels.lock().by_network.len(), MAX_NETWORKS);
         assert!(throttle.wait(ip(9_999_999), 0).is_some());
         throttle.failed(ip(9_999_999), 1000);
         assert_eq!(
-            throttle.levels.lock().by_address.len(),
+            throttle.levels.lock().by_network.len(),
             1,
             "forgotten once they cost nothing"
         );
@@ -135,15 +181,32 @@ mod tests {
 
     #[test]
     fn an_ipv6_client_is_counted_by_its_network() {
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert_eq!(
-            counted_as(ip("2001:db8::1:2")),
-            counted_as(ip("2001:db8::ffff:1"))
+        let client = |text: &str| Network::client(text.parse().unwrap());
+        assert_eq!(client("2001:db8::1:2"), client("2001:db8::ffff:1"));
+        assert_ne!(client("2001:db8:0:1::1"), client("2001:db8:0:2::1"));
+        assert_eq!(client("::ffff:1.2.3.4"), client("1.2.3.4"));
+    }
+
+    #[test]
+    fn the_networks_of_one_ipv6_site_have_a_common_limit_and_fill_no_memory() {
+        let throttle = Throttle::new(3);
+        let host = |network: u32| {
+            IpAddr::from(Ipv6Addr::from_bits(
+                0x2001_0db8_0001 << 80 | u128::from(network) << 64 | 1,
+            ))
+        };
+        for network in 0..24 {
+            assert_eq!(throttle.wait(host(network), 0), None, "{network}");
+            throttle.failed(host(network), 0);
+        }
+        assert!(
+            throttle.wait(host(99), 0).is_some(),
+            "a network that never failed"
         );
-        assert_ne!(
-            counted_as(ip("2001:db8:0:1::1")),
-            counted_as(ip("2001:db8:0:2::1"))
-        );
-        assert_eq!(counted_as(ip("::ffff:1.2.3.4")), ip("1.2.3.4"));
+        let neighbour: IpAddr = "2001:db8:2::1".parse().unwrap();
+        assert_eq!(throttle.wait(neighbour, 0), None, "another site");
+        (100..60_000).for_each(|network| throttle.failed(host(network), 0));
+        assert!(throttle.levels.lock().by_network.len() <= 25);
+        assert_eq!(throttle.wait(host(99), 60), None, "it recovers");
     }
 }

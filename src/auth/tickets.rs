@@ -1,4 +1,4 @@
-//! Single-use tickets, so that no lasting credential need stand in a URL.
+//! Single-use tickets: credentials that may stand in a URL, where others would be logged.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub const TICKET_LIFE_S: i64 = 30;
 const MAX_TICKETS: usize = 10_000;
 const MAX_PER_SUBJECT: usize = 32;
 
-/// Tickets not used yet, by their digest.
+/// Unused tickets, by their SHA-256.
 #[derive(Default)]
 pub struct Tickets(Mutex<HashMap<[u8; 32], (Principal, i64)>>);
 
@@ -31,21 +31,24 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// The body of the answer to `POST /api/ws-ticket`. Send it with `Cache-Control: no-store`.
+    /// Returns the body of the answer to `POST /api/ws-ticket`. Send it with `Cache-Control: no-store`.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({ "ticket": self.id.expose(), "expires_at": self.expires_at })
     }
 }
 
-/// Whether `auth_id` has the form of a ticket.
+/// Returns whether `auth_id` has the form of a ticket.
 pub(super) fn is_ticket(auth_id: &str) -> bool {
     auth_id.starts_with(PREFIX)
 }
 
 impl Tickets {
     /// Makes a ticket for `principal`, good once until `now` + 30 s.
+    ///
+    /// # Errors
+    /// The principal came with a ticket itself, or too many tickets are unused.
     pub fn issue(&self, principal: &Principal, now: i64) -> Result<Ticket, Reason> {
-        // Else one ticket could be changed for another for ever.
+        // Or one ticket could be exchanged for the next without end.
         if principal.method == Method::Ticket {
             return Err(Reason::MissingScope);
         }
@@ -75,6 +78,9 @@ impl Tickets {
     }
 
     /// Uses a ticket up, whether it is still good or not.
+    ///
+    /// # Errors
+    /// There is no such ticket, or it has expired.
     pub fn redeem(&self, id: &str, now: i64) -> Result<Principal, Reason> {
         let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
         let (mut principal, end) = self.0.lock().remove(&digest).ok_or(Reason::WrongKey)?;

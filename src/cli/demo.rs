@@ -51,10 +51,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     ])?;
     worker.wait_until_ready(args.port)?;
 
-    eprintln!(
+    super::say(&format!(
         "The server is ready. Speaking {} to it, in real time:\n",
         sample.display()
-    );
+    ));
     let form = Form {
         extras: true,
         ..Form::default()
@@ -71,14 +71,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .build()?;
     let report = runtime.block_on(play(&endpoint, file, Some(1.0), Some(live)))?;
     super::print(&report.transcript.render(Format::Txt))?;
-    eprintln!("\n{}", summary(&report));
+    super::say(&format!("\n{}", summary(&report)));
     if args.exit {
         worker.stop()?;
         anyhow::ensure!(!report.transcript.words().is_empty(), "the server heard no words");
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("\nThe server stays up at http://127.0.0.1:{port} (WebSocket {url}/api/asr-streaming).");
-    eprintln!("Try `moshi-server transcribe FILE` in another terminal. Stop it with Ctrl-C.");
+    super::say(&format!(
+        "\nThe server stays up at http://127.0.0.1:{port} (WebSocket {url}/api/asr-streaming).\n\
+         Try `moshi-server transcribe FILE` in another terminal. Stop it with Ctrl-C."
+    ));
     let status = worker.wait()?;
     Ok(if status.success() {
         ExitCode::SUCCESS
@@ -110,9 +112,12 @@ impl Worker {
             if let Some(status) = self.process.try_wait()? {
                 anyhow::bail!("the server did not start ({status}); what it wrote above says why");
             }
-            if ureq::get(&url).timeout(Duration::from_secs(2)).call().is_ok()
-                && self.process.try_wait()?.is_none()
-            {
+            let asked = ureq::get(&url)
+                .config()
+                .timeout_global(Some(Duration::from_secs(2)))
+                .proxy(None)
+                .build();
+            if asked.call().is_ok() && self.process.try_wait()?.is_none() {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));

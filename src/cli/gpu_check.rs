@@ -38,7 +38,7 @@ pub struct Args {
 /// No GPU, no fixtures, or the device failed.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.probe {
-        println!("{}", check::probe()?);
+        super::print(&format!("{}\n", check::probe()?))?;
         return Ok(ExitCode::SUCCESS);
     }
     let wanted = Wanted {
@@ -55,7 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let report = check::run(&wanted, |report| {
         Ok(std::fs::write(&args.json, serde_json::to_vec_pretty(report)?)?)
     })?;
-    print!("{}", check::table(&report));
+    super::print(&check::table(&report))?;
     Ok(if report.passed() {
         ExitCode::SUCCESS
     } else {

@@ -1,5 +1,6 @@
 //! `moshi-server keys`: API keys in a file of hashes.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,6 +61,10 @@ pub(super) fn duration_s(text: &str) -> Result<i64, String> {
     Ok(i64::from(count) * factor)
 }
 
+/// Runs the command.
+///
+/// # Errors
+/// The file of keys cannot be used, or has no such key, or has it already.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Create {
@@ -82,10 +87,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 },
                 now,
             )?;
-            println!("{}", key.reveal());
-            eprintln!("Keep it: only its hash is stored, in {}.", args.file.display());
+            super::print(&format!("{}\n", key.reveal()))?;
+            super::say(&format!(
+                "Keep it: only its hash is stored, in {}.",
+                args.file.display()
+            ));
         }
         Action::List => {
+            let mut listing = String::new();
             for key in key_file::read(&args.file)? {
                 let expires = key.expires_at.map_or_else(|| "never".to_owned(), date);
                 let limit = |limit: Option<u32>| limit.map_or_else(|| "-".to_owned(), |n| n.to_string());
@@ -94,7 +103,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                     .iter()
                     .map(|scope| format!("{scope:?}").to_lowercase())
                     .collect();
-                println!(
+                let _ = writeln!(
+                    listing,
                     "{}\tscopes {}\tsessions {}\tminutes/day {}\tcreated {}\texpires {expires}",
                     key.name,
                     scopes.join(","),
@@ -103,10 +113,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                     date(key.created_at),
                 );
             }
+            super::print(&listing)?;
         }
         Action::Revoke { name } => {
             key_file::revoke(&args.file, &name)?;
-            eprintln!("Revoked {name}. Sessions it has open go on until they end.");
+            super::say(&format!(
+                "Revoked {name}. Sessions it has open go on until they end."
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -72,7 +72,7 @@ impl Live {
         if self.terminal {
             self.bar.println(text);
         } else {
-            eprintln!("{text}");
+            super::say(text);
         }
     }
 

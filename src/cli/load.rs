@@ -149,7 +149,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     let tally = tally.unwrap_or_else(|| Tally::new(plan.duration));
     let report = Report::new(&plan, streams, &tally, slo, search);
-    print!("{report}");
+    super::print(&report.to_string())?;
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(path, text).with_context(|| path.display().to_string())?;

@@ -1,5 +1,8 @@
 //! The command line.
 
+// They panic when whoever reads the output has had enough: `print` and `say` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod configs;
 pub mod decode_file;
 pub mod demo;
@@ -45,7 +48,7 @@ pub enum Command {
     GpuCheck(gpu_check::Args),
 }
 
-/// Writes to standard output. Whoever reads it may have had enough: that is no failure.
+/// Writes to standard output. A closed pipe (`head`) is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -54,6 +57,24 @@ fn print(text: &str) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes a line to standard error; if nobody reads that, there is nobody to tell.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// An error with its causes, each said once: many errors name their cause in their own words.
+#[must_use]
+pub fn explain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 impl Command {
@@ -75,5 +96,22 @@ impl Command {
             #[cfg(feature = "cuda")]
             Self::GpuCheck(args) => gpu_check::run(args),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_of_an_error_is_said_once() {
+        let io = || std::io::Error::other("the disk is full");
+        let told = explain(&anyhow::Error::from(io()).context("cannot write keys.toml"));
+        assert_eq!(told, "cannot write keys.toml: the disk is full");
+        let named = anyhow::Error::from(io()).context("cannot write keys.toml (the disk is full); make room");
+        assert_eq!(
+            explain(&named),
+            "cannot write keys.toml (the disk is full); make room"
+        );
     }
 }

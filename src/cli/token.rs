@@ -1,6 +1,7 @@
 //! `moshi-server token`: look at a credential as the server does, or make one for development.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use clap::{ArgAction, Subcommand};
 
 use super::keys::duration_s;
 use crate::auth::inspect::{Inspection, Inspector, Subject};
-use crate::auth::mint::{Wish, mint};
+use crate::auth::mint::{TokenRequest, mint};
 use crate::auth::{BetterAuthConfig, KeySource, Origins, Secrets};
 use crate::clock::unix_now;
 
@@ -95,6 +96,10 @@ struct Inspect {
     max_token_bytes: usize,
 }
 
+/// Runs the command.
+///
+/// # Errors
+/// There is no secret to sign with, or what is to be judged cannot be read.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Inspect(inspect) => look(*inspect),
@@ -104,13 +109,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             expires_in,
             audience,
         } => {
-            let wish = Wish {
+            let request = TokenRequest {
                 user_id: user,
                 session_id: session,
                 life_s: expires_in,
                 audience,
             };
-            println!("{}", mint(&wish, &Secrets::from_env(env)?, unix_now())?);
+            let token = mint(&request, &Secrets::from_env(env)?, unix_now())?;
+            super::print(&format!("{token}\n"))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -164,11 +170,12 @@ fn look(args: Inspect) -> anyhow::Result<ExitCode> {
         origin,
     };
     let inspection = inspector.inspect(subject, at);
-    if args.json {
-        println!("{}", serde_json::to_string(&inspection)?);
+    let text = if args.json {
+        serde_json::to_string(&inspection)? + "\n"
     } else {
-        print(&inspection);
-    }
+        readable(&inspection)
+    };
+    super::print(&text)?;
     Ok(if inspection.verdict == "accept" {
         ExitCode::SUCCESS
     } else {
@@ -176,11 +183,11 @@ fn look(args: Inspect) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn print(inspection: &Inspection) {
-    println!("{}", inspection.verdict);
-    let line = |name: &str, value: Option<String>| {
+fn readable(inspection: &Inspection) -> String {
+    let mut text = format!("{}\n", inspection.verdict);
+    let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            println!("  {name}: {value}");
+            let _ = writeln!(text, "  {name}: {value}");
         }
     };
     line("reason", inspection.reason.map(str::to_owned));
@@ -196,4 +203,5 @@ fn print(inspection: &Inspection) {
         inspection.session_expires_at.map(|at| at.to_string()),
     );
     line("what to do", inspection.advice.clone());
+    text
 }

@@ -73,7 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let report = runtime.block_on(play(&endpoint, file, args.rtf, live))?;
     super::print(&report.transcript.render(args.format))?;
     if !args.quiet {
-        eprintln!("{}", summary(&report));
+        super::say(&summary(&report));
     }
     Ok(ExitCode::SUCCESS)
 }

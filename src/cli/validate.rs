@@ -50,7 +50,6 @@ fn describe(file: &Path, hub: &Hub) -> (String, bool) {
             return (out, false);
         }
     };
-    let _ = writeln!(out, "{name}: no mistakes");
     warn(&mut out, &name.to_string(), &warnings);
     let server = &config.server;
     let _ = writeln!(out, "  listens on {}:{}", server.addr, server.port);
@@ -72,7 +71,12 @@ fn describe(file: &Path, hub: &Hub) -> (String, bool) {
             let _ = writeln!(out, "    {line}");
         }
     }
-    (out, good)
+    let verdict = if good {
+        "no mistakes"
+    } else {
+        "the server would not start:"
+    };
+    (format!("{name}: {verdict}\n{out}"), good)
 }
 
 /// What else the server needs to start: credentials and folders. False when it would not.
@@ -81,7 +85,7 @@ fn start_lines(out: &mut String, config: &Config) -> bool {
     match worker::guard(config) {
         Err(error) => {
             good = false;
-            let _ = writeln!(out, "  MISTAKE: {error:#}");
+            let _ = writeln!(out, "  MISTAKE: {}", super::explain(&error));
         }
         Ok(guard) => {
             if guard.is_open() && !config.server.addr.is_loopback() {
@@ -163,7 +167,14 @@ mod tests {
         ] {
             let (report, good) = described(&format!("{module}{more}"));
             assert!(!good && report.contains(part), "{report}");
+            assert!(!report.contains("no mistakes"), "{report}");
         }
+        let issuer = "[auth.better_auth]\nissuer = \"https://app.example/\"\n";
+        let (report, good) = described(&format!("{module}{issuer}"));
+        assert!(
+            good && report.contains("warning: auth.better_auth.issuer"),
+            "{report}"
+        );
         let (report, good) = described(&format!("static_dir = \"/nowhere\"\n{module}"));
         assert!(good && report.contains("no index.html"), "{report}");
     }

@@ -1,6 +1,6 @@
 //! `worker`: the server.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(short, long, default_value = "info")]
     log: String,
     /// Address to listen on, instead of the configured one
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = address)]
     addr: Option<IpAddr>,
     /// Port to listen on, instead of the configured one
     #[arg(short, long)]
@@ -53,6 +53,20 @@ pub struct Args {
     /// Stop when the process ends that started this one
     #[arg(long, hide = true)]
     with_parent: bool,
+}
+
+/// An address to listen on, as people write one: with an IPv6 address in brackets or not, and `localhost` for this machine alone.
+fn address(text: &str) -> Result<IpAddr, String> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
+    match bare {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        bare => bare.parse().map_err(|_| {
+            "an address such as 127.0.0.1, 0.0.0.0 or ::1 is wanted (a port goes to --port); no name but localhost is looked up".to_owned()
+        }),
+    }
 }
 
 /// Runs the command. Exits with 0 after it was told to stop and with 70 after a failure.
@@ -191,4 +205,24 @@ fn load(config: &Config, args: &Args) -> anyhow::Result<Vec<LoadedModule>> {
             .with_context(|| format!("module {name}"))
     };
     config.modules.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_stand_in_brackets_and_localhost_is_one() {
+        for (text, expected) in [
+            ("[::1]", "::1"),
+            ("::1", "::1"),
+            ("localhost", "127.0.0.1"),
+            ("0.0.0.0", "0.0.0.0"),
+        ] {
+            assert_eq!(address(text), Ok(expected.parse().unwrap()), "{text}");
+        }
+        for text in ["example.com", "127.0.0.1:80", "[::1", ""] {
+            assert!(address(text).unwrap_err().contains("--port"), "{text}");
+        }
+    }
 }

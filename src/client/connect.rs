@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::task::AbortOnDropHandle;
@@ -121,10 +122,15 @@ impl Endpoint {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let name = ServerName::try_from(name.to_owned()).map_err(|_| wrong())?;
-        let socket = TlsConnector::from(Arc::new(config))
-            .connect(name, socket)
-            .await
-            .map_err(unreachable)?;
+        let secured = TlsConnector::from(Arc::new(config)).connect(name, socket).await;
+        let socket = secured.map_err(|error| {
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+            if let Some(rustls::Error::InvalidMessage(_)) = cause {
+                ClientError::NoTls(format!("{host}:{port}"))
+            } else {
+                unreachable(error)
+            }
+        })?;
         Ok(Box::new(socket))
     }
 
@@ -270,6 +276,28 @@ mod tests {
             Form::from_query(target("ws://h/", form).split_once('?').unwrap().1),
             Ok(form)
         );
+    }
+
+    #[tokio::test]
+    async fn a_port_without_tls_says_so() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
+        let plain = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+            tokio::io::AsyncWriteExt::write_all(&mut socket, answer)
+                .await
+                .unwrap();
+            socket
+        });
+        let endpoint = Endpoint {
+            url,
+            credential: Credential::None,
+            form: Form::default(),
+        };
+        let error = endpoint.connect().await.err().unwrap();
+        assert!(matches!(error, ClientError::NoTls(_)), "{error}");
+        drop(plain.await);
     }
 
     #[tokio::test]

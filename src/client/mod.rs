@@ -20,6 +20,8 @@ pub enum ClientError {
         "cannot connect to {address}: {source}; start a server there with `moshi-server worker`, or name another with --url"
     )]
     Connect { address: String, source: std::io::Error },
+    #[error("{0} does not speak TLS: write ws:// in place of wss://")]
+    NoTls(String),
     #[error("the server did not answer within {0} s")]
     Timeout(u64),
     #[error("the server refused the credentials ({0}); give a valid --api-key or --token")]
@@ -47,7 +49,10 @@ fn advice(status: u16) -> &'static str {
         404 | 405 | 426 => {
             ": no speech is served on that path; /api/modules_info of the server lists those that are"
         }
-        429 => ": the user has as many sessions, or minutes, as allowed; end one, or try again later",
+        429 => {
+            ": the user has as many sessions or minutes as allowed, or too many attempts with wrong credentials came from this address; \
+             try again later"
+        }
         _ => "",
     }
 }

@@ -56,6 +56,13 @@ pub fn models_dir() -> Option<PathBuf> {
     places.iter().flatten().find_map(|place| nearest(place))
 }
 
+/// The `models` folder with the bundled checkpoint that is nearest to the file `config`, or else as [`models_dir`] finds it.
+#[must_use]
+pub fn models_dir_of(config: &Path) -> Option<PathBuf> {
+    let place = config.canonicalize().ok();
+    place.and_then(|place| nearest(&place)).or_else(models_dir)
+}
+
 fn nearest(place: &Path) -> Option<PathBuf> {
     place
         .ancestors()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Config;
 use super::kind::{self, ModuleTable};
 use super::section::Document;
+use crate::auth::Origins;
 
 /// Routes of the server itself.
 const RESERVED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
@@ -45,12 +46,8 @@ fn report(document: &mut Document<'_>, path: &[&str], message: String) {
 
 fn check_origins<M>(config: &Config<M>, document: &mut Document<'_>) {
     for origin in &config.server.allowed_origins {
-        let host = origin
-            .strip_prefix("https://")
-            .or_else(|| origin.strip_prefix("http://"));
-        if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
-            let message = format!("`{origin}` is not an origin like https://app.example.org (no path)");
-            report(document, &["server", "allowed_origins"], message);
+        if let Err(error) = Origins::check_spelling(origin) {
+            report(document, &["server", "allowed_origins"], error.to_string());
         }
     }
 }

@@ -1,14 +1,16 @@
 //! `$NAME` in strings of the configuration, as Kyutai's server expands it (no `${NAME}`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::bundled::{self, MODELS_DIR};
 
 type Lookup = dyn Fn(&str) -> Option<String>;
 
-/// Looks variables up.
+/// Looks variables and files up.
 pub struct Expander {
     lookup: Box<Lookup>,
+    /// Folder of the configuration, when it is a file.
+    folder: Option<PathBuf>,
 }
 
 /// A string after expansion.
@@ -23,12 +25,35 @@ impl Expander {
     /// The process environment. `MOSHI_MODELS_DIR` has the folder found by [`bundled::models_dir`] when unset.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::new(|name| match std::env::var(name) {
+        Self::with_models(bundled::models_dir)
+    }
+
+    /// The same for the strings of the file `config`, which may be in a checkout of its own.
+    #[must_use]
+    pub fn beside(config: &Path) -> Self {
+        let folder = config.parent().map(Path::to_owned);
+        let config = config.to_owned();
+        Self {
+            folder,
+            ..Self::with_models(move || bundled::models_dir_of(&config))
+        }
+    }
+
+    /// Returns where `file` is, when it is a relative path to something that exists beside the configuration and not in the
+    /// working folder: so a configuration means the same wherever the server is started.
+    #[must_use]
+    pub fn place(&self, file: &Path) -> Option<PathBuf> {
+        if file.is_absolute() || file.exists() {
+            return None;
+        }
+        // `hf://` names are no paths; no such folder will be there.
+        Some(self.folder.as_ref()?.join(file)).filter(|there| there.exists())
+    }
+
+    fn with_models(models: impl Fn() -> Option<PathBuf> + 'static) -> Self {
+        Self::new(move |name| match std::env::var(name) {
             Ok(value) => Some(value),
-            Err(_) if name == MODELS_DIR => bundled::models_dir()
-                .as_deref()
-                .map(Path::to_string_lossy)
-                .map(String::from),
+            Err(_) if name == MODELS_DIR => models().as_deref().map(Path::to_string_lossy).map(String::from),
             Err(_) => None,
         })
     }
@@ -37,6 +62,7 @@ impl Expander {
     pub fn new(lookup: impl Fn(&str) -> Option<String> + 'static) -> Self {
         Self {
             lookup: Box::new(lookup),
+            folder: None,
         }
     }
 

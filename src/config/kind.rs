@@ -2,6 +2,7 @@
 //! names. The configuration itself knows only what every table has.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -58,13 +59,14 @@ pub struct TableReader<'d, 'i> {
 }
 
 impl<'i> TableReader<'_, 'i> {
-    /// Reads the table as a `T`, then lets `expand` see each string that may hold variables. `good` lends values to go on
+    /// Reads the table as a `T`. `files` names the keys of files with their values, which may hold variables and be relative to
+    /// the configuration. `good` lends values to go on
     /// with after a mistake; `inert` names keys that are accepted without effect.
     pub fn read<T: DeserializeOwned>(
         self,
         good: Option<&DeTable<'i>>,
         inert: &[&str],
-        expand: impl FnOnce(&mut T) -> Vec<(&'static str, &mut String)>,
+        files: impl FnOnce(&mut T) -> Vec<(&'static str, &mut String)>,
     ) -> Option<T> {
         let Self {
             document,
@@ -73,8 +75,11 @@ impl<'i> TableReader<'_, 'i> {
             value,
         } = self;
         let mut table: T = document.read(&["modules", name], value, good, inert)?;
-        for (key, string) in expand(&mut table) {
+        for (key, string) in files(&mut table) {
             *string = document.expand(&["modules", name, key], string, vars);
+            if let Some(there) = vars.place(Path::new(string.as_str())) {
+                *string = there.to_string_lossy().into_owned();
+            }
         }
         Some(table)
     }

@@ -9,7 +9,8 @@ use super::kind::{self, Kinds, ModuleTable};
 use super::report::{ConfigErrors, Warning};
 use super::section::Document;
 
-/// Reads and checks the file `path`, whose modules are of `kinds`.
+/// Reads and checks the file `path`, whose modules are of `kinds`. A relative path in it that does not exist in the working
+/// folder is looked for beside it.
 ///
 /// # Errors
 /// Every mistake of the file at once, each with its line; or that the file cannot be read.
@@ -19,7 +20,7 @@ pub fn load<M: ModuleTable>(
 ) -> Result<(Config<M>, Vec<Warning>), ConfigErrors> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|e| ConfigErrors::unreadable(&name, &e))?;
-    parse(&name, &text, &Expander::from_env(), kinds)
+    parse(&name, &text, &Expander::beside(path), kinds)
 }
 
 /// Reads and checks `text`; `name` is only for messages.
@@ -46,6 +47,16 @@ pub fn parse<M: ModuleTable>(
         auth: document.section("auth"),
         telemetry: document.section("telemetry"),
     };
+    let files = [
+        &mut config.static_dir,
+        &mut config.auth.key_file,
+        &mut config.auth.better_auth.jwks_file,
+    ];
+    for file in files.into_iter().flatten() {
+        if let Some(there) = vars.place(file) {
+            *file = there;
+        }
+    }
     let users = &mut config.auth.users;
     users.fall_back_to(config.limits.max_sessions_per_user);
     document.warn_of_rest();

@@ -1,82 +1,24 @@
-//! Model files by name: paths as they are, `hf://org/repo/file` from the hub's cache or the hub.
+//! Finds model files by name: a path is taken as it is, `hf://org/repo/file` comes from the hub's cache or from the hub.
 //!
 //! The cache is the one all hub tools share (`HF_HOME`), the address can be a mirror (`HF_ENDPOINT`), and with
 //! `HF_HUB_OFFLINE=1` nothing is fetched.
 
+mod error;
+mod fetch;
+mod request;
+mod source;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo};
 use sha2::{Digest as _, Sha256};
 
+pub use self::error::HubError;
+use self::fetch::Fetch;
+pub use self::source::Source;
+
 const SCHEME: &str = "hf://";
-
-/// Tries after a first one that broke off; each goes on where the last one stopped.
-const RETRIES: usize = 4;
-
-/// Why a file is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum HubError {
-    #[error("{0}: no such file")]
-    Missing(PathBuf),
-    #[error("`{0}` is not a name like hf://org/repo/file")]
-    Name(String),
-    #[error("{0} is not in the cache {1}, and HF_HUB_OFFLINE forbids to fetch it")]
-    Offline(String, PathBuf),
-    #[error(
-        "{name}: the hub refused ({status}). Accept the model's terms on its page if it has any, and set HF_TOKEN to a token \
-         that may read it"
-    )]
-    Refused { name: String, status: u16 },
-    #[error("{0}: the hub has no such repository or file")]
-    Unknown(String),
-    #[error(
-        "{name}: cannot reach {endpoint} ({reason}). Without a network, fill the cache elsewhere and set HF_HUB_OFFLINE=1"
-    )]
-    Unreachable {
-        name: String,
-        endpoint: String,
-        reason: String,
-    },
-    #[error("{name}: another process is fetching it ({}); wait for that to end", lock.display())]
-    Locked { name: String, lock: PathBuf },
-    #[error("{0} arrived damaged and was removed from the cache; start again to fetch it again")]
-    Damaged(String),
-    #[error("{name}: {reason}")]
-    Failed { name: String, reason: String },
-}
-
-/// Where files come from.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Address of the hub or a mirror.
-    pub endpoint: String,
-    /// Folder of the cache.
-    pub cache: PathBuf,
-    /// Sent to the hub. Never logged.
-    pub token: Option<String>,
-    /// Fetch nothing.
-    pub offline: bool,
-    /// Show a progress bar on standard error while fetching.
-    pub progress: bool,
-}
-
-impl Source {
-    /// What the environment says. `HF_TOKEN` wins over the token that hub tools have stored.
-    #[must_use]
-    pub fn from_env(offline: bool) -> Self {
-        let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let cache = Cache::from_env();
-        Self {
-            endpoint: var("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned()),
-            token: var("HF_TOKEN").or_else(|| cache.token()),
-            offline: offline || var("HF_HUB_OFFLINE").is_some_and(|value| value != "0" && value != "false"),
-            cache: cache.path().clone(),
-            progress: true,
-        }
-    }
-}
 
 /// Finds files.
 pub struct Hub {
@@ -89,7 +31,7 @@ impl Hub {
         Self { source }
     }
 
-    /// Path of the file called `name`, fetched where need be.
+    /// Returns the path of the file called `name`, fetched if it was not there.
     ///
     /// # Errors
     /// The file cannot be had.
@@ -101,16 +43,18 @@ impl Hub {
         if self.source.offline {
             return Err(HubError::Offline(name.to_owned(), self.source.cache.clone()));
         }
-        let path = self
-            .api(name)?
-            .model(repo)
-            .get(&file)
-            .map_err(|error| self.explain(name, error))?;
+        let fetch = Fetch {
+            source: &self.source,
+            name,
+            repo,
+            file,
+        };
+        let path = fetch.run()?;
         verify(name, &path)?;
         Ok(path)
     }
 
-    /// Path of the file called `name` when that takes no fetching.
+    /// Returns the path of the file called `name`, or `None` if it would have to be fetched.
     ///
     /// # Errors
     /// `name` is a path and there is no file, or it is no name at all.
@@ -128,45 +72,9 @@ impl Hub {
             .repo(Repo::model(repo))
             .get(&file))
     }
-
-    fn api(&self, name: &str) -> Result<Api, HubError> {
-        ApiBuilder::from_cache(Cache::new(self.source.cache.clone()))
-            .with_endpoint(self.source.endpoint.trim_end_matches('/').to_owned())
-            .with_token(self.source.token.clone())
-            .with_progress(self.source.progress)
-            .with_retries(RETRIES)
-            .with_user_agent(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
-            .build()
-            .map_err(|error| self.explain(name, error))
-    }
-
-    fn explain(&self, name: &str, error: ApiError) -> HubError {
-        let name = name.to_owned();
-        match error {
-            ApiError::TooManyRetries(inner) => self.explain(&name, *inner),
-            ApiError::LockAcquisition(lock) => HubError::Locked { name, lock },
-            ApiError::RequestError(error) => match *error {
-                ureq::Error::Status(status @ (401 | 403), _) => HubError::Refused { name, status },
-                ureq::Error::Status(404, _) => HubError::Unknown(name),
-                ureq::Error::Status(status, _) => HubError::Failed {
-                    name,
-                    reason: format!("the hub answered with status {status}"),
-                },
-                ureq::Error::Transport(error) => HubError::Unreachable {
-                    name,
-                    endpoint: self.source.endpoint.clone(),
-                    reason: error.to_string(),
-                },
-            },
-            other => HubError::Failed {
-                name,
-                reason: other.to_string(),
-            },
-        }
-    }
 }
 
-/// `hf://org/repo/dir/file` is `dir/file` of `org/repo`.
+/// Splits `hf://org/repo/dir/file` into `org/repo` and `dir/file`.
 fn split(name: &str) -> Result<(String, String), HubError> {
     let wrong = || HubError::Name(name.to_owned());
     let rest = name.strip_prefix(SCHEME).ok_or_else(wrong)?;
@@ -183,7 +91,7 @@ fn split(name: &str) -> Result<(String, String), HubError> {
     }
 }
 
-/// Large files are stored under their SHA-256; one that does not have it is removed.
+/// Checks a large file, which the cache names by its SHA-256, and removes it if it is damaged.
 fn verify(name: &str, path: &Path) -> Result<(), HubError> {
     let failed = |error: std::io::Error| HubError::Failed {
         name: name.to_owned(),

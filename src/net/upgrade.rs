@@ -98,12 +98,7 @@ fn wants_close(query: &str) -> bool {
 }
 
 fn end_of(refusal: &auth::Refusal) -> End {
-    let reason = match refusal.close_code() {
-        4403 => EndReason::Forbidden,
-        4401 => EndReason::Unauthorized,
-        _ => EndReason::Full,
-    };
-    End::because(reason, refusal.message())
+    End::because(refusal.end_reason(), refusal.message())
 }
 
 fn answer(

@@ -53,7 +53,7 @@ where
     }
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Client(ureq::AgentBuilder::new().timeout(PATIENCE).build()))
+        .with_http_client(Client(agent()))
         .build()?;
     let mut resource = Resource::builder();
     if env::var_os("OTEL_SERVICE_NAME").is_none() {
@@ -74,6 +74,14 @@ where
     Ok(Some((layer, Exporter(provider))))
 }
 
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        .proxy(None);
+    config.build().into()
+}
+
 /// OTLP's requests by the HTTP client that the rest of the server uses, on the exporter's own thread.
 #[derive(Debug)]
 struct Client(ureq::Agent);
@@ -81,19 +89,9 @@ struct Client(ureq::Agent);
 #[async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let mut out = self
-            .0
-            .request(request.method().as_str(), &request.uri().to_string());
-        for (name, value) in request.headers() {
-            out = out.set(name.as_str(), value.to_str()?);
-        }
-        let answer = match out.send_bytes(request.body()) {
-            Ok(answer) | Err(ureq::Error::Status(_, answer)) => answer,
-            Err(error) => return Err(error.into()),
-        };
-        let mut body = Vec::new();
-        let status = answer.status();
-        std::io::Read::read_to_end(&mut std::io::Read::take(answer.into_reader(), 1 << 20), &mut body)?;
-        Ok(Response::builder().status(status).body(body.into())?)
+        // The status is the exporter's to judge.
+        let mut answer = self.0.run(request.map(|body| body.to_vec()))?;
+        let body = answer.body_mut().with_config().limit(1 << 20).read_to_vec()?;
+        Ok(Response::builder().status(answer.status()).body(body.into())?)
     }
 }

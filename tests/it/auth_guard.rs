@@ -10,6 +10,7 @@ use moshi_server::auth::{
 };
 use moshi_server::config::Config;
 use moshi_server::config::expand::Expander;
+use moshi_server::stream::end::EndReason;
 use serde_json::json;
 
 const KEY: &str = "a-long-enough-api-key";
@@ -181,8 +182,8 @@ async fn the_origin_counts_exactly_when_the_credential_is_a_cookie() {
     ] {
         let refusal = ask(&guard, "/x", &shown(foreign)).await.unwrap_err();
         assert_eq!(
-            (refusal.reason, refusal.status().as_u16(), refusal.close_code()),
-            (Reason::OriginNotAllowed, 403, 4403)
+            (refusal.reason, refusal.status().as_u16(), refusal.end_reason()),
+            (Reason::OriginNotAllowed, 403, EndReason::Forbidden)
         );
     }
     assert_eq!(
@@ -199,6 +200,28 @@ async fn the_origin_counts_exactly_when_the_credential_is_a_cookie() {
         .await
         .is_ok()
     );
+}
+
+#[tokio::test]
+async fn of_several_cookies_of_one_name_the_first_good_one_counts() {
+    let guard = guard(&AuthConfig::default(), &[PAGE]);
+    let (good, stale) = (token(&nested()), token(&with(nested(), "exp", json!(NOW - 100))));
+    let forged = format!("{good}x");
+    let (start, end) = good.split_at(good.len() / 2);
+    let name = "better-auth.session_data";
+    for cookies in [
+        format!("{name}={stale}; {name}={good}"),
+        format!("{name}={good}; {name}={stale}"),
+        format!("__Secure-{name}={forged}; {name}={good}"),
+        format!("{name}={stale}; {name}.0={start}; {name}.1={end}"),
+        format!("{name}={stale}; {name}={forged}; {name}={stale}; {name}={good}"),
+    ] {
+        let who = ask(&guard, "/x", &[("cookie", &cookies), ("origin", PAGE)]).await;
+        assert_eq!(&*who.unwrap().subject, "user:u1", "{cookies}");
+    }
+    let bad = format!("{name}={stale}; {name}={forged}");
+    let told = reason(&guard, "/x", &[("cookie", &bad), ("origin", PAGE)]).await;
+    assert_eq!(told, Reason::Expired, "the first one's fault");
 }
 
 #[tokio::test]

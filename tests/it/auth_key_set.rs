@@ -16,8 +16,8 @@ fn peer() -> SocketAddr {
     ([203, 0, 113, 7], 1).into()
 }
 
-/// A key set server that counts its requests; from `fail_from` on it answers 500.
-fn key_server(set: String, fail_from: usize) -> (String, Arc<AtomicUsize>) {
+/// A key set server that counts its requests; those that `fails` names by their number get 500.
+fn key_server(set: String, fails: impl Fn(usize) -> bool + Send + 'static) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/api/auth/jwks", listener.local_addr().unwrap());
     let count = Arc::new(AtomicUsize::new(0));
@@ -27,7 +27,7 @@ fn key_server(set: String, fail_from: usize) -> (String, Arc<AtomicUsize>) {
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 4096]);
             let nth = seen.fetch_add(1, Ordering::SeqCst);
-            let status = if nth >= fail_from { "500 Broken" } else { "200 OK" };
+            let status = if fails(nth) { "500 Broken" } else { "200 OK" };
             let _ = write!(
                 stream,
                 "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{set}",
@@ -109,6 +109,46 @@ async fn a_plugins_token_is_of_type_jwt_or_of_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_auth_server_that_starts_late_is_an_outage_and_is_found_within_seconds() {
+    let (key, set) = rfc8037();
+    let (url, count) = key_server(set, |nth| nth < 1);
+    let issuer = "https://auth.example";
+    let config = AuthConfig {
+        failures_per_minute: 1,
+        better_auth: BetterAuthConfig {
+            jwks_url: Some(url),
+            issuer: Some(issuer.to_owned()),
+            ..BetterAuthConfig::default()
+        },
+        ..AuthConfig::default()
+    };
+    let guard = Guard::from_config(&config, &[], &[], |_| None).unwrap();
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.kid = Some("k".to_owned());
+    let claims = json!({"sub": "u1", "iss": issuer, "aud": issuer, "iat": NOW, "exp": NOW + 900});
+    let uri = format!(
+        "/x?auth_id={}",
+        jsonwebtoken::encode(&header, &claims, &key).unwrap()
+    );
+    let ask = async |now| {
+        let parts = request(&uri, &[]);
+        guard.check(&parts, peer(), Scope::Listen, now).await
+    };
+    for _ in 0..3 {
+        let refusal = ask(NOW + 1).await.unwrap_err();
+        assert_eq!(
+            refusal.reason,
+            Reason::KeysUnavailable,
+            "no attempt to be throttled"
+        );
+        assert_eq!((refusal.status().as_u16(), refusal.retry_after_s), (503, Some(2)));
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 1, "one fetch in two seconds");
+    assert_eq!(&*ask(NOW + 3).await.unwrap().subject, "user:u1");
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
     let file: serde_json::Value = serde_json::from_str(include_str!("../better-auth/vectors.json")).unwrap();
     let vector = file["vectors"]
@@ -122,7 +162,7 @@ async fn a_key_set_is_fetched_once_for_all_and_kept_while_the_server_fails() {
         vector["token"].as_str().unwrap().to_owned(),
         vector["now"].as_i64().unwrap(),
     );
-    let (url, count) = key_server(file["jwks"]["asymmetric"].to_string(), 1);
+    let (url, count) = key_server(file["jwks"]["asymmetric"].to_string(), |nth| nth >= 1);
     let claims = jwt.split('.').nth(1).unwrap();
     let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
     let better_auth = BetterAuthConfig {

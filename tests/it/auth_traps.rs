@@ -191,12 +191,37 @@ fn trap_both_ids_are_required_and_agree() {
     }
     assert_eq!(judge(&with(nested(), "user.id", json!("u2"))), "malformed_claims");
     assert_eq!(judge(&with(nested(), "session.id", json!(" "))), "missing_claims");
-    assert_eq!(judge(&with(flat(), "userId", json!(7))), "malformed_claims");
+    for odd in [json!(7.5), json!(true), json!(["7"]), json!({"id": 7})] {
+        assert_eq!(
+            judge(&with(flat(), "userId", odd.clone())),
+            "malformed_claims",
+            "{odd}"
+        );
+    }
     // One half of the nested form makes it nested: flat ids beside it do not help.
     assert_eq!(
         judge(&with(flat(), "user", json!({"id": "u1"}))),
         "missing_claims"
     );
+}
+
+#[test]
+fn ids_that_a_database_numbers_are_taken_as_text() {
+    let numbered = with(
+        with(nested(), "session.id", json!(7)),
+        "session.userId",
+        json!(42),
+    );
+    for same in [json!(42), json!("42")] {
+        let claims = with(numbered.clone(), "user.id", same);
+        let got = inspect(&token(&claims), BetterAuthConfig::default());
+        assert_eq!(
+            (got.verdict, got.user_id.as_deref(), got.session_id.as_deref()),
+            ("accept", Some("42"), Some("7"))
+        );
+    }
+    assert_eq!(judge(&with(numbered, "user.id", json!(43))), "malformed_claims");
+    assert_eq!(judge(&with(flat(), "userId", json!(42))), "accept");
 }
 
 #[test]

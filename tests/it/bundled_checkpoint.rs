@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use crate::common::http;
 use moshi_server::load::wer::WordErrors;
 use serde_json::Value;
 
@@ -44,7 +45,7 @@ impl Worker {
             url: format!("http://127.0.0.1:{port}"),
         };
         let begun = Instant::now();
-        while ureq::get(&format!("{}/readyz", worker.url)).call().is_err() {
+        while http().get(&format!("{}/readyz", worker.url)).call().is_err() {
             assert!(
                 begun.elapsed() < Duration::from_secs(120),
                 "the worker is not ready"
@@ -56,11 +57,13 @@ impl Worker {
 
     /// The words the worker hears in a file.
     fn hear(&self, file: &[u8]) -> String {
-        ureq::post(&format!("{}/api/asr-streaming?format=text", self.url))
-            .set("kyutai-api-key", "public_token")
-            .send_bytes(file)
+        http()
+            .post(&format!("{}/api/asr-streaming?format=text", self.url))
+            .header("kyutai-api-key", "public_token")
+            .send(file)
             .unwrap()
-            .into_string()
+            .body_mut()
+            .read_to_string()
             .unwrap()
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::http;
 use moshi_server::audio::pcm;
 use moshi_server::model::scripted;
 
@@ -56,7 +57,8 @@ impl Worker {
             .spawn()
             .unwrap();
         let started = Instant::now();
-        while ureq::get(&format!("http://127.0.0.1:{port}/readyz"))
+        while http()
+            .get(&format!("http://127.0.0.1:{port}/readyz"))
             .call()
             .is_err()
         {
@@ -259,7 +261,7 @@ fn the_second_signal_ends_what_the_first_waits_for() {
     assert_eq!(&answer, b"HTTP/1.1 101");
     signal("-TERM", &worker.process);
     let url = format!("http://127.0.0.1:{port}/readyz");
-    while ureq::get(&url).call().is_ok() {
+    while http().get(&url).call().is_ok() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(worker.process.try_wait().unwrap().is_none(), "a session is open");
@@ -275,26 +277,94 @@ fn the_page_is_no_answer_to_what_is_not_there() {
     let worker = Worker::start_under(dir.path(), &format!("static_dir = \"{dir_name}\"\n"), "");
     let url = worker.url.replace("ws:", "http:");
     for path in ["/", "/settings", "/some/where"] {
-        let page = ureq::get(&format!("{url}{path}")).call().unwrap();
-        assert_eq!(page.into_string().unwrap(), "the page", "{path}");
+        let mut page = http().get(&format!("{url}{path}")).call().unwrap();
+        assert_eq!(page.body_mut().read_to_string().unwrap(), "the page", "{path}");
     }
     for path in ["/api/typo", "/metrics", "/assets/nothing.js"] {
-        let error = ureq::get(&format!("{url}{path}")).call().unwrap_err();
-        assert!(matches!(error, ureq::Error::Status(404, _)), "{path}");
+        let error = http().get(&format!("{url}{path}")).call().unwrap_err();
+        assert!(matches!(error, ureq::Error::StatusCode(404)), "{path}");
     }
 }
 
 #[test]
-fn nobody_who_reads_the_output_is_no_failure() {
-    let mut listing = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
-        .arg("configs")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+fn a_configuration_means_the_same_from_every_folder() {
+    let checkout = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (configs, models) = (
+        checkout.path().join("configs"),
+        checkout.path().join("models/stt-demo"),
+    );
+    std::fs::create_dir_all(configs.join("page")).unwrap();
+    std::fs::create_dir_all(configs.join("files")).unwrap();
+    std::fs::create_dir_all(&models).unwrap();
+    std::fs::write(configs.join("page/index.html"), "the page").unwrap();
+    for name in ["model.safetensors", "mimi.safetensors"] {
+        std::fs::write(models.join(name), "x").unwrap();
+    }
+    std::fs::write(configs.join("files/tokenizer.model"), "x").unwrap();
+    let published = std::fs::read_to_string("configs/config-stt-demo.toml").unwrap();
+    let config = published.replace(
+        "$MOSHI_MODELS_DIR/stt-demo/tokenizer.model",
+        "files/tokenizer.model",
+    );
+    assert_ne!(config, published);
+    let file = configs.join("config.toml");
+    std::fs::write(&file, format!("static_dir = \"page\"\n{config}")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
+        .arg("validate")
+        .arg(&file)
+        .current_dir(elsewhere.path())
+        .env_remove("MOSHI_MODELS_DIR")
+        .output()
         .unwrap();
-    drop(listing.stdout.take());
-    let output = listing.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report = text(&output.stdout);
+    assert!(output.status.success(), "{report}");
+    for found in [
+        models.join("model.safetensors"),
+        models.join("mimi.safetensors"),
+        configs.join("files/tokenizer.model"),
+    ] {
+        assert!(
+            report.contains(&*found.to_string_lossy()),
+            "{found:?} in {report}"
+        );
+    }
+    assert!(
+        report.contains("configs/page") && !report.contains("no page"),
+        "{report}"
+    );
+}
+
+#[test]
+fn nobody_who_reads_the_output_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys.toml");
+    let keys = keys.to_str().unwrap();
+    let inspect = ["token", "inspect", "--token", "nonsense"];
+    for (args, code) in [
+        (&["configs"][..], 0),
+        (&["validate", "configs/config-stt-demo.toml"], 0),
+        (&["keys", "--file", keys, "create", "alice"], 0),
+        (&["keys", "--file", keys, "list"], 0),
+        (&["keys", "--file", keys, "revoke", "alice"], 0),
+        (&["keys", "--file", keys, "revoke", "alice"], 1),
+        (&["token", "mint"], 0),
+        (&inspect, 1),
+        (&[&inspect[..], &["--json"]].concat(), 1),
+    ] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
+            .args(args)
+            .env(
+                "BETTER_AUTH_SECRET",
+                "a-secret-of-the-tests-with-more-than-32-bytes",
+            )
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop((program.stdout.take(), program.stderr.take()));
+        assert_eq!(program.wait().unwrap().code(), Some(code), "{args:?}");
+    }
 }
 
 #[test]
@@ -317,7 +387,8 @@ fn the_demo_hears_words_in_its_sample_and_takes_its_server_with_it() {
         .spawn()
         .unwrap();
     let ready = || {
-        ureq::get(&format!("http://127.0.0.1:{port}/readyz"))
+        http()
+            .get(&format!("http://127.0.0.1:{port}/readyz"))
             .call()
             .is_ok()
     };

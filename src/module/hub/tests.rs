@@ -169,3 +169,173 @@ fn a_damaged_file_does_not_stay_in_the_cache() {
     assert!(matches!(hub.find(name), Err(HubError::Damaged(_))));
     assert!(hub.local(name).unwrap().is_none());
 }
+
+/// A server of one file, told what to answer to each path and range.
+struct Site {
+    address: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Site {
+    /// `answer` gets the head of a request, in lower case, and its number.
+    fn start(answer: impl Fn(&str, usize) -> Vec<u8> + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = requests.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = String::new();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                while reader.read_line(&mut head).is_ok_and(|length| length > 2) {}
+                let head = head.to_lowercase();
+                let number = seen.lock().len();
+                seen.lock().push(head.clone());
+                let _ = stream.write_all(&answer(&head, number));
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn find(&self, cache: &Path) -> Result<PathBuf, HubError> {
+        let source = Source {
+            endpoint: format!("{}/", self.address),
+            cache: cache.to_owned(),
+            token: Some("secret".to_owned()),
+            offline: false,
+            progress: false,
+        };
+        Hub::new(source).find("hf://org/repo/dir/file.bin")
+    }
+
+    /// How many requests came, and how many of them showed a token.
+    fn asked(&self) -> (usize, usize) {
+        let requests = self.requests.lock();
+        let shown = requests.iter().filter(|head| head.contains("authorization"));
+        (requests.len(), shown.count())
+    }
+}
+
+fn redirect(status: u16, to: &str, facts: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status} There\r\nLocation: {to}\r\n{facts}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+fn facts() -> String {
+    format!("ETag: \"{}\"\r\nX-Repo-Commit: abc123\r\n", sha256(BODY))
+}
+
+/// The part of the file that `head` asks for, of which at most `most` bytes come.
+fn part(head: &str, facts: &str, most: usize) -> Vec<u8> {
+    let range = head.lines().find_map(|line| line.strip_prefix("range: bytes="));
+    let (from, to) = range.unwrap().split_once('-').unwrap();
+    let from: usize = from.parse().unwrap();
+    let to: usize = to.parse().map_or(BODY.len(), |to: usize| to + 1);
+    let mut out = format!(
+        "HTTP/1.1 206 Partial Content\r\n{facts}Content-Range: bytes {from}-{}/{}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        to - 1,
+        BODY.len(),
+        to - from
+    )
+    .into_bytes();
+    out.extend_from_slice(&BODY[from..to.min(from + most)]);
+    out
+}
+
+const UNAUTHORIZED: &[u8] = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn the_token_is_never_shown_to_the_place_that_the_hub_keeps_its_files_at() {
+    let place = Site::start(|head, _| part(head, "", BODY.len()));
+    let there = format!("{}/blobs/1", place.address);
+    let hub = Site::start(move |_, _| redirect(302, &there, &facts()));
+    let cache = tempfile::tempdir().unwrap();
+    let path = hub.find(cache.path()).unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), BODY);
+    assert_eq!(place.asked(), (1, 0));
+    assert_eq!(hub.asked(), (2, 2));
+}
+
+#[test]
+fn a_mirror_that_sends_everything_on_is_followed_without_the_token() {
+    let other = Site::start(|head, _| part(head, &facts(), BODY.len()));
+    let there = format!("{}/org/repo/resolve/main/dir/file.bin", other.address);
+    let mirror = Site::start(move |_, _| redirect(308, &there, ""));
+    let cache = tempfile::tempdir().unwrap();
+    assert_eq!(std::fs::read(mirror.find(cache.path()).unwrap()).unwrap(), BODY);
+    assert_eq!(other.asked(), (2, 0));
+}
+
+#[test]
+fn a_mirror_that_sends_on_to_where_a_token_is_wanted_is_named_with_that_place() {
+    let other = Site::start(|_, _| UNAUTHORIZED.to_vec());
+    let there = format!("{}/org/repo/resolve/main/dir/file.bin", other.address);
+    let mirror = Site::start(move |_, _| redirect(308, &there, ""));
+    let cache = tempfile::tempdir().unwrap();
+    let error = mirror.find(cache.path()).unwrap_err().to_string();
+    assert!(
+        error.contains(&mirror.address) && error.contains("401"),
+        "{error}"
+    );
+    assert!(
+        error.contains(&format!("HF_ENDPOINT={}", other.address)),
+        "{error}"
+    );
+    assert_eq!(other.asked().1, 0);
+}
+
+#[test]
+fn a_redirect_within_the_hub_keeps_the_token() {
+    let hub = Site::start(|head, _| {
+        if head.starts_with("get /new/") {
+            part(head, &facts(), BODY.len())
+        } else {
+            redirect(307, "/new/repo/resolve/main/dir/file.bin", "")
+        }
+    });
+    let cache = tempfile::tempdir().unwrap();
+    assert_eq!(std::fs::read(hub.find(cache.path()).unwrap()).unwrap(), BODY);
+    assert_eq!(hub.asked(), (4, 4));
+}
+
+#[test]
+fn a_transfer_that_breaks_off_goes_on_where_it_stopped() {
+    let hub = Site::start(|head, number| part(head, &facts(), if number < 3 { 10 } else { BODY.len() }));
+    let cache = tempfile::tempdir().unwrap();
+    assert_eq!(std::fs::read(hub.find(cache.path()).unwrap()).unwrap(), BODY);
+    let requests = hub.requests.lock();
+    assert!(requests[1].contains("range: bytes=0-") && requests[2].contains("range: bytes=10-"));
+    assert!(requests[3].contains("range: bytes=20-") && requests.len() == 4);
+}
+
+#[test]
+fn what_is_no_hub_is_told_apart_and_names_no_file_of_the_cache() {
+    for facts in [
+        "",
+        "ETag: \"../../up\"\r\nX-Repo-Commit: abc\r\n",
+        "ETag: \"a\"\r\nX-Repo-Commit: ..\r\n",
+    ] {
+        let site = Site::start(move |head, _| part(head, facts, BODY.len()));
+        let cache = tempfile::tempdir().unwrap();
+        let error = site.find(cache.path()).unwrap_err();
+        assert!(matches!(error, HubError::NoHub { .. }), "{facts}: {error}");
+        assert!(error.to_string().contains("HF_ENDPOINT"), "{error}");
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn an_address_of_the_hub_that_is_no_url_is_named() {
+    let source = Source {
+        endpoint: "huggingface.co".to_owned(),
+        cache: tempfile::tempdir().unwrap().path().to_owned(),
+        token: None,
+        offline: false,
+        progress: false,
+    };
+    let error = Hub::new(source).find("hf://org/repo/file").unwrap_err();
+    assert!(matches!(error, HubError::Endpoint(_)), "{error}");
+}

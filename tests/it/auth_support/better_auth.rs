@@ -76,6 +76,15 @@ impl BetterAuth {
     }
 }
 
+/// An HTTP client that leaves statuses to the test.
+fn client() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .proxy(None)
+        .http_status_as_error(false)
+        .build()
+        .into()
+}
+
 /// A browser signed in or not.
 pub struct Browser<'a> {
     server: &'a BetterAuth,
@@ -99,13 +108,16 @@ impl<'a> Browser<'a> {
     }
 
     pub fn post(&mut self, path: &str, body: &Value) -> Value {
-        let request = self.request("POST", path).set("content-type", "application/json");
-        self.keep(request.send_string(&body.to_string()))
+        let request = client()
+            .post(self.url(path))
+            .header("content-type", "application/json");
+        let answer = self.with_headers(request).send(body.to_string());
+        self.keep(answer)
     }
 
     pub fn get(&mut self, path: &str) -> Value {
-        let request = self.request("GET", path);
-        self.keep(request.call())
+        let answer = self.with_headers(client().get(self.url(path))).call();
+        self.keep(answer)
     }
 
     /// The `Cookie` header it sends.
@@ -118,19 +130,20 @@ impl<'a> Browser<'a> {
         pairs.join("; ")
     }
 
-    fn request(&self, method: &str, path: &str) -> ureq::Request {
-        let request = ureq::request(method, &format!("{}/api/auth/{path}", self.server.url));
-        request
-            .set("origin", &self.server.base_url)
-            .set("cookie", &self.header())
+    fn url(&self, path: &str) -> String {
+        format!("{}/api/auth/{path}", self.server.url)
     }
 
-    fn keep(&mut self, answer: Result<ureq::Response, ureq::Error>) -> Value {
-        let answer = match answer {
-            Ok(answer) | Err(ureq::Error::Status(_, answer)) => answer,
-            Err(error) => panic!("{error}"),
-        };
-        for cookie in answer.all("set-cookie") {
+    fn with_headers<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        request
+            .header("origin", &self.server.base_url)
+            .header("cookie", self.header())
+    }
+
+    fn keep(&mut self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Value {
+        let mut answer = answer.unwrap();
+        for cookie in answer.headers().get_all("set-cookie") {
+            let cookie = cookie.to_str().unwrap();
             let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));
             let (name, value) = pair.split_once('=').unwrap();
             if value.is_empty() || attributes.contains("Max-Age=0") {
@@ -139,8 +152,8 @@ impl<'a> Browser<'a> {
                 self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
-        let status = answer.status();
-        let text = answer.into_string().unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.body_mut().read_to_string().unwrap();
         let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         assert!(status < 400, "{status}: {text}");
         value

@@ -31,6 +31,11 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Samples per frame.
 pub const FRAME: usize = 1920;
 
+/// A client of servers on this machine, whatever proxy the environment names.
+pub fn http() -> ureq::Agent {
+    ureq::Agent::config_builder().proxy(None).build().into()
+}
+
 /// A running server.
 pub struct Server {
     pub address: SocketAddr,
