@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Request, Uri, header};
+use axum::http::{Request, Response, StatusCode, Uri, header};
 use bytes::Bytes;
-use fastwebsockets::handshake;
+use fastwebsockets::{Role, WebSocket, handshake};
 use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -58,18 +60,6 @@ pub struct Endpoint {
     pub url: String,
     pub credential: Credential,
     pub form: Form,
-}
-
-struct SpawnTasks;
-
-impl<F> hyper::rt::Executor<F> for SpawnTasks
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, task: F) {
-        tokio::spawn(task);
-    }
 }
 
 impl Endpoint {
@@ -169,8 +159,7 @@ impl Endpoint {
         }
         let request = request.body(Empty::<Bytes>::new());
         let request = request.map_err(|_| ClientError::Address(self.url.clone()))?;
-        let (socket, _) = handshake::client(&SpawnTasks, request, socket).await?;
-        Ok(session::split(socket, self.form))
+        Ok(session::split(open(request, socket).await?, self.form))
     }
 
     /// Path and query of the request.
@@ -216,6 +205,45 @@ fn authority(url: &Uri) -> String {
     )
 }
 
+/// Asks for the WebSocket over `socket`.
+async fn open(
+    request: Request<Empty<Bytes>>,
+    socket: Box<dyn Wire>,
+) -> Result<WebSocket<TokioIo<Upgraded>>, ClientError> {
+    let (mut http, connection) = http1::handshake(TokioIo::new(socket))
+        .await
+        .map_err(|_| ClientError::Lost)?;
+    // Ends with the answer, or when the socket becomes a WebSocket.
+    tokio::spawn(connection.with_upgrades());
+    let response = http.send_request(request).await.map_err(|_| ClientError::Lost)?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(refused(response).await);
+    }
+    let upgraded = hyper::upgrade::on(response)
+        .await
+        .map_err(|_| ClientError::Lost)?;
+    Ok(WebSocket::after_handshake(TokioIo::new(upgraded), Role::Client))
+}
+
+/// What an answer means that is not the one hoped for. Text for people is kept, a proxy's page is not.
+async fn refused(response: Response<Incoming>) -> ClientError {
+    match response.status().as_u16() {
+        status @ (401 | 403) => ClientError::Unauthorized(status),
+        503 => ClientError::Full,
+        status => {
+            let kind = response.headers().get(header::CONTENT_TYPE);
+            let is_text = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+            let body = Limited::new(response.into_body(), 4096).collect().await;
+            let body = body.ok().filter(|_| is_text).map(|body| body.to_bytes());
+            let said = String::from_utf8_lossy(&body.unwrap_or_default())
+                .chars()
+                .filter(|c| !c.is_control())
+                .collect();
+            ClientError::Status { status, said }
+        }
+    }
+}
+
 /// Fetches a ticket over `socket`.
 async fn ticket(url: &Uri, key: &str, socket: Box<dyn Wire>) -> Result<String, ClientError> {
     #[derive(serde::Deserialize)]
@@ -232,11 +260,8 @@ async fn ticket(url: &Uri, key: &str, socket: Box<dyn Wire>) -> Result<String, C
         .body(Empty::<Bytes>::new())
         .map_err(|_| ClientError::Address(url.to_string()))?;
     let response = http.send_request(request).await.map_err(|_| ClientError::Lost)?;
-    match response.status().as_u16() {
-        200 => {}
-        status @ (401 | 403) => return Err(ClientError::Unauthorized(status)),
-        503 => return Err(ClientError::Full),
-        status => return Err(ClientError::Status { status }),
+    if response.status() != StatusCode::OK {
+        return Err(refused(response).await);
     }
     let body = Limited::new(response.into_body(), 4096).collect().await;
     let body = body.map_err(|_| ClientError::Lost)?.to_bytes();

@@ -28,8 +28,12 @@ pub enum ClientError {
     Unauthorized(u16),
     #[error("the server is full; try again later")]
     Full,
-    #[error("the server answered with status {status} instead of opening a WebSocket{advice}", advice = advice(*status))]
-    Status { status: u16 },
+    #[error("the server answered with status {status} instead of opening a WebSocket{}", advice(*status, said))]
+    Status {
+        status: u16,
+        /// The text of the answer; empty when it was none for people.
+        said: String,
+    },
     #[error("the server said: {0}")]
     Server(String),
     #[error("the server closed the connection ({code}{}{reason})", if reason.is_empty() { "" } else { ": " })]
@@ -42,28 +46,26 @@ pub enum ClientError {
     WebSocket(fastwebsockets::WebSocketError),
 }
 
-/// What a refused request should do about it.
-fn advice(status: u16) -> &'static str {
-    match status {
-        400 => ": it does not understand the query of the address; leave it out",
-        404 | 405 | 426 => {
-            ": no speech is served on that path; /api/modules_info of the server lists those that are"
-        }
+/// What a refused request should do about it: what the server says, or else what the status alone tells.
+fn advice(status: u16, said: &str) -> String {
+    let advice = match status {
+        404 | 405 => "no speech is served on that path; /api/modules_info of the server lists those that are",
+        _ if !said.is_empty() => said,
+        400 => "it does not understand the query of the address; leave it out",
+        426 => "no speech is served on that path, or a proxy in between does not pass WebSockets on",
         429 => {
-            ": the user has as many sessions or minutes as allowed, or too many attempts with wrong credentials came from this address; \
-             try again later"
+            "the user has as many sessions or minutes as allowed, or too many attempts with wrong credentials came from this \
+             address; try again later"
         }
-        _ => "",
-    }
+        _ => return String::new(),
+    };
+    format!(": {advice}")
 }
 
 impl From<fastwebsockets::WebSocketError> for ClientError {
     fn from(error: fastwebsockets::WebSocketError) -> Self {
         use fastwebsockets::WebSocketError as E;
         match error {
-            E::InvalidStatusCode(status @ (401 | 403)) => Self::Unauthorized(status),
-            E::InvalidStatusCode(503) => Self::Full,
-            E::InvalidStatusCode(status) => Self::Status { status },
             E::UnexpectedEOF | E::ConnectionClosed | E::IoError(_) => Self::Lost,
             error => Self::WebSocket(error),
         }

@@ -299,7 +299,7 @@ async fn a_status_instead_of_an_upgrade_is_explained() {
             matches!(e, ClientError::Full)
         }),
         (StatusCode::NOT_FOUND, |e| {
-            matches!(e, ClientError::Status { status: 404 })
+            matches!(e, ClientError::Status { status: 404, .. })
         }),
     ];
     for (status, is_right) in statuses {

@@ -118,7 +118,9 @@ impl Tally {
             ClientError::Full => self.sessions.refused += 1,
             // What Kyutai's server says when all slots are used.
             ClientError::Server(text) if text == "no free channels" => self.sessions.refused += 1,
-            ClientError::Unauthorized(_) | ClientError::Status { status: 429 } => self.sessions.denied += 1,
+            ClientError::Unauthorized(_) | ClientError::Status { status: 429, .. } => {
+                self.sessions.denied += 1
+            }
             other => *self.sessions.failed.entry(other.to_string()).or_default() += 1,
         }
     }

@@ -27,6 +27,7 @@ mod metrics_catalogue;
 #[cfg(feature = "otel")]
 mod otel;
 mod panic;
+mod proxy_mistakes;
 mod queue;
 mod request_heads;
 mod rfc6455;
