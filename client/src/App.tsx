@@ -27,7 +27,7 @@ export function App({ config }: { config: AppConfig }) {
     setOwned((held) => {
       if (held?.owner === userId) return held;
       held?.session.dispose();
-      return { owner: userId, session: new CaptionSession(config.transcribeUrl, (request) => credentials.current(request)) };
+      return { owner: userId, session: new CaptionSession(config.endpoints.transcribe, (request) => credentials.current(request)) };
     });
   }, [userId, config]);
 
@@ -44,7 +44,7 @@ export function App({ config }: { config: AppConfig }) {
     <LivePage
       session={owned.session}
       user={auth.user}
-      transcribeUrl={config.transcribeUrl}
+      url={config.endpoints.transcribe}
       hint={config.hint}
       onSignOut={signOut}
       onSignInAgain={() => void auth.recheck()}

@@ -23,7 +23,7 @@ export async function fetchToken(authUrl: string): Promise<string | null> {
  * host (cookies know no ports), a minted token elsewhere. Either is renewed by a minted token.
  */
 export function credentialProvider(config: AppConfig, client: AuthClient, apiKey: string | null): CredentialProvider {
-  const sameHost = new URL(config.authUrl).hostname === config.transcribeUrl.hostname;
+  const sameHost = new URL(config.authUrl).hostname === config.endpoints.transcribe.hostname;
   const renewal = (seconds: number): Renewal => ({ seconds, token: () => fetchToken(config.authUrl) });
   return async () => {
     if (apiKey !== null) return { via: "key", key: apiKey, tickets: config.tickets };

@@ -14,7 +14,8 @@ import { useSetting } from "./useSetting";
 interface LivePageProps {
   session: CaptionSession;
   user: User;
-  transcribeUrl: URL;
+  /** The transcription endpoint. */
+  url: URL;
   hint: string;
   onSignOut: () => Promise<void>;
   /** Shows the sign-in page and keeps the captions for the same person. */
@@ -23,7 +24,7 @@ interface LivePageProps {
 
 const SIZES = [0.85, 1, 1.25, 1.6, 2] as const;
 
-export function LivePage({ session, user, transcribeUrl, hint, onSignOut, onSignInAgain }: LivePageProps) {
+export function LivePage({ session, user, url, hint, onSignOut, onSignInAgain }: LivePageProps) {
   const view = useSessionView(session);
   const [size, setSize] = useSetting<number>("caption-size", 1);
   const [announce, setAnnounce] = useSetting<boolean>("announce", true);
@@ -51,7 +52,7 @@ export function LivePage({ session, user, transcribeUrl, hint, onSignOut, onSign
       <main>
         <h1 className="visually-hidden">Live captions</h1>
         <ProblemBanner session={session} view={view} onSignIn={onSignInAgain} />
-        <FilePanel session={session} view={view} url={transcribeUrl} />
+        <FilePanel session={session} view={view} url={url} />
         <Captions session={session} announce={announce} size={size} view={view} hint={hint} />
       </main>
       <footer>

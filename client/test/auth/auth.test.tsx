@@ -223,14 +223,14 @@ test("a deployment without accounts takes an API key, kept for the tab", async (
 
 describe("configuration", () => {
   const resolve = (file: ConfigFile, page = PAGE) => {
-    const { authUrl, transcribeUrl, ...rest } = resolveConfig(file, page);
-    return { authUrl, transcribeUrl: String(transcribeUrl), ...rest };
+    const { endpoints, ...rest } = resolveConfig(file, page);
+    return { ...rest, transcribe: endpoints.transcribe.href };
   };
 
   test("is one origin by default", () => {
     expect(resolve({})).toEqual({
       authUrl: "http://page.test:8080",
-      transcribeUrl: "http://page.test:8080/api/asr-streaming",
+      transcribe: "http://page.test:8080/api/asr-streaming",
       accounts: true,
       apiKeys: false,
       tickets: true,
@@ -243,9 +243,9 @@ describe("configuration", () => {
   });
 
   test("other hosts and paths", () => {
-    expect(resolve({ authUrl: "https://auth.test/", serverUrl: "https://speech.test", transcribePath: "/api/stt", accounts: false, tickets: false })).toEqual({
+    expect(resolve({ authUrl: "https://auth.test/", serverUrl: "https://speech.test", endpoints: { transcribe: "/api/stt" }, accounts: false, tickets: false })).toEqual({
       authUrl: "https://auth.test",
-      transcribeUrl: "https://speech.test/api/stt",
+      transcribe: "https://speech.test/api/stt",
       accounts: false,
       apiKeys: true,
       tickets: false,

@@ -23,7 +23,7 @@ beforeEach(async () => {
   session = new CaptionSession(server.url, credentials);
   render(
     <AuthContext value={{ credentials } as unknown as Auth}>
-      <LivePage session={session} user={{ id: "u", name: "Zoë" }} transcribeUrl={server.url} hint="" onSignOut={signOut} onSignInAgain={signInAgain} />
+      <LivePage session={session} user={{ id: "u", name: "Zoë" }} url={server.url} hint="" onSignOut={signOut} onSignInAgain={signInAgain} />
     </AuthContext>,
   );
 });
