@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { complaints, snippetsOf } from "./support/snippets";
 
-test.each(["README.md"])("the TypeScript in %s compiles", (file) => {
+test.each(["README.md", "../docs/authentication.md"])("the TypeScript in %s compiles", (file) => {
   const snippets = snippetsOf(file);
   expect(snippets.length).toBeGreaterThan(0);
   expect(complaints(snippets)).toEqual([]);
