@@ -1,40 +1,27 @@
-import { useEffect, useRef, useState } from "react";
-import { useAuth } from "./auth/useAuth";
+import { useEffect, useSyncExternalStore } from "react";
+import { credentials } from "./auth/credentials";
+import { OwnedSession } from "./captions/owned";
 import { CaptionSession } from "./captions/session";
-import type { AppConfig } from "./lib/config";
+import { config } from "./config";
+import { useAuth } from "./hooks/useAuth";
 import { Logo } from "./ui/Logo";
 import { LivePage } from "./ui/LivePage";
 import { SignInPage } from "./ui/SignInPage";
 
-/** A session and whose it is: captions outlive a lost sign-in, but nobody else may see them. */
-interface Owned {
-  owner: string;
-  session: CaptionSession;
-}
+const captions = new OwnedSession(() => new CaptionSession(config.endpoints.transcribe, credentials));
 
-export function App({ config }: { config: AppConfig }) {
+export function App() {
   const auth = useAuth();
   const userId = auth.user?.id ?? null;
-  const credentials = useRef(auth.credentials);
-  const [owned, setOwned] = useState<Owned | null>(null);
+  const owned = useSyncExternalStore(captions.subscribe, () => captions.current);
 
   useEffect(() => {
-    credentials.current = auth.credentials;
-  }, [auth.credentials]);
-
-  useEffect(() => {
-    if (userId === null) return;
-    setOwned((held) => {
-      if (held?.owner === userId) return held;
-      held?.session.dispose();
-      return { owner: userId, session: new CaptionSession(config.transcribeUrl, (request) => credentials.current(request)) };
-    });
-  }, [userId, config]);
+    if (userId !== null) captions.giveTo(userId);
+  }, [userId]);
 
   const signOut = async () => {
     await auth.signOut();
-    owned?.session.dispose();
-    setOwned(null);
+    captions.clear();
   };
 
   if (auth.isLoading) return <Splash />;
@@ -44,7 +31,8 @@ export function App({ config }: { config: AppConfig }) {
     <LivePage
       session={owned.session}
       user={auth.user}
-      transcribeUrl={config.transcribeUrl}
+      url={config.endpoints.transcribe}
+      credentials={credentials}
       hint={config.hint}
       onSignOut={signOut}
       onSignInAgain={() => void auth.recheck()}

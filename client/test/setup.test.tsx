@@ -1,8 +1,8 @@
 /** What `setup.ts` promises to every test of this folder. */
 import { render } from "@testing-library/react";
+import { createAuthClient } from "better-auth/react";
 import { promisify } from "node:util";
 import { afterAll, expect, test, vi } from "vitest";
-import { makeAuthClient } from "../src/lib/auth-client";
 
 const left: NodeJS.Timeout[] = [];
 // Node's own mark of a timer that won't fire; waiting whether it does would be a matter of time.
@@ -16,7 +16,7 @@ test("a timer that a test leaves behind is stopped", () => {
 
 test("a timer that a library sets when a page ends is stopped as well", () => {
   vi.stubGlobal("fetch", () => new Promise(() => {}));
-  const client = makeAuthClient("http://auth.test");
+  const client = createAuthClient({ baseURL: "http://auth.test" });
   const Page = () => <p>{String(client.useSession().isPending)}</p>;
   const page = render(<Page />);
   const set = vi.spyOn(globalThis, "setTimeout");

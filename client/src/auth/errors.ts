@@ -1,4 +1,4 @@
-/** Words for what Better Auth answers. */
+/** Better Auth's refusals in words. */
 
 export interface AuthFailure {
   text: string;
@@ -25,13 +25,36 @@ interface ErrorBody {
   status: number;
 }
 
-export function authFailure(error: ErrorBody, retryAfter: number | null): AuthFailure {
+function authFailure(error: ErrorBody, retryAfter: number | null): AuthFailure {
   if (error.status === 429) return { text: "Too many tries.", retryAfter: retryAfter ?? 10 };
   const text = (error.code && WORDS[error.code]) || error.message || "Signing in failed. Try again in a moment.";
   return { text, retryAfter: null };
 }
 
-export const UNREACHABLE: AuthFailure = {
+const UNREACHABLE: AuthFailure = {
   text: "The sign-in server can’t be reached. Check your connection and try again.",
   retryAfter: null,
 };
+
+interface FetchOptions {
+  onError: (context: { response: Response }) => void;
+}
+
+/**
+ * Makes a call of Better Auth. Resolves with the reason if it was refused, which Better Auth gives as a value; if the
+ * network failed, which it gives as a rejection; or if there were too many tries, whose wait is in a header.
+ */
+export async function attempt(call: (fetchOptions: FetchOptions) => Promise<{ error: ErrorBody | null }>): Promise<AuthFailure | null> {
+  let retryAfter: number | null = null;
+  try {
+    const { error } = await call({
+      onError: ({ response }) => {
+        const wait = Number(response.headers.get("x-retry-after") ?? NaN);
+        retryAfter = Number.isFinite(wait) ? wait : null;
+      },
+    });
+    return error && authFailure(error, retryAfter);
+  } catch {
+    return UNREACHABLE;
+  }
+}

@@ -1,7 +1,15 @@
-/** One person's captioning: microphone, stream and transcript together, for any view to show. */
+/** One person's captioning: microphone, transcription and transcript together, for any view to show. */
 import { LevelHistory, loudness } from "../lib/audio/level";
 import { type InputDevice, inputDevices, Microphone, watchDevices } from "../lib/audio/microphone";
-import { bestEncoder, type CredentialProvider, MoshiStream, SAMPLE_RATE, type StreamEvent, type StreamState, type TimedWord } from "../lib/moshi";
+import {
+  bestEncoder,
+  type ConnectionState,
+  type CredentialProvider,
+  SAMPLE_RATE,
+  type TimedWord,
+  Transcription,
+  type TranscriptionEvent,
+} from "../lib/moshi";
 import { type Problem, problemOf } from "./problems";
 import { Transcript } from "./transcript";
 import { keepAwake } from "./wake-lock";
@@ -9,7 +17,7 @@ import { keepAwake } from "./wake-lock";
 export interface SessionView {
   /** `checking`: the microphone is on for its meter only. */
   phase: "idle" | "checking" | "starting" | "running" | "stopping";
-  connection: StreamState;
+  connection: ConnectionState;
   queuePosition: number | null;
   /** Seconds from a sound to its words. */
   delay: number | null;
@@ -49,7 +57,7 @@ export class CaptionSession {
   #view: SessionView = IDLE;
   readonly #listeners = new Set<() => void>();
   #microphone: Microphone | null = null;
-  #stream: MoshiStream | null = null;
+  #transcription: Transcription | null = null;
   /** Counts starts and stops, so that a slow one notices that it has been overtaken. */
   #turn = 0;
   /** Seconds of earlier recordings in this transcript. */
@@ -88,23 +96,23 @@ export class CaptionSession {
     const encoder = await bestEncoder();
     if (turn !== this.#turn) return;
     this.#samples = 0;
-    const stream = new MoshiStream({ url: this.#url, credentials: this.#credentials, encoder });
-    this.#stream = stream;
+    const transcription = new Transcription({ url: this.#url, credentials: this.#credentials, encoder });
+    this.#transcription = transcription;
     this.#update({ phase: "running", connection: "connecting" });
     const releaseScreen = keepAwake();
-    for await (const event of stream) this.#onEvent(event);
+    for await (const event of transcription) this.#onEvent(event);
     releaseScreen();
-    // Until here the iteration ran; a stream that failed leaves the microphone open.
-    if (this.#stream === stream) this.#close();
+    // Until here the iteration ran; a transcription that failed leaves the microphone open.
+    if (this.#transcription === transcription) this.#close();
   }
 
   /** Ends the recording and waits for the last words. */
   stop(): void {
     this.#turn += 1;
     this.#closeMicrophone();
-    if (!this.#stream) return this.#update({ phase: "idle" });
+    if (!this.#transcription) return this.#update({ phase: "idle" });
     this.#update({ phase: "stopping" });
-    this.#stream.finish();
+    this.#transcription.finish();
   }
 
   /** Opens the microphone for the meter alone, or closes it again. */
@@ -127,7 +135,7 @@ export class CaptionSession {
   }
 
   retryNow(): void {
-    this.#stream?.retryNow();
+    this.#transcription?.retryNow();
   }
 
   dismiss(): void {
@@ -155,7 +163,7 @@ export class CaptionSession {
   dispose(): void {
     this.#turn += 1;
     this.#stopWatching();
-    this.#stream?.close();
+    this.#transcription?.close();
     this.#close();
   }
 
@@ -177,8 +185,8 @@ export class CaptionSession {
     } catch (error) {
       if (turn !== this.#turn) return false;
       this.#turn += 1;
-      this.#stream?.finish();
-      this.#update({ phase: this.#stream ? "stopping" : "idle", problem: problemOf(error) });
+      this.#transcription?.finish();
+      this.#update({ phase: this.#transcription ? "stopping" : "idle", problem: problemOf(error) });
       return false;
     }
   }
@@ -204,12 +212,12 @@ export class CaptionSession {
 
   #onChunk(pcm: Float32Array): void {
     this.levels.push(this.#view.muted ? 0 : loudness(pcm));
-    if (!this.#stream) return;
+    if (!this.#transcription) return;
     this.#samples += pcm.length;
-    this.#stream.send(pcm);
+    this.#transcription.send(pcm);
   }
 
-  #onEvent(event: StreamEvent): void {
+  #onEvent(event: TranscriptionEvent): void {
     switch (event.type) {
       case "state":
         return this.#onState(event);
@@ -233,7 +241,7 @@ export class CaptionSession {
     }
   }
 
-  #onState(event: Extract<StreamEvent, { type: "state" }>): void {
+  #onState(event: Extract<TranscriptionEvent, { type: "state" }>): void {
     if (event.state === "waiting") {
       const retryAt = Date.now() + event.retryIn * 1000;
       return this.#update({ connection: "waiting", retryAt, delay: null, queuePosition: null, problem: problemOf(event.error) });
@@ -249,7 +257,7 @@ export class CaptionSession {
 
   #close(): void {
     this.#closeMicrophone();
-    this.#stream = null;
+    this.#transcription = null;
     this.#offset += this.#samples / SAMPLE_RATE;
     this.#samples = 0;
     this.transcript.finish();

@@ -1,8 +1,6 @@
+/** Better Auth's client for the auth server of this page's configuration. */
 import { createAuthClient } from "better-auth/react";
+import { config } from "../config";
 
-/** `baseURL`: origin of the auth server; its routes are under `/api/auth`. */
-export function makeAuthClient(baseURL: string) {
-  return createAuthClient({ baseURL });
-}
-
-export type AuthClient = ReturnType<typeof makeAuthClient>;
+export const authClient = createAuthClient({ baseURL: config.authUrl });
+export const { signIn, signUp, signOut, useSession, getSession } = authClient;

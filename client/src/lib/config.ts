@@ -3,8 +3,8 @@
 export interface AppConfig {
   /** Origin of the auth server. */
   authUrl: string;
-  /** The transcription endpoint. */
-  transcribeUrl: URL;
+  /** Where the server offers each kind of stream. */
+  endpoints: { transcribe: URL };
   /** Whether people have accounts here. Without, an API key is the only way in. */
   accounts: boolean;
   /** Whether an API key may be used in place of an account. */
@@ -20,7 +20,8 @@ export interface ConfigFile {
   authUrl?: string;
   /** Origin of moshi-server, in the same notation. Default: the page's origin. */
   serverUrl?: string;
-  transcribePath?: string;
+  /** Paths on moshi-server, or whole URLs. */
+  endpoints?: { transcribe?: string };
   accounts?: boolean;
   apiKeys?: boolean;
   tickets?: boolean;
@@ -29,9 +30,10 @@ export interface ConfigFile {
 
 export function resolveConfig(file: ConfigFile, page: URL): AppConfig {
   const accounts = file.accounts ?? true;
+  const server = resolveOrigin(file.serverUrl, page);
   return {
     authUrl: resolveOrigin(file.authUrl ?? import.meta.env.VITE_AUTH_URL, page),
-    transcribeUrl: new URL(file.transcribePath ?? "/api/asr-streaming", resolveOrigin(file.serverUrl, page)),
+    endpoints: { transcribe: new URL(file.endpoints?.transcribe ?? "/api/asr-streaming", server) },
     accounts,
     apiKeys: file.apiKeys ?? !accounts,
     tickets: file.tickets ?? true,

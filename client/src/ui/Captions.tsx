@@ -2,8 +2,8 @@ import { Fragment, type KeyboardEvent, memo, type MouseEvent, useEffect, useRef,
 import { gapText, shortClock } from "../captions/exports";
 import type { CaptionSession, SessionView } from "../captions/session";
 import type { Item, Phrase, Word } from "../captions/transcript";
+import { useItems } from "../hooks/useCaptionSession";
 import { EmptyState } from "./EmptyState";
-import { useItems } from "./useSession";
 
 /** Phrases and gaps on the page at once, however long the session. */
 export const MAX_SHOWN = 150;

@@ -1,7 +1,7 @@
 import { type KeyboardEvent, useEffect, useId, useRef, useState } from "react";
 import { exportAs, type ExportFormat, toText } from "../captions/exports";
 import type { CaptionSession } from "../captions/session";
-import { useItems } from "./useSession";
+import { useItems } from "../hooks/useCaptionSession";
 
 const FORMATS: { format: ExportFormat; label: string }[] = [
   { format: "txt", label: "Text (.txt)" },

@@ -1,14 +1,14 @@
 import { useEffect, useId, useRef, useState } from "react";
-import { useAuth } from "../auth/useAuth";
 import { type Problem, problemOf } from "../captions/problems";
 import type { CaptionSession, SessionView } from "../captions/session";
-import { transcribeFile } from "../lib/moshi";
-import { useItems } from "./useSession";
+import { useItems } from "../hooks/useCaptionSession";
+import { type CredentialProvider, transcribeFile } from "../lib/moshi";
 
 interface FilePanelProps {
   session: CaptionSession;
   view: SessionView;
   url: URL;
+  credentials: CredentialProvider;
 }
 
 type Job =
@@ -19,8 +19,7 @@ type Job =
   | { step: "empty"; file: File };
 
 /** Transcribes a recording that was dropped on the page or chosen. */
-export function FilePanel({ session, view, url }: FilePanelProps) {
-  const auth = useAuth();
+export function FilePanel({ session, view, url, credentials }: FilePanelProps) {
   const hasCaptions = useItems(session.transcript).length > 0;
   const [job, setJob] = useState<Job | null>(null);
   const idle = view.phase === "idle" && job?.step !== "running";
@@ -30,7 +29,7 @@ export function FilePanel({ session, view, url }: FilePanelProps) {
     const show = (sent: number | null) => setJob({ step: "running", file, sent, abort });
     show(0);
     try {
-      const credential = await auth.credentials({ refresh: false });
+      const credential = await credentials({ refresh: false });
       const words = await transcribeFile(url, file, credential, { onProgress: show, signal: abort.signal });
       if (words.length === 0) return setJob({ step: "empty", file });
       session.showRecording(words);

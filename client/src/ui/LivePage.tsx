@@ -1,6 +1,9 @@
 import { useState } from "react";
-import type { User } from "../auth/useAuth";
 import type { CaptionSession } from "../captions/session";
+import type { User } from "../hooks/useAuth";
+import { useSessionView } from "../hooks/useCaptionSession";
+import { useSetting } from "../hooks/useSetting";
+import type { CredentialProvider } from "../lib/moshi";
 import { Captions } from "./Captions";
 import { Dock } from "./Dock";
 import { ExportMenu } from "./ExportMenu";
@@ -8,13 +11,13 @@ import { FilePanel } from "./FilePanel";
 import { Logo } from "./Logo";
 import { ProblemBanner } from "./ProblemBanner";
 import { StatusBar } from "./StatusBar";
-import { useSessionView } from "./useSession";
-import { useSetting } from "./useSetting";
 
 interface LivePageProps {
   session: CaptionSession;
   user: User;
-  transcribeUrl: URL;
+  /** The transcription endpoint. */
+  url: URL;
+  credentials: CredentialProvider;
   hint: string;
   onSignOut: () => Promise<void>;
   /** Shows the sign-in page and keeps the captions for the same person. */
@@ -23,7 +26,7 @@ interface LivePageProps {
 
 const SIZES = [0.85, 1, 1.25, 1.6, 2] as const;
 
-export function LivePage({ session, user, transcribeUrl, hint, onSignOut, onSignInAgain }: LivePageProps) {
+export function LivePage({ session, user, url, credentials, hint, onSignOut, onSignInAgain }: LivePageProps) {
   const view = useSessionView(session);
   const [size, setSize] = useSetting<number>("caption-size", 1);
   const [announce, setAnnounce] = useSetting<boolean>("announce", true);
@@ -51,7 +54,7 @@ export function LivePage({ session, user, transcribeUrl, hint, onSignOut, onSign
       <main>
         <h1 className="visually-hidden">Live captions</h1>
         <ProblemBanner session={session} view={view} onSignIn={onSignInAgain} />
-        <FilePanel session={session} view={view} url={transcribeUrl} />
+        <FilePanel session={session} view={view} url={url} credentials={credentials} />
         <Captions session={session} announce={announce} size={size} view={view} hint={hint} />
       </main>
       <footer>

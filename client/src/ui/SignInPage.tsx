@@ -1,6 +1,6 @@
 import { type FormEvent, type ReactNode, useEffect, useId, useRef, useState } from "react";
-import { type AuthFailure } from "../auth/errors";
-import { useAuth } from "../auth/useAuth";
+import { attempt, type AuthFailure } from "../auth/errors";
+import { useAuth } from "../hooks/useAuth";
 import { Logo } from "./Logo";
 
 type Mode = "sign-in" | "sign-up" | "api-key";
@@ -32,13 +32,14 @@ export function SignInPage({ accounts, apiKeys, resuming }: SignInProps) {
     const form = new FormData(event.currentTarget);
     const text = (name: string) => String(form.get(name) ?? "");
     setFailure(null);
-    if (mode === "api-key") return auth.useApiKey(text("key").trim());
+    if (mode === "api-key") return auth.enterApiKey(text("key").trim());
     setBusy(true);
     const password = text("password");
-    const result =
+    const result = await attempt((fetchOptions) =>
       mode === "sign-in"
-        ? await auth.signIn({ email, password, rememberMe: form.has("remember") })
-        : await auth.signUp({ name: text("name").trim(), email, password });
+        ? auth.signIn.email({ email, password, rememberMe: form.has("remember"), fetchOptions })
+        : auth.signUp.email({ name: text("name").trim(), email, password, fetchOptions }),
+    );
     setBusy(false);
     setFailure(result);
   };

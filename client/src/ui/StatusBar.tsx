@@ -1,6 +1,6 @@
 import type { CaptionSession, SessionView } from "../captions/session";
-import { useNow } from "./useNow";
-import { usePausing } from "./useSession";
+import { usePausing } from "../hooks/useCaptionSession";
+import { useNow } from "../hooks/useNow";
 
 /** Always in sight: whether words are coming, how late they are, and what is being waited for. */
 export function StatusBar({ session, view }: { session: CaptionSession; view: SessionView }) {

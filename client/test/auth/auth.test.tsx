@@ -1,11 +1,8 @@
+// @vitest-environment-options {"url": "http://page.test:8080/"}
 import { render, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { AuthProvider } from "../../src/auth/AuthProvider";
-import { useAuth } from "../../src/auth/useAuth";
-import { makeAuthClient } from "../../src/lib/auth-client";
-import { type AppConfig, type ConfigFile, resolveConfig } from "../../src/lib/config";
-import { SignInPage } from "../../src/ui/SignInPage";
+import { type ConfigFile, resolveConfig } from "../../src/lib/config";
 
 const PAGE = new URL("http://page.test:8080/");
 const USER = { id: "u1", name: "Zoë", email: "zoe@example.test" };
@@ -21,7 +18,7 @@ beforeEach(() => {
   asked = [];
   answers = { "GET get-session": { body: null } };
   vi.stubGlobal("fetch", async (input: string | URL | Request, init: RequestInit = {}) => {
-    const url = new URL(String(input instanceof Request ? input.url : input));
+    const url = new URL(input instanceof Request ? input.url : input, PAGE);
     const key = `${init.method ?? "GET"} ${url.pathname.replace("/api/auth/", "")}`;
     asked.push({ key, url, body: init.body ? JSON.parse(String(init.body)) : undefined, credentials: init.credentials });
     const answer = answers[key] ?? { status: 404 };
@@ -37,22 +34,25 @@ afterEach(() => {
   sessionStorage.clear();
 });
 
-let auth: ReturnType<typeof useAuth>;
-function Probe({ config }: { config: AppConfig }) {
-  auth = useAuth();
-  if (auth.isLoading) return <p>loading</p>;
-  return auth.user ? <p>hello {auth.user.name}</p> : <SignInPage accounts={config.accounts} apiKeys={config.apiKeys} resuming={false} />;
-}
+type UseAuth = (typeof import("../../src/hooks/useAuth"))["useAuth"];
+let auth: ReturnType<UseAuth>;
 
+/** A page with this configuration: its modules are made anew, as they read it once. */
 async function open(file: ConfigFile = {}) {
-  const config = resolveConfig(file, PAGE);
-  render(
-    <AuthProvider config={config} client={makeAuthClient(config.authUrl)}>
-      <Probe config={config} />
-    </AuthProvider>,
-  );
+  vi.resetModules();
+  answers["GET /config.json"] = { body: file };
+  const { config } = await import("../../src/config");
+  const { useAuth } = await import("../../src/hooks/useAuth");
+  const { SignInPage } = await import("../../src/ui/SignInPage");
+  const { credentials } = await import("../../src/auth/credentials");
+  function Probe() {
+    auth = useAuth();
+    if (auth.isLoading) return <p>loading</p>;
+    return auth.user ? <p>hello {auth.user.name}</p> : <SignInPage accounts={config.accounts} apiKeys={config.apiKeys} resuming={false} />;
+  }
+  render(<Probe />);
   await waitFor(() => expect(screen.queryByText("loading")).toBeNull());
-  return userEvent.setup();
+  return { user: userEvent.setup(), credentials };
 }
 
 async function fillIn(user: ReturnType<typeof userEvent.setup>) {
@@ -62,7 +62,7 @@ async function fillIn(user: ReturnType<typeof userEvent.setup>) {
 
 describe("signing in", () => {
   test("brings the user in, with what the form held", async () => {
-    const user = await open();
+    const { user } = await open();
     answers["POST sign-in/email"] = { body: { token: "t", user: USER } };
     answers["GET get-session"] = { body: SESSION };
     await fillIn(user);
@@ -81,7 +81,7 @@ describe("signing in", () => {
     ["INVALID_ORIGIN", 403, "trusted origins"],
     [undefined, 500, "Signing in failed"],
   ])("refused with %s keeps the form and moves the focus to the reason", async (code, status, words) => {
-    const user = await open();
+    const { user } = await open();
     answers["POST sign-in/email"] = { status, body: code ? { code, message: "raw" } : {} };
     await fillIn(user);
     await user.click(screen.getByRole("button", { name: "Sign in" }));
@@ -93,7 +93,7 @@ describe("signing in", () => {
   });
 
   test("too often waits as long as the server says", async () => {
-    const user = await open();
+    const { user } = await open();
     answers["POST sign-in/email"] = { status: 429, body: {}, headers: { "x-retry-after": "7" } };
     await fillIn(user);
     await user.click(screen.getByRole("button", { name: "Sign in" }));
@@ -102,7 +102,7 @@ describe("signing in", () => {
   });
 
   test("with the server down says so", async () => {
-    const user = await open();
+    const { user } = await open();
     answers["POST sign-in/email"] = "down";
     await fillIn(user);
     await user.click(screen.getByRole("button", { name: "Sign in" }));
@@ -117,7 +117,7 @@ describe("signing in", () => {
 });
 
 test("signing up keeps the e-mail address already typed", async () => {
-  const user = await open();
+  const { user } = await open();
   await user.type(screen.getByLabelText("E-mail"), "zoe@example.test");
   await user.click(screen.getByRole("button", { name: "Create an account" }));
   expect(screen.getByLabelText("Password").getAttribute("autocomplete")).toBe("new-password");
@@ -132,7 +132,7 @@ test("signing up keeps the e-mail address already typed", async () => {
 });
 
 test("signing up where registration is closed says so, and whom to ask", async () => {
-  const user = await open();
+  const { user } = await open();
   await user.click(screen.getByRole("button", { name: "Create an account" }));
   await user.type(screen.getByLabelText("Name"), "Zoë");
   await fillIn(user);
@@ -144,7 +144,7 @@ test("signing up where registration is closed says so, and whom to ask", async (
 });
 
 test("the password can be shown", async () => {
-  const user = await open();
+  const { user } = await open();
   const field = screen.getByLabelText("Password");
   await user.click(screen.getByRole("button", { name: "Show password" }));
   expect(field.getAttribute("type")).toBe("text");
@@ -172,10 +172,10 @@ describe("signed in", () => {
   });
 
   test("on one host the cookie is used, and renewed just before", async () => {
-    await open({ authUrl: ":3000" });
+    const { credentials } = await open({ authUrl: ":3000" });
     asked.length = 0;
     answers["GET moshi-token"] = { body: { token: "a.b.c" } };
-    const credential = await auth.credentials({ refresh: false });
+    const credential = await credentials({ refresh: false });
     expect(credential).toMatchObject({ via: "cookie", renewal: { seconds: 300 } });
     expect(asked).toMatchObject([{ key: "GET get-session" }]);
     expect(asked[0]?.url.port).toBe("3000");
@@ -187,35 +187,35 @@ describe("signed in", () => {
   test("for a server elsewhere a token is minted each time, and renewed in its own time", async () => {
     const token = `e30.${btoa(JSON.stringify({ iat: 1000, exp: 1090 })).replaceAll("=", "")}.sig`;
     answers["GET moshi-token"] = { body: { token, expires_in: 90 } };
-    await open({ serverUrl: "https://speech.example" });
-    expect(await auth.credentials({ refresh: false })).toMatchObject({ via: "token", token, renewal: { seconds: 90 } });
+    const { credentials } = await open({ serverUrl: "https://speech.example" });
+    expect(await credentials({ refresh: false })).toMatchObject({ via: "token", token, renewal: { seconds: 90 } });
     answers["GET moshi-token"] = { body: { token: "a.b.c", expires_in: 60 } };
     expect(await auth.getToken()).toBe("a.b.c");
     expect(asked.filter(({ key }) => key === "GET moshi-token").length).toBe(2);
   });
 
   test("an ended session is told from an unreachable server", async () => {
-    await open();
+    const { credentials } = await open();
     answers["GET get-session"] = { body: null };
-    await expect(auth.credentials({ refresh: true })).rejects.toMatchObject({ kind: "unauthenticated" });
+    await expect(credentials({ refresh: true })).rejects.toMatchObject({ kind: "unauthenticated" });
     answers["GET get-session"] = "down";
-    await expect(auth.credentials({ refresh: true })).rejects.toMatchObject({ kind: "unreachable" });
+    await expect(credentials({ refresh: true })).rejects.toMatchObject({ kind: "unreachable" });
   });
 
   test("no session, no token", async () => {
     answers["GET moshi-token"] = { status: 401 };
-    await open({ serverUrl: "https://speech.example" });
+    const { credentials } = await open({ serverUrl: "https://speech.example" });
     expect(await auth.getToken()).toBeNull();
-    await expect(auth.credentials({ refresh: false })).rejects.toMatchObject({ kind: "unauthenticated" });
+    await expect(credentials({ refresh: false })).rejects.toMatchObject({ kind: "unauthenticated" });
   });
 });
 
 test("a deployment without accounts takes an API key, kept for the tab", async () => {
-  const user = await open({ accounts: false });
+  const { user, credentials } = await open({ accounts: false });
   await user.type(screen.getByLabelText("API key"), " secret-key ");
   await user.click(screen.getByRole("button", { name: "Continue" }));
   await screen.findByText("hello API key");
-  expect(await auth.credentials({ refresh: false })).toEqual({ via: "key", key: "secret-key", tickets: true });
+  expect(await credentials({ refresh: false })).toEqual({ via: "key", key: "secret-key", tickets: true });
   await auth.signOut();
   await screen.findByLabelText("API key");
   expect(sessionStorage.length).toBe(0);
@@ -223,14 +223,14 @@ test("a deployment without accounts takes an API key, kept for the tab", async (
 
 describe("configuration", () => {
   const resolve = (file: ConfigFile, page = PAGE) => {
-    const { authUrl, transcribeUrl, ...rest } = resolveConfig(file, page);
-    return { authUrl, transcribeUrl: String(transcribeUrl), ...rest };
+    const { endpoints, ...rest } = resolveConfig(file, page);
+    return { ...rest, transcribe: endpoints.transcribe.href };
   };
 
   test("is one origin by default", () => {
     expect(resolve({})).toEqual({
       authUrl: "http://page.test:8080",
-      transcribeUrl: "http://page.test:8080/api/asr-streaming",
+      transcribe: "http://page.test:8080/api/asr-streaming",
       accounts: true,
       apiKeys: false,
       tickets: true,
@@ -243,9 +243,9 @@ describe("configuration", () => {
   });
 
   test("other hosts and paths", () => {
-    expect(resolve({ authUrl: "https://auth.test/", serverUrl: "https://speech.test", transcribePath: "/api/stt", accounts: false, tickets: false })).toEqual({
+    expect(resolve({ authUrl: "https://auth.test/", serverUrl: "https://speech.test", endpoints: { transcribe: "/api/stt" }, accounts: false, tickets: false })).toEqual({
       authUrl: "https://auth.test",
-      transcribeUrl: "https://speech.test/api/stt",
+      transcribe: "https://speech.test/api/stt",
       accounts: false,
       apiKeys: true,
       tickets: false,

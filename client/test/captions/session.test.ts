@@ -106,7 +106,7 @@ describe("a recording", () => {
     await server.connection();
     await until((view) => view.connection === "live");
     expect(session.view).toMatchObject({ problem: null, draining: false, retryAt: null });
-    expect(text()).toEqual(["--"]);
+    await vi.waitFor(() => expect(text()).toEqual(["--"]));
   });
 
   test("closes the microphone when the server sends it away", async () => {

@@ -1,6 +1,9 @@
 import { decode } from "@msgpack/msgpack";
 import { expect, test } from "vitest";
-import { encodeOggOpus, parseServerMessage } from "../../src/lib/moshi/messages";
+import { encodeOggOpus } from "../../src/lib/moshi/encoder";
+import { readTranscriptionMessage } from "../../src/lib/moshi/transcription-messages";
+
+const read = (text: string) => readTranscriptionMessage(JSON.parse(text));
 
 test.each([
   { type: "Ready" },
@@ -10,22 +13,23 @@ test.each([
   { type: "EndWord", stop_time: 1.6 },
   { type: "Marker", id: 0 },
   { type: "Draining", deadline_s: 30 },
-  { type: "Flushed" },
+  { type: "Renewed", valid_s: 60 },
+  { type: "NotRenewed" },
   { type: "EndOfStream" },
   { type: "Error", message: "no free channels" },
 ])("reads $type", (message) => {
-  expect(parseServerMessage(JSON.stringify(message))).toEqual(message);
+  expect(read(JSON.stringify(message))).toEqual(message);
 });
 
-test("passes over types of a newer server", () => {
-  expect(parseServerMessage('{"type":"Speaker","id":2}')).toBeNull();
-  expect(parseServerMessage('{"type":"toString"}')).toBeNull();
+test("ignores types of a newer server", () => {
+  expect(read('{"type":"Speaker","id":2}')).toBeNull();
+  expect(read('{"type":"toString"}')).toBeNull();
 });
 
-test.each(['{"type":"Word","text":"x"}', '{"type":"Step","step_idx":1,"prs":["a"],"buffered_pcm":0}', '"Ready"', "[]", "{"])(
+test.each(['{"type":"Word","text":"x"}', '{"type":7}', '{"type":"Step","step_idx":1,"prs":["a"],"buffered_pcm":0}', '"Ready"', "[]", "{"])(
   "refuses %s",
   (text) => {
-    expect(() => parseServerMessage(text)).toThrow();
+    expect(() => read(text)).toThrow();
   },
 );
 

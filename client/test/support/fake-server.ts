@@ -9,8 +9,6 @@ export const PATH = "/api/asr-streaming";
 export class FakeConnection {
   readonly controls: { type: string; id?: number; token?: string }[] = [];
   readonly frames: Uint8Array[] = [];
-  /** Bytes of Ogg pages, from the frames that are MessagePack. */
-  readonly ogg: Uint8Array[] = [];
   echoMarkers = true;
   readonly closed: Promise<number>;
   #waiters: { enough: () => boolean; done: () => void }[] = [];
@@ -19,12 +17,10 @@ export class FakeConnection {
     readonly socket: WebSocket,
     readonly request: IncomingMessage,
   ) {
-    const opus = !this.query.has("input");
     socket.on("message", (data, isBinary) => {
       const bytes = new Uint8Array(data as Buffer);
       if (isBinary) {
         this.frames.push(bytes);
-        if (opus) this.ogg.push((decode(bytes) as { data: Uint8Array }).data);
       } else {
         const message = JSON.parse(new TextDecoder().decode(bytes)) as { type: string; id?: number; token?: string };
         this.controls.push(message);
@@ -37,6 +33,11 @@ export class FakeConnection {
 
   get query(): URLSearchParams {
     return new URL(this.request.url ?? "/", "http://fake").searchParams;
+  }
+
+  /** Bytes of Ogg pages received, from MessagePack frames. */
+  get ogg(): Uint8Array[] {
+    return this.frames.map((frame) => (decode(frame) as { data: Uint8Array }).data);
   }
 
   /** PCM16 samples received. */

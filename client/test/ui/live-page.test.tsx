@@ -1,7 +1,6 @@
 import { render, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type Auth, AuthContext } from "../../src/auth/useAuth";
 import { CaptionSession } from "../../src/captions/session";
 import { Microphone, MicrophoneError } from "../../src/lib/audio/microphone";
 import { LivePage } from "../../src/ui/LivePage";
@@ -22,9 +21,15 @@ beforeEach(async () => {
   const credentials = () => Promise.resolve({ via: "cookie" } as const);
   session = new CaptionSession(server.url, credentials);
   render(
-    <AuthContext value={{ credentials } as unknown as Auth}>
-      <LivePage session={session} user={{ id: "u", name: "Zoë" }} transcribeUrl={server.url} hint="" onSignOut={signOut} onSignInAgain={signInAgain} />
-    </AuthContext>,
+    <LivePage
+      session={session}
+      user={{ id: "u", name: "Zoë" }}
+      url={server.url}
+      credentials={credentials}
+      hint=""
+      onSignOut={signOut}
+      onSignInAgain={signInAgain}
+    />,
   );
 });
 afterEach(async () => {

@@ -1,155 +1,234 @@
-/** One WebSocket connection: from its first sample to its last word. Reconnecting is the stream's business. */
-import type { SocketAddress } from "./credentials";
-import type { EncoderFactory, FrameEncoder } from "./encoder";
-import { failureFromClose, failureFromMessage, MoshiError } from "./failure";
-import { type ControlMessage, parseServerMessage, SAMPLE_RATE, type ServerMessage } from "./messages";
+/**
+ * A connection to one endpoint that outlives its sockets: credentials and their renewal, the queue, reconnecting with
+ * back-off, the reason of the end. What is sent and received on it is the business of a `Protocol`, one per kind of stream.
+ */
+import { Backoff, type BackoffOptions } from "./backoff";
+import { type Credential, type CredentialProvider, socketAddress } from "./credentials";
+import { diagnose } from "./diagnose";
+import { type ConnectionEvent, type ConnectionState, EventQueue } from "./events";
+import { failureFromMessage, MoshiError } from "./failure";
+import { isSessionMessage, type SessionControl, type SessionMessage } from "./messages";
+import { Renewer } from "./renewal";
+import { Socket } from "./socket";
 
-/** A marker this often tells how far the server has come. */
-const MARKER_EVERY = SAMPLE_RATE;
-/** Bytes the browser may hold for a connection that doesn't drain: 40 s of PCM16, room for a whole replay. */
-const MAX_UNSENT_BYTES = 1 << 21;
-
-export interface ConnectionHandler {
-  onMessage(message: Exclude<ServerMessage, { type: "Marker" }>): void;
-  /** Every sample before `sent` (of this connection) is transcribed, `seconds` after it was sent. */
-  onConfirmed(sent: number, seconds: number): void;
-  /** The last thing that is called. `opened`: the handshake had succeeded. `null`: ended as asked. */
-  onClosed(error: MoshiError | null, opened: boolean): void;
-}
+const MAX_EVENTS = 10_000;
 
 export interface ConnectionOptions {
-  address: SocketAddress;
-  encoder: EncoderFactory;
-  /** Seconds without an answer after which the connection counts as dead. */
-  stallSeconds: number;
+  /** The endpoint, e.g. `https://captions.example.com/api/asr-streaming`. */
+  url: URL;
+  /** Asked before every connection. */
+  credentials: CredentialProvider;
+  /** Seconds that the server may owe an answer before the connection counts as dead. Default: 20. */
+  stallSeconds?: number;
+  /** Longest wait for the last messages of a stream that was finished, in seconds. Default: 10. */
+  finishSeconds?: number;
+  backoff?: BackoffOptions;
 }
 
-export class Connection {
-  readonly #handler: ConnectionHandler;
-  readonly #socket: WebSocket;
-  readonly #encoder: FrameEncoder;
-  readonly #markers = new Map<number, { position: number; at: number }>();
-  #sent = 0;
-  #marked = 0;
-  #heardAt = 0;
-  #nextMarker = 0;
-  #opened = false;
-  #ending = false;
-  #over = false;
+/** What one kind of stream does with its connection. `M`: the messages that only this kind has. */
+export interface Protocol<M> {
+  /** Prepares for a new socket. Returns the query parameters for its URL. */
+  onOpening(): Readonly<Record<string, string>>;
+  /** The server is ready: input may be sent on this socket from now on. */
+  onLive(): void;
+  /** Decodes a frame. Returns `null` for a message this client doesn't know; throws if the frame is not a message. */
+  decode(data: string | ArrayBuffer): M | SessionMessage | null;
+  onMessage(message: M): void;
+  /** Time since which the server owes an answer, in ms of `performance.now()`; `null` if it owes none. */
+  owedSince(): number | null;
+  /** There is no socket any more: whatever was still on its way is lost. */
+  onLost(): void;
+}
+
+/** `E`: the events that only this kind of stream has. */
+export class Connection<M extends { type: string }, E> {
+  /** Everything that happens on the connection, in order. */
+  readonly events: EventQueue<E | ConnectionEvent>;
+  readonly #options: ConnectionOptions;
+  readonly #protocol: Protocol<M>;
+  readonly #backoff: Backoff;
+  #state: ConnectionState = "connecting";
+  #socket: Socket | null = null;
+  #renewer: Renewer | null = null;
+  /** The server's own words about why it is going to close this socket. */
   #serverError: MoshiError | null = null;
-  readonly #watchdog: ReturnType<typeof setInterval>;
-  readonly #stallSeconds: number;
+  /** A fresh credential was fetched because the last one was refused. */
+  #refreshed = false;
+  #retry: ReturnType<typeof setTimeout> | null = null;
+  #deadline: ReturnType<typeof setTimeout> | null = null;
 
-  constructor({ address, encoder, stallSeconds }: ConnectionOptions, handler: ConnectionHandler) {
-    this.#handler = handler;
-    this.#stallSeconds = stallSeconds;
-    this.#encoder = encoder(
-      (frame, samples) => this.#sendFrame(frame, samples),
-      () => this.#fail(new MoshiError("protocol", "the browser's audio encoder failed")),
+  /** Connects at once; the first callback of `protocol` comes later. */
+  constructor(options: ConnectionOptions, protocol: Protocol<M>) {
+    this.#options = options;
+    this.#protocol = protocol;
+    this.#backoff = new Backoff(options.backoff);
+    this.events = new EventQueue<E | ConnectionEvent>(MAX_EVENTS, () =>
+      this.#end(new MoshiError("protocol", "the events of the stream were not read")),
     );
-    const url = new URL(address.url);
-    url.searchParams.set("format", "json");
-    url.searchParams.set("auth_close", "1");
-    for (const [name, value] of Object.entries(this.#encoder.query)) url.searchParams.set(name, value);
-    this.#socket = new WebSocket(url, address.protocols);
-    this.#socket.binaryType = "arraybuffer";
-    this.#socket.onopen = () => (this.#opened = true);
-    this.#socket.onmessage = ({ data }) => this.#onData(data);
-    this.#socket.onclose = ({ code, reason }) => this.#onClose(code, reason);
-    this.#watchdog = setInterval(() => this.#checkStall(), 1000);
+    void this.#connect(false);
   }
 
-  /** `pcm`: mono, 24 kHz. Only after `Ready`. */
-  send(pcm: Float32Array): void {
-    if (!this.#over && !this.#ending) this.#encoder.encode(pcm);
+  get state(): ConnectionState {
+    return this.#state;
   }
 
-  /** Sends what is left and asks for the tail; the server closes when it has all been said. */
-  async finish(): Promise<void> {
-    this.#ending = true;
-    await this.#encoder.flush();
-    this.#control({ type: "EndOfStream" });
+  /** Sends a binary frame. Returns `false` if there is no open socket. */
+  sendFrame(frame: Uint8Array<ArrayBuffer>): boolean {
+    return this.#socket?.sendFrame(frame) ?? false;
   }
 
-  /** Shows the server a newer token. Only after `Ready`. */
-  renew(token: string): void {
-    if (!this.#over && !this.#ending) this.#control({ type: "Renew", token });
+  /** Sends a control message as JSON. Dropped if there is no open socket. */
+  sendMessage(message: object): void {
+    this.#socket?.sendMessage(message);
   }
 
-  /** Closes at once, without waiting for words. */
+  /** The server has done what it was asked for: earlier failures no longer count. */
+  succeeded(): void {
+    this.#backoff.reset();
+    this.#refreshed = false;
+  }
+
+  /** Gives this socket up because of `error`. Connects again if that can help. */
+  fail(error: MoshiError): void {
+    this.#socket?.fail(error);
+  }
+
+  /** Waits for the end of the stream, which the caller asks the server for. Only in the state `live`. */
+  awaitEnd(): void {
+    this.#setState("finishing");
+    this.#socket?.expectClose();
+    this.#deadline = setTimeout(() => this.#end(null), (this.#options.finishSeconds ?? 10) * 1000);
+  }
+
+  /** Ends everything at once. */
   close(): void {
-    this.#ending = true;
-    this.#settle(null);
+    this.#end(null);
   }
 
-  #sendFrame(frame: Uint8Array<ArrayBuffer>, samples: number): void {
-    if (this.#over || this.#socket.readyState !== WebSocket.OPEN) return;
-    if (this.#socket.bufferedAmount > MAX_UNSENT_BYTES) {
-      return this.#fail(new MoshiError("unreachable", "the network is too slow for the audio"));
-    }
-    this.#socket.send(frame);
-    this.#sent += samples;
-    if (this.#sent - this.#marked >= MARKER_EVERY) {
-      const id = this.#nextMarker++;
-      this.#marked = this.#sent;
-      this.#markers.set(id, { position: this.#sent, at: performance.now() });
-      this.#control({ type: "Marker", id });
-    }
+  /** Ends the wait before the next try: the user asked for it, or the network is back. */
+  retryNow(): void {
+    if (this.#state !== "waiting" || this.#retry === null) return;
+    clearTimeout(this.#retry);
+    void this.#connect(false);
   }
 
-  #control(message: ControlMessage): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
-  }
-
-  #onData(data: unknown): void {
-    if (this.#over) return;
-    this.#heardAt = performance.now();
-    let message: ServerMessage | null;
+  async #connect(refresh: boolean): Promise<void> {
+    this.#retry = null;
+    this.#serverError = null;
+    this.#setState("connecting");
     try {
-      if (typeof data !== "string") throw new TypeError("binary frame");
-      message = parseServerMessage(data);
+      const credential = await this.#options.credentials({ refresh });
+      const address = await socketAddress(this.#options.url, credential);
+      if (this.#over) return;
+      // Refusals come as close codes, which a page can read; it can't read the answer to a handshake.
+      address.url.searchParams.set("auth_close", "1");
+      for (const [name, value] of Object.entries(this.#protocol.onOpening())) address.url.searchParams.set(name, value);
+      this.#socket = new Socket(address, this.#options.stallSeconds ?? 20, {
+        onFrame: (data) => this.#onFrame(data),
+        owedSince: () => this.#protocol.owedSince(),
+        onClosed: (error, opened) => void this.#onClosed(error && (this.#serverError ?? error), opened, credential),
+      });
+      const renewal = credential.via === "key" ? undefined : credential.renewal;
+      this.#renewer = renewal ? new Renewer(renewal, (token) => this.#renew(token)) : null;
+    } catch (error) {
+      if (this.#over) return;
+      this.#protocol.onLost();
+      this.#onFailure(error instanceof MoshiError ? error : couldNotOpen(error));
+    }
+  }
+
+  /** Reads the state as it is now: it may have changed during an await. */
+  get #over(): boolean {
+    return this.#state === "closed";
+  }
+
+  #renew(token: string): void {
+    if (this.#state === "live") this.sendMessage({ type: "Renew", token } satisfies SessionControl);
+  }
+
+  #onFrame(data: string | ArrayBuffer): void {
+    let message: M | SessionMessage | null;
+    try {
+      message = this.#protocol.decode(data);
     } catch {
-      return this.#fail(new MoshiError("protocol", "the server sent something that is no message"));
+      return this.fail(new MoshiError("protocol", "the server sent something that is not a message"));
     }
     if (message === null) return;
-    if (message.type === "Marker") return this.#onMarker(message.id);
-    if (message.type === "Error") this.#serverError = failureFromMessage(message.message);
-    this.#handler.onMessage(message);
+    if (isSessionMessage(message)) this.#onSessionMessage(message);
+    else this.#protocol.onMessage(message);
   }
 
-  #onMarker(id: number): void {
-    const marker = this.#markers.get(id);
-    if (!marker) return;
-    this.#markers.delete(id);
-    this.#handler.onConfirmed(marker.position, (performance.now() - marker.at) / 1000);
-  }
-
-  #checkStall(): void {
-    const oldest = this.#markers.values().next().value;
-    // A replay has many markers on their way at once: a server that works through them is not dead.
-    const since = oldest && Math.max(oldest.at, this.#heardAt);
-    if (since !== undefined && performance.now() - since > this.#stallSeconds * 1000) {
-      this.#fail(new MoshiError("unreachable", "the server has stopped answering"));
+  #onSessionMessage(message: SessionMessage): void {
+    switch (message.type) {
+      case "Queued":
+        if (this.#state !== "queued") this.#setState("queued");
+        return this.events.push({ type: "queued", position: message.position });
+      case "Ready":
+        return this.#onReady();
+      case "Draining":
+        return this.events.push({ type: "draining", deadline: message.deadline_s });
+      case "EndOfStream":
+        // A server that shuts down ends the stream too and then closes: that calls for a reconnect.
+        if (this.#state === "finishing") this.#end(null);
+        return;
+      case "Renewed":
+        return this.#renewer?.renewed(message.valid_s);
+      case "NotRenewed":
+        return;
+      case "Error":
+        this.#serverError = failureFromMessage(message.message);
     }
   }
 
-  #onClose(code: number, reason: string): void {
-    if (this.#ending && code === 1000) return this.#settle(null);
-    this.#settle(this.#serverError ?? failureFromClose(code, reason));
+  #onReady(): void {
+    // A server that resets the stream's row says `Ready` again and goes on.
+    if (this.#state === "live" || this.#state === "finishing") return;
+    this.#setState("live");
+    this.#renewer?.start();
+    this.#protocol.onLive();
   }
 
-  #fail(error: MoshiError): void {
-    this.#settle(error);
-  }
-
-  #settle(error: MoshiError | null): void {
+  async #onClosed(error: MoshiError | null, opened: boolean, credential: Credential): Promise<void> {
+    this.#socket = null;
+    this.#renewer?.stop();
+    this.#protocol.onLost();
     if (this.#over) return;
-    this.#over = true;
-    clearInterval(this.#watchdog);
-    this.#encoder.close();
-    this.#socket.onclose = this.#socket.onmessage = this.#socket.onopen = null;
-    // The default 1000 is the only code below 3000 that a page may send.
-    this.#socket.close();
-    this.#handler.onClosed(error, this.#opened);
+    if (error === null || this.#state === "finishing") return this.#end(error);
+    const cause = opened ? error : await diagnose(this.#options.url, credential);
+    if (!this.#over) this.#onFailure(cause);
   }
+
+  #onFailure(error: MoshiError): void {
+    if (error.kind === "unauthenticated" && !this.#refreshed) {
+      this.#refreshed = true;
+      void this.#connect(true);
+      return;
+    }
+    if (!error.retryable) return this.#end(error);
+    const retryIn = Math.max(this.#backoff.next(), error.retryAfter ?? 0);
+    this.#state = "waiting";
+    this.events.push({ type: "state", state: "waiting", retryIn, error });
+    this.#retry = setTimeout(() => void this.#connect(false), retryIn * 1000);
+  }
+
+  #setState(state: Exclude<ConnectionState, "waiting">): void {
+    this.#state = state;
+    this.events.push({ type: "state", state });
+  }
+
+  #end(error: MoshiError | null): void {
+    if (this.#over) return;
+    this.#state = "closed";
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    if (this.#deadline !== null) clearTimeout(this.#deadline);
+    this.#renewer?.stop();
+    this.#socket?.close();
+    const closed: ConnectionEvent = { type: "state", state: "closed" };
+    this.events.end(error ? [{ type: "failed", error }, closed] : [closed]);
+  }
+}
+
+/** Without the error's own text: a browser that refuses to open a WebSocket puts the token into it. */
+function couldNotOpen(error: unknown): MoshiError {
+  return new MoshiError("protocol", `the connection could not be opened (${error instanceof Error ? error.name : typeof error})`);
 }

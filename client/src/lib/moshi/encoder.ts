@@ -1,5 +1,6 @@
 /** From mono 24 kHz samples to the binary frames of the socket: Opus where the browser can, else raw PCM16. */
-import { encodeOggOpus, SAMPLE_RATE } from "./messages";
+import { encode } from "@msgpack/msgpack";
+import { SAMPLE_RATE } from "./messages";
 import { OggOpusMuxer, opusHead } from "./ogg";
 
 export type FrameSink = (frame: Uint8Array<ArrayBuffer>, samples: number) => void;
@@ -15,6 +16,11 @@ export interface FrameEncoder {
 
 /** A new encoder for each connection: an Ogg stream begins with its headers. */
 export type EncoderFactory = (sink: FrameSink, onError: (error: Error) => void) => FrameEncoder;
+
+/** `{type: "OggOpus", data: bin}` in MessagePack: whole Ogg pages. */
+export function encodeOggOpus(pages: Uint8Array): Uint8Array<ArrayBuffer> {
+  return encode({ type: "OggOpus", data: pages });
+}
 
 export function pcm16(pcm: Float32Array): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(pcm.length * 2);

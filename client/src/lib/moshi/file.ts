@@ -1,7 +1,7 @@
 /** A whole recording in one request. */
 import { type Credential, requestInit } from "./credentials";
 import { failureFromStatus, MoshiError } from "./failure";
-import { asServerMessage } from "./messages";
+import { readTranscriptionMessage } from "./transcription-messages";
 
 export interface TimedWord {
   text: string;
@@ -49,7 +49,7 @@ export function readWords(body: unknown): TimedWord[] {
   if (!Array.isArray(body)) throw new MoshiError("protocol", "the transcript is no list");
   const words: TimedWord[] = [];
   for (const value of body) {
-    const message = asServerMessage(value);
+    const message = readTranscriptionMessage(value);
     if (message?.type === "Word") words.push({ text: message.text, start: message.start_time, stop: null });
     const last = words.at(-1);
     if (message?.type === "EndWord" && last) last.stop = message.stop_time;

@@ -1,0 +1,4 @@
+/** This page's configuration, read once when it starts. */
+import { loadConfig } from "./lib/config";
+
+export const config = await loadConfig();
