@@ -11,6 +11,8 @@ mod kind;
 mod mp4;
 mod ogg;
 mod packets;
+mod source;
+mod start;
 mod wav;
 
 use std::io::Read;
@@ -26,6 +28,7 @@ use self::kind::{Kind, SNIFF};
 use self::mp4::Movie;
 use self::ogg::Chain;
 use self::packets::Packets;
+use self::source::{Piece, Source};
 use self::wav::Opened;
 use crate::audio::pcm;
 use crate::audio::resample::Resampler;
@@ -40,24 +43,6 @@ pub struct FileDecoder {
     done: bool,
     pcm: Vec<f32>,
     length: Option<Duration>,
-}
-
-/// Where the samples of a file come from.
-trait Source: Send {
-    /// Decodes a packet, or the like, and appends its mono samples to `out`, which is empty.
-    fn next(&mut self, out: &mut Vec<f32>) -> Result<Piece, FileError>;
-
-    /// How long the file says it is.
-    fn length(&self) -> Option<Duration> {
-        None
-    }
-}
-
-/// What one step of a source gave.
-enum Piece {
-    Audio { rate: u32 },
-    Nothing,
-    End,
 }
 
 impl FileDecoder {

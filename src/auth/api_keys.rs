@@ -6,8 +6,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use super::identity::{Method, Principal, PrincipalLimits, Scope};
-use super::key_file::{KeyFileError, KeyRecord};
+use super::identity::{Method, Principal, Scope};
+use super::key_entry::{Digest256, Entry, words};
+use super::key_file::KeyFileError;
 use super::key_watch::WatchedKeys;
 use super::reason::Reason;
 
@@ -15,17 +16,6 @@ use super::reason::Reason;
 const GUESSABLE_BELOW: usize = 16;
 /// Longest key in bytes; anything longer is refused unread.
 const MAX_KEY_BYTES: usize = 4096;
-
-/// A SHA-256 digest as words: comparing bytes one by one costs ten times as much.
-type Digest256 = [u64; 4];
-
-/// One key as it is looked up.
-pub(super) struct Entry {
-    digest: Digest256,
-    guessable: bool,
-    expires_at: Option<i64>,
-    principal: Principal,
-}
 
 /// Result of a key lookup.
 pub(super) struct Found {
@@ -111,11 +101,6 @@ fn digest(key: &str) -> Digest256 {
     words(&Sha256::digest(key.as_bytes()).into())
 }
 
-fn words(bytes: &[u8; 32]) -> Digest256 {
-    let (words, _) = bytes.as_chunks::<8>();
-    std::array::from_fn(|i| u64::from_be_bytes(words[i]))
-}
-
 // Compares all words, whichever differs, so that the time says nothing.
 fn same(a: &Digest256, b: &Digest256) -> Choice {
     let differences = a.iter().zip(b).fold(0, |seen, (a, b)| seen | (a ^ b));
@@ -134,24 +119,6 @@ fn fixed(key: &str) -> Entry {
         digest,
         guessable: key.len() < GUESSABLE_BELOW,
         expires_at: None,
-        principal,
-    }
-}
-
-pub(super) fn filed(record: KeyRecord) -> Entry {
-    let mut principal = Principal::new(
-        format!("key:{}", record.name).into(),
-        Method::ApiKey,
-        record.scopes.into(),
-    );
-    principal.limits = PrincipalLimits {
-        max_sessions: record.max_sessions,
-        minutes_per_day: record.minutes_per_day,
-    };
-    Entry {
-        digest: words(&record.sha256.0),
-        guessable: false,
-        expires_at: record.expires_at,
         principal,
     }
 }

@@ -12,12 +12,13 @@ use super::key_source::KeySource;
 use super::key_watch::WatchedKeys;
 use super::methods::{Attempt, Authenticator};
 use super::origin::{Origins, is_same_origin, own_origin};
-use super::presented::{Credential, Presented, selected_subprotocol};
+use super::presented::{Presented, selected_subprotocol};
 use super::reason::Reason;
 use super::refusal::Refusal;
 use super::throttle::Throttle;
 use super::tickets::{Ticket, Tickets};
 use super::usage::{Ledger, UsageLease};
+use crate::stream::secret::Secret;
 
 /// Checks the credentials of every request.
 pub struct Guard {
@@ -71,7 +72,7 @@ impl Guard {
     pub async fn renew(
         &self,
         running: &Principal,
-        token: Credential,
+        token: Secret,
         peer: SocketAddr,
         now: i64,
     ) -> Result<Principal, Refusal> {

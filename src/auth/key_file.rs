@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::file_swap::{Locked, SwapError};
 use super::identity::Scope;
-use super::presented::Credential;
+use crate::stream::secret::Secret;
 
 /// Starts every key made here, so that scanners of code and logs can find a leaked one.
 const PREFIX: &str = "msk_";
@@ -138,7 +138,7 @@ pub fn read(path: &Path) -> Result<Vec<KeyRecord>, KeyFileError> {
 ///
 /// # Errors
 /// The name is taken or is no name, or the file cannot be read or replaced.
-pub fn create(path: &Path, new: NewKey, now: i64) -> Result<Credential, KeyFileError> {
+pub fn create(path: &Path, new: NewKey, now: i64) -> Result<Secret, KeyFileError> {
     let named = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     if new.name.is_empty() || new.name.len() > 64 || !new.name.chars().all(named) {
         return Err(KeyFileError::Name(new.name));
@@ -159,7 +159,7 @@ pub fn create(path: &Path, new: NewKey, now: i64) -> Result<Credential, KeyFileE
         minutes_per_day: new.minutes_per_day,
     });
     write(&locked, path, keys)?;
-    Ok(Credential::from(key))
+    Ok(Secret::from(key))
 }
 
 /// Removes the key named `name`.

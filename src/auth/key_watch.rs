@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::api_keys::{Entry, filed};
+use super::key_entry::{Entry, filed};
 use super::key_file::{self, KeyFileError};
 
 /// Seconds for which the keys last read stay in force while the file cannot be used. After that none of them is accepted: a key

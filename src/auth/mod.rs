@@ -14,6 +14,7 @@ mod identity;
 pub mod inspect;
 mod jwks;
 mod jwt;
+mod key_entry;
 pub mod key_file;
 mod key_source;
 mod key_watch;
@@ -38,9 +39,7 @@ pub use jwks::{KeySet, KeySetError};
 pub use key_source::{KeySource, KeySourceError};
 pub use origin::{OriginError, Origins};
 pub use policy::Access;
-pub use presented::{
-    Candidate, Carrier, Credential, KEY_HEADER, Presented, SUBPROTOCOL, auth_id, selected_subprotocol,
-};
+pub use presented::{Candidate, Carrier, KEY_HEADER, Presented, SUBPROTOCOL, auth_id, selected_subprotocol};
 pub use reason::Reason;
 pub use refusal::Refusal;
 pub use secrets::{SecretError, Secrets, Weakness, parse_list};

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, Uri, header};
 
 use super::cookie::percent_decoded;
 use super::tickets::is_ticket;
+use crate::stream::secret::Secret;
 
 /// The header of Kyutai's clients.
 pub const KEY_HEADER: HeaderName = HeaderName::from_static("kyutai-api-key");
@@ -25,33 +26,6 @@ const OPENAI_SUBPROTOCOL: &str = "realtime";
 const CARRYING: [&str; 2] = ["bearer.", "openai-insecure-api-key."];
 /// Subprotocols of Deepgram's browser clients: the offer after one is the credential.
 const BEFORE_CREDENTIAL: [&str; 2] = ["token", "bearer"];
-
-/// A credential as sent; prints as `[redacted]`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credential(String);
-
-impl Credential {
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// The credential in clear, to hand to its owner.
-    pub fn reveal(self) -> String {
-        self.0
-    }
-}
-
-impl From<String> for Credential {
-    fn from(value: String) -> Self {
-        Self(value)
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
 
 /// Where a credential was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +48,7 @@ pub enum Carrier {
 #[derive(Clone, Debug)]
 pub struct Candidate {
     pub carrier: Carrier,
-    pub credential: Credential,
+    pub credential: Secret,
 }
 
 impl Candidate {
@@ -142,7 +116,7 @@ impl Presented {
     }
 
     /// One credential, as if it had come in `Authorization`.
-    pub(super) fn alone(credential: Credential) -> Self {
+    pub(super) fn alone(credential: Secret) -> Self {
         let carrier = Carrier::Authorization;
         Self {
             candidates: vec![Candidate { carrier, credential }],
@@ -157,17 +131,17 @@ impl Presented {
 }
 
 // Bytes that are no UTF-8 make a credential that matches nothing, not an absent one.
-fn credential(bytes: &[u8]) -> Option<Credential> {
+fn credential(bytes: &[u8]) -> Option<Secret> {
     let bytes = bytes.trim_ascii();
     if bytes.is_empty() {
         None
     } else {
-        Some(Credential(String::from_utf8_lossy(bytes).into_owned()))
+        Some(Secret::from(String::from_utf8_lossy(bytes).into_owned()))
     }
 }
 
 /// The first `auth_id` of the query, decoded as a form (`+` is a space).
-pub fn auth_id(uri: &Uri) -> Option<Credential> {
+pub fn auth_id(uri: &Uri) -> Option<Secret> {
     let value = uri
         .query()?
         .split('&')
@@ -176,7 +150,7 @@ pub fn auth_id(uri: &Uri) -> Option<Credential> {
 }
 
 // Schemes are compared without regard to case (RFC 9110, section 11.1).
-fn authorized(value: &[u8]) -> Option<Credential> {
+fn authorized(value: &[u8]) -> Option<Secret> {
     let at = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, rest) = value.split_at(at);
     SCHEMES
@@ -193,7 +167,7 @@ fn offers(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .map(<[u8]>::trim_ascii)
 }
 
-fn subprotocol(headers: &HeaderMap) -> Option<Credential> {
+fn subprotocol(headers: &HeaderMap) -> Option<Secret> {
     let carried = offers(headers).find_map(|offer| {
         let rest = CARRYING
             .iter()

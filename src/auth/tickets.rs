@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::identity::{Method, Principal};
-use super::presented::Credential;
 use super::reason::Reason;
+use crate::stream::secret::Secret;
 
 /// Starts every ticket.
 const PREFIX: &str = "mst_";
@@ -25,7 +25,7 @@ pub struct Tickets(Mutex<HashMap<[u8; 32], (Principal, i64)>>);
 /// A ticket to hand out.
 #[derive(Debug)]
 pub struct Ticket {
-    pub id: Credential,
+    pub id: Secret,
     /// Unix seconds.
     pub expires_at: i64,
 }
@@ -72,7 +72,7 @@ impl Tickets {
             (principal.clone(), expires_at),
         );
         Ok(Ticket {
-            id: Credential::from(id),
+            id: Secret::from(id),
             expires_at,
         })
     }

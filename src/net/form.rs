@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::io::AsyncWrite;
 
-use super::body::{BodyError, Sink};
+use super::sink::{BodyError, Sink};
 
 /// Bytes of a form in front of its file: other fields, which are ignored.
 const MAX_BEFORE: usize = 1 << 20;

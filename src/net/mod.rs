@@ -15,6 +15,7 @@ pub mod listener;
 mod log_limit;
 mod reader;
 mod refusal;
+mod sink;
 pub mod slots;
 mod socket;
 mod stall;

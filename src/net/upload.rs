@@ -18,10 +18,11 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use super::answers::{Answer, collect, end_of, refused, too_big};
-use super::body::{BodyError, feed};
+use super::body::feed;
 use super::credentials::{check, peer};
 use super::form::boundary;
 use super::refusal::Refusal;
+use super::sink::BodyError;
 use super::slots::NoSlot;
 use super::upgrade::{authenticate, enqueue};
 use super::{Module, Shared};

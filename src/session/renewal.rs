@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::auth::{Credential, Guard, Principal, Refusal};
+use crate::auth::{Guard, Principal, Refusal};
 use crate::clock::unix_now;
 use crate::stream::secret::Secret;
 use crate::telemetry::Meters;
@@ -29,7 +29,6 @@ impl Renewal {
     ) {
         self.0 = Some(Box::pin(async move {
             let began = Instant::now();
-            let token = Credential::from(token.reveal());
             let judged = guard.renew(&running, token, peer, unix_now()).await;
             meters.auth.judged(&judged, began.elapsed());
             judged

@@ -14,7 +14,13 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// Returns the credential in clear.
+    /// Borrows the credential in clear, to judge it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the credential in clear, to hand it to its owner.
     #[must_use]
     pub fn reveal(self) -> String {
         self.0

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use crate::auth_support::{NOW, flat, guard, nested, request, token, with};
 use axum::response::IntoResponse;
 use moshi_server::auth::{
-    AuthConfig, AuthConfigError, BetterAuthConfig, Credential, Guard, Method, OnExpiry, Principal, Reason,
-    Refusal, Scope, key_file,
+    AuthConfig, AuthConfigError, BetterAuthConfig, Guard, Method, OnExpiry, Principal, Reason, Refusal,
+    Scope, key_file,
 };
 use moshi_server::config::Config;
 use moshi_server::config::expand::Expander;
 use moshi_server::stream::end::EndReason;
+use moshi_server::stream::secret::Secret;
 use serde_json::json;
 
 const KEY: &str = "a-long-enough-api-key";
@@ -367,15 +368,12 @@ async fn a_running_session_is_renewed_by_the_same_user_only() {
         .await
         .unwrap();
     let newer = token(&with(flat(), "exp", json!(NOW + 500)));
-    let renewed = guard
-        .renew(&who, Credential::from(newer), peer(), NOW)
-        .await
-        .unwrap();
+    let renewed = guard.renew(&who, Secret::from(newer), peer(), NOW).await.unwrap();
     assert_eq!(renewed.expires_at, Some(NOW + 500));
     let other = token(&with(flat(), "userId", json!("u2")));
     assert_eq!(
         guard
-            .renew(&who, Credential::from(other), peer(), NOW)
+            .renew(&who, Secret::from(other), peer(), NOW)
             .await
             .unwrap_err()
             .reason,
@@ -395,7 +393,7 @@ async fn no_renewal_makes_a_session_longer_than_allowed() {
     let who = ask(&guard, &format!("/x?auth_id={jwt}"), &[]).await.unwrap();
     assert_eq!(who.expires_at, Some(NOW + 100));
     let renewed = guard
-        .renew(&who, Credential::from(jwt), peer(), NOW + 60)
+        .renew(&who, Secret::from(jwt), peer(), NOW + 60)
         .await
         .unwrap();
     assert_eq!(

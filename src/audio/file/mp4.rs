@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 
-use super::FileError;
-use super::packets::Start;
+use super::error::FileError;
+use super::start::Start;
 
 /// The largest `moov` that is looked into. An hour of audio has one of a few hundred kilobytes, a film's has megabytes.
 const MAX_MOOV: u64 = 64 << 20;

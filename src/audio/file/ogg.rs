@@ -7,9 +7,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use symphonia::core::io::MediaSource;
 
+use super::error::FileError;
 use super::input::Ahead;
 use super::packets::Packets;
-use super::{FileError, Piece, Source};
+use super::source::{Piece, Source};
 use crate::audio::ogg;
 use crate::audio::ogg_opus::OggOpus;
 use crate::stream::frame::SAMPLE_RATE;

@@ -13,8 +13,10 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
+use super::error::FileError;
 use super::mp4::Movie;
-use super::{FileError, Piece, Source};
+use super::source::{Piece, Source};
+use super::start::Start;
 use crate::audio::ogg_opus::{Head, OggOpusError};
 use crate::audio::opus::{BadPacket, MAX_SAMPLES, OpusDecoder};
 use crate::audio::pcm;
@@ -31,15 +33,6 @@ pub(super) struct Packets {
     bad: u32,
     length: Option<Duration>,
     start: Start,
-}
-
-/// Where the audio of a track begins on the clock of its file.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Start {
-    /// Silence before the audio.
-    pub(super) delay: Duration,
-    /// Audio to drop at the front: what an encoder put there, or an editor cut off.
-    pub(super) skip: Duration,
 }
 
 enum Codec {

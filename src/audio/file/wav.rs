@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::io::{self, Cursor, Read};
 use std::time::Duration;
 
-use super::FileError;
+use super::error::FileError;
 use super::input::Ahead;
 
 /// Bytes of a format chunk that are read; what is longer is no format that can be decoded.
