@@ -5,6 +5,7 @@ pub mod file;
 pub mod ogg;
 pub mod ogg_opus;
 pub mod ogg_writer;
+#[allow(unsafe_code, reason = "the binding of libopus")]
 pub mod opus;
 pub mod pcm;
 pub mod resample;

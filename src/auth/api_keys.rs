@@ -24,7 +24,7 @@ pub(super) struct Found {
 }
 
 /// All keys, compared in constant time.
-pub struct ApiKeys {
+pub(super) struct ApiKeys {
     fixed: Vec<Entry>,
     file: Option<Arc<WatchedKeys>>,
 }
@@ -34,7 +34,10 @@ impl ApiKeys {
     ///
     /// # Errors
     /// The file cannot be read or parsed.
-    pub fn new(plain: impl IntoIterator<Item = String>, file: Option<PathBuf>) -> Result<Self, KeyFileError> {
+    pub(super) fn new(
+        plain: impl IntoIterator<Item = String>,
+        file: Option<PathBuf>,
+    ) -> Result<Self, KeyFileError> {
         let fixed: Vec<Entry> = plain
             .into_iter()
             .map(|key| key.trim().to_owned())
@@ -51,12 +54,12 @@ impl ApiKeys {
     }
 
     /// Returns whether no key is configured.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.fixed.is_empty() && self.file.is_none()
     }
 
     /// Counts the plain keys that are short enough to guess.
-    pub fn guessable(&self) -> usize {
+    pub(super) fn guessable(&self) -> usize {
         self.fixed.iter().filter(|entry| entry.guessable).count()
     }
 

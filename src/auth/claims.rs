@@ -17,7 +17,7 @@ const CACHE_AUDIENCE: &str = "better-auth:session-cache";
 
 /// The operator's requirements of a token.
 #[derive(Clone, Debug)]
-pub struct ClaimRules {
+pub(super) struct ClaimRules {
     /// Skew allowed for `exp`, `nbf` and `iat`, in seconds.
     pub leeway_s: i64,
     /// This server's name in tokens. A token that names an audience must name it.

@@ -14,12 +14,12 @@ use super::reason::Reason;
 use super::secrets::Secrets;
 
 /// Largest token by default: several times what Node's 16 kB of headers let Better Auth send, and less than a request head may have.
-pub const MAX_TOKEN_BYTES: usize = 48 << 10;
+pub(super) const MAX_TOKEN_BYTES: usize = 48 << 10;
 /// `typ` of a session cache that is signed with a key of the key set.
 const CACHE_TYPE: &str = "better-auth.session-cache+jwt";
 
 /// Checks tokens against the secrets and the rules.
-pub struct Verifier {
+pub(super) struct Verifier {
     keys: Vec<DecodingKey>,
     /// Secrets are configured, and all are too weak to use.
     only_weak_secrets: bool,
@@ -28,7 +28,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    pub fn new(secrets: &Secrets, rules: ClaimRules, max_token_bytes: usize) -> Self {
+    pub(super) fn new(secrets: &Secrets, rules: ClaimRules, max_token_bytes: usize) -> Self {
         let keys: Vec<DecodingKey> = secrets
             .usable()
             .map(|s| DecodingKey::from_secret(s.bytes()))

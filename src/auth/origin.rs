@@ -10,7 +10,7 @@ use super::reason::Reason;
 
 /// Returns the server's own origin as a browser sees it. A page can forge neither `Host` nor `X-Forwarded-Proto`, which tells
 /// the scheme in front of a proxy.
-pub fn own_origin(headers: &HeaderMap) -> Option<String> {
+pub(super) fn own_origin(headers: &HeaderMap) -> Option<String> {
     let text = |name: &str| {
         headers
             .get(name)
@@ -28,7 +28,7 @@ pub fn own_origin(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Returns whether the browser says that the request comes from a page of the very origin it goes to (Fetch Metadata).
-pub fn is_same_origin(headers: &HeaderMap) -> bool {
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
     headers
         .get("sec-fetch-site")
         .is_some_and(|site| site == "same-origin")

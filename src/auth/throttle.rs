@@ -13,7 +13,7 @@ const MAX_NETWORKS: usize = 65_536;
 const SITE_SHARE: f64 = 8.0;
 
 /// Leaky buckets of failures: one per IPv4 address or IPv6 /64, and a larger one per IPv6 /48.
-pub struct Throttle {
+pub(super) struct Throttle {
     burst: f64,
     per_second: f64,
     levels: Mutex<Levels>,
@@ -72,7 +72,7 @@ impl Level {
 
 impl Throttle {
     /// Makes a throttle of `per_minute` failures per minute, which may come all at once. 0 is no limit.
-    pub fn new(per_minute: u32) -> Self {
+    pub(super) fn new(per_minute: u32) -> Self {
         Self {
             burst: f64::from(per_minute),
             per_second: f64::from(per_minute) / 60.0,
@@ -81,7 +81,7 @@ impl Throttle {
     }
 
     /// Returns the seconds until `address` may fail again, if it, or its site, failed too often.
-    pub fn wait(&self, address: IpAddr, now: i64) -> Option<u32> {
+    pub(super) fn wait(&self, address: IpAddr, now: i64) -> Option<u32> {
         if self.burst == 0.0 {
             return None;
         }
@@ -102,7 +102,7 @@ impl Throttle {
     }
 
     /// Counts a failure. A bucket never holds more than its burst, so waiting always helps.
-    pub fn failed(&self, address: IpAddr, now: i64) {
+    pub(super) fn failed(&self, address: IpAddr, now: i64) {
         if self.burst == 0.0 {
             return;
         }

@@ -20,7 +20,7 @@ const MAX_PER_SUBJECT: usize = 32;
 
 /// Unused tickets, by their SHA-256.
 #[derive(Default)]
-pub struct Tickets(Mutex<HashMap<[u8; 32], (Principal, i64)>>);
+pub(super) struct Tickets(Mutex<HashMap<[u8; 32], (Principal, i64)>>);
 
 /// A ticket to hand out.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Tickets {
     ///
     /// # Errors
     /// The principal came with a ticket itself, or too many tickets are unused.
-    pub fn issue(&self, principal: &Principal, now: i64) -> Result<Ticket, Reason> {
+    pub(super) fn issue(&self, principal: &Principal, now: i64) -> Result<Ticket, Reason> {
         // Or one ticket could be exchanged for the next without end.
         if principal.method == Method::Ticket {
             return Err(Reason::MissingScope);
@@ -81,7 +81,7 @@ impl Tickets {
     ///
     /// # Errors
     /// There is no such ticket, or it has expired.
-    pub fn redeem(&self, id: &str, now: i64) -> Result<Principal, Reason> {
+    pub(super) fn redeem(&self, id: &str, now: i64) -> Result<Principal, Reason> {
         let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
         let (mut principal, end) = self.0.lock().remove(&digest).ok_or(Reason::WrongKey)?;
         if end <= now {

@@ -7,6 +7,7 @@
 //! when the client leaves (`process.rs`).
 
 mod child;
+#[allow(unsafe_code, reason = "closes descriptors that it did not open")]
 mod confine;
 mod process;
 mod spool;

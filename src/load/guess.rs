@@ -13,7 +13,7 @@ use super::session::TestRun;
 use crate::client::ClientError;
 
 /// Requests a second of one client.
-pub const PER_SECOND: u32 = 100;
+pub(super) const PER_SECOND: u32 = 100;
 /// Requests that follow each other at once; then the client waits for its pace.
 const BURST: u32 = 10;
 /// Longest wait for a connection or an answer.

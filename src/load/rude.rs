@@ -69,7 +69,7 @@ impl FromStr for Rude {
 }
 
 /// Is rude again and again until the test is over.
-pub async fn run(endpoint: Endpoint, how: Rudeness, test: TestRun) {
+pub(super) async fn run(endpoint: Endpoint, how: Rudeness, test: TestRun) {
     while Instant::now() < test.until {
         let left = test.until.saturating_duration_since(Instant::now());
         let end = match timeout(left, once(&endpoint, how, &test)).await {

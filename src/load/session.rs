@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The running test: its clock, and where its figures go.
 #[derive(Clone)]
-pub struct TestRun {
+pub(super) struct TestRun {
     pub began: Instant,
     /// When sessions stop talking.
     pub until: Instant,
@@ -40,7 +40,7 @@ impl TestRun {
 }
 
 /// Runs one session to its end and counts it.
-pub async fn run(endpoint: &Endpoint, clip: Clip, voice: Voice, test: &TestRun) {
+pub(super) async fn run(endpoint: &Endpoint, clip: Clip, voice: Voice, test: &TestRun) {
     test.tally.lock().sessions.started += 1;
     let outcome = talk(endpoint, clip, voice, test).await;
     let mut tally = test.tally.lock();

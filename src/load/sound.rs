@@ -11,7 +11,7 @@ use crate::audio::opus::{Application, OpusEncoder};
 use crate::stream::frame::SAMPLE_RATE;
 
 /// Samples of an Opus packet: 20 ms, as clients send.
-pub const PACKET: usize = SAMPLE_RATE as usize / 50;
+pub(super) const PACKET: usize = SAMPLE_RATE as usize / 50;
 
 /// A clip as Opus packets.
 #[derive(Debug)]

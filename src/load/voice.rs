@@ -7,7 +7,7 @@ use crate::audio::ogg_writer::OggOpusWriter;
 use crate::client::{ClientError, Sender};
 
 /// What one session says, and in what pieces.
-pub struct Voice {
+pub(super) struct Voice {
     clip: Clip,
     /// Samples to say; the clip is repeated to get there.
     pub samples: u64,
@@ -30,7 +30,7 @@ impl Voice {
     /// `samples` of `clip` in messages of `chunk` samples. As Ogg/Opus, with that serial number, messages are whole packets,
     /// if the clip has been encoded.
     #[must_use]
-    pub fn new(clip: Clip, samples: u64, chunk: usize, opus: Option<u32>) -> Self {
+    pub(super) fn new(clip: Clip, samples: u64, chunk: usize, opus: Option<u32>) -> Self {
         let (chunk, form) = match opus.zip(clip.opus.clone()) {
             Some((serial, opus)) => (
                 (chunk / PACKET).max(1) * PACKET,
@@ -53,7 +53,7 @@ impl Voice {
 
     /// Samples said so far.
     #[must_use]
-    pub fn said(&self) -> u64 {
+    pub(super) fn said(&self) -> u64 {
         self.said
     }
 
@@ -61,7 +61,7 @@ impl Voice {
     ///
     /// # Errors
     /// The connection is gone.
-    pub async fn speak(&mut self, sender: &Sender) -> Result<u64, ClientError> {
+    pub(super) async fn speak(&mut self, sender: &Sender) -> Result<u64, ClientError> {
         let chunk = self.chunk.min((self.samples - self.said) as usize);
         match &mut self.form {
             Form::Samples(piece) => {
@@ -93,7 +93,7 @@ impl Voice {
     ///
     /// # Errors
     /// The connection is gone.
-    pub async fn silence(&mut self, samples: usize, sender: &Sender) -> Result<(), ClientError> {
+    pub(super) async fn silence(&mut self, samples: usize, sender: &Sender) -> Result<(), ClientError> {
         match &mut self.form {
             Form::Samples(_) => sender.audio(&vec![0.0; samples]).await,
             Form::Opus { opus, writer, .. } => {

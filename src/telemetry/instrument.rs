@@ -73,7 +73,7 @@ pub(super) struct Series {
 
 /// All series of the process.
 #[derive(Clone, Default)]
-pub struct Store {
+pub(super) struct Store {
     series: Arc<Mutex<Vec<Series>>>,
 }
 
@@ -152,7 +152,7 @@ impl SecondsCounter {
 }
 
 /// What a field of an area can be: a handle, or a handle for each label value.
-pub trait Instrument: Clone {
+pub(super) trait Instrument: Clone {
     const KIND: MetricKind;
     /// Makes the series, all at zero.
     fn register(store: &Store, metric: &'static Metric, base: &[Pair]) -> Self;
