@@ -113,7 +113,7 @@ impl Meter {
     /// As [`Decoder::push`], as far as it shows without decoding.
     pub fn cost(&mut self, encoding: Encoding, bytes: &[u8]) -> Result<Duration, DecodeError> {
         let (samples, rate) = match encoding {
-            Encoding::F32 if bytes.len() % 4 != 0 => return Err(DecodeError::TornFloat),
+            Encoding::F32 if !bytes.len().is_multiple_of(4) => return Err(DecodeError::TornFloat),
             Encoding::F32 => (bytes.len() as u64 / 4, SAMPLE_RATE),
             Encoding::Pcm16(rate) => (bytes.len().div_ceil(2) as u64, rate.hz()),
             Encoding::OggOpus => (self.ogg.get_or_insert_default().push(bytes)?, SAMPLE_RATE),

@@ -33,7 +33,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 ///
 /// # Errors
 /// The answer: 426 to what asks for no WebSocket, for another version, or through a proxy that passes none on; 400 without a good key.
-pub(super) fn check(request: &Request) -> Result<(), Response> {
+pub(super) fn check(request: &Request) -> Result<(), Box<Response>> {
     let headers = request.headers();
     let asks = fastwebsockets::upgrade::is_upgrade_request(request);
     // Every client of WebSockets sends a key, and over HTTP/1.1: who asks otherwise was changed on the way.
@@ -41,26 +41,26 @@ pub(super) fn check(request: &Request) -> Result<(), Response> {
         || (!asks && headers.contains_key(header::SEC_WEBSOCKET_KEY))
     {
         report_proxy(request);
-        return Err(upgrade_required(PROXY));
+        return Err(Box::new(upgrade_required(PROXY)));
     }
     if !asks {
-        return Err(upgrade_required(
-            "this is a WebSocket: connect with ws://, or POST an audio file",
-        ));
+        let message = "this is a WebSocket: connect with ws://, or POST an audio file";
+        return Err(Box::new(upgrade_required(message)));
     }
     let only = |name| {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none())
     };
     if only(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
-        return Err(upgrade_required(
-            "this server speaks version 13 of the WebSocket protocol (RFC 6455), and no other",
-        ));
+        let message = "this server speaks version 13 of the WebSocket protocol (RFC 6455), and no other";
+        return Err(Box::new(upgrade_required(message)));
     }
     let key = only(header::SEC_WEBSOCKET_KEY).and_then(|key| BASE64.decode(key).ok());
     if key.is_none_or(|key| key.len() != NONCE) {
         let message = "Sec-WebSocket-Key must be 16 bytes in base64, once (RFC 6455, section 4.1)";
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, message).into_response());
+        return Err(Box::new(
+            Refusal::new(StatusCode::BAD_REQUEST, message).into_response(),
+        ));
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ async fn open(
     module: &Arc<Module>,
     mut request: Request,
 ) -> Result<Response, Response> {
-    handshake::check(&request)?;
+    handshake::check(&request).map_err(|answer| *answer)?;
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = query.as_str();
     let dialect = (module.dialect)(query)

@@ -71,8 +71,8 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     // What the user may have is claimed before anything is taken that all users share.
     let session = authenticate(shared, connecting, principal).map_err(IntoResponse::into_response)?;
-    let (session, decoder) = start(shared, session)?;
-    let mut upload = Upload::new(body, boundary, decoder, &limits)?;
+    let (session, decoder) = start(shared, session).map_err(IntoResponse::into_response)?;
+    let mut upload = Upload::new(body, boundary, decoder, &limits).map_err(IntoResponse::into_response)?;
     let opened = timeout(limits.file_open, upload.next()).await;
     let first = match opened.unwrap_or_else(|_| Err(late(&limits))) {
         Ok(first) => first,
@@ -103,7 +103,7 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
 fn start(
     shared: &Shared,
     session: Session<Authenticated>,
-) -> Result<(Session<Authenticated>, Decoder), Response> {
+) -> Result<(Session<Authenticated>, Decoder), Refusal> {
     let (limits, meters) = (shared.limits(), &shared.context.meters);
     let slot = match shared.files.take(session.principal()) {
         Ok(slot) => slot,
@@ -114,7 +114,7 @@ fn start(
             };
             meters.admission.refused.of(label).increment(1);
             drop(session.close(EndReason::Full));
-            return Err(refusal.into_response());
+            return Err(refusal);
         }
     };
     let options = ChildOptions {
@@ -127,7 +127,7 @@ fn start(
         Err(error) => {
             tracing::error!(%error, "cannot start a process to decode a posted file");
             drop(session.close(EndReason::EngineFailed));
-            Err(Refusal::busy("no process to decode the file with").into_response())
+            Err(Refusal::busy("no process to decode the file with"))
         }
     }
 }
@@ -170,10 +170,11 @@ impl Upload {
         boundary: Option<String>,
         mut decoder: Decoder,
         limits: &Arc<Limits>,
-    ) -> Result<Self, Response> {
-        let to = decoder.file.take().ok_or_else(|| {
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal failure").into_response()
-        })?;
+    ) -> Result<Self, Refusal> {
+        let to = decoder
+            .file
+            .take()
+            .ok_or_else(|| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal failure"))?;
         let limits = Arc::clone(limits);
         let feeding = Arc::clone(&limits);
         let feed = tokio::spawn(async move { feed(body, boundary, to, &feeding).await });

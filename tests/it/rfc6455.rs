@@ -151,7 +151,7 @@ async fn reserved_bits_and_opcodes_close_with_1002() {
         for opcode in [TEXT, BINARY, PING, PONG, CLOSE] {
             let odd = frame(FIN | bits << 4 | opcode, b"\x03\xe8");
             let name = format!("bits {bits}, opcode {opcode}");
-            cases.push(case(&name, &[odd.clone()], closed_after(&[], 1002)));
+            cases.push(case(&name, std::slice::from_ref(&odd), closed_after(&[], 1002)));
             cases.push(case(
                 name,
                 &[text.clone(), ping.clone(), odd],
@@ -163,7 +163,7 @@ async fn reserved_bits_and_opcodes_close_with_1002() {
         for payload in [&b""[..], b"payload"] {
             let odd = frame(FIN | opcode, payload);
             let name = format!("opcode {opcode}");
-            cases.push(case(&name, &[odd.clone()], closed_after(&[], 1002)));
+            cases.push(case(&name, std::slice::from_ref(&odd), closed_after(&[], 1002)));
             cases.push(case(
                 name,
                 &[text.clone(), ping.clone(), odd],
@@ -182,7 +182,8 @@ async fn fragments_follow_their_beginning_and_control_frames_come_whole() {
     let ping = frame(FIN | PING, b"p");
     let (one, two): (&[&[u8]], &[&[u8]]) = (&[b"p"], &[b"p", b"p"]);
     let all = |frames: &[&Vec<u8>]| frames.iter().map(|f| (*f).clone()).collect::<Vec<_>>();
-    let cases: Vec<(&str, Vec<Vec<u8>>, Vec<Event>)> = vec![
+    type Fragments = (&'static str, Vec<Vec<u8>>, Vec<Event>);
+    let cases: Vec<Fragments> = vec![
         (
             "fragmented ping",
             vec![frame(PING, b"a"), frame(FIN | CONTINUATION, b"b")],
