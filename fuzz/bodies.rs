@@ -37,7 +37,7 @@ pub fn client_msg(data: &[u8]) {
 /// A configuration is read or refused, and a refusal has a reason.
 pub fn config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    if let Err(errors) = Config::parse("fuzz.toml", &text, &Expander::new(|_| None)) {
+    if let Err(errors) = Config::parse("fuzz.toml", &text, &Expander::new(|_| None), &[]) {
         assert!(!errors.mistakes.is_empty());
     }
 }

@@ -10,6 +10,7 @@ use crate::config::estimate::{self, Estimate};
 use crate::config::module::AsrModule;
 use crate::config::{Config, ModuleConfig, Warning};
 use crate::hub::{Hub, HubError, Source};
+use crate::net::routes::own_paths;
 
 /// Checks configurations and tells what they mean: files, rows, memory. Fetches and starts nothing.
 #[derive(clap::Args)]
@@ -42,7 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn describe(file: &Path, hub: &Hub) -> (String, bool) {
     let name = file.display();
     let mut out = String::new();
-    let (config, warnings) = match Config::load(file) {
+    let (config, warnings) = match Config::load(file, &own_paths()) {
         Ok(loaded) => loaded,
         Err(errors) => {
             warn(&mut out, &name.to_string(), &errors.warnings);
@@ -55,7 +56,14 @@ fn describe(file: &Path, hub: &Hub) -> (String, bool) {
     let server = &config.server;
     let _ = writeln!(out, "  listens on {}:{}", server.addr, server.port);
     match server.admin_addr {
-        Some(admin) => drop(writeln!(out, "  metrics and the operator's routes on {admin}")),
+        Some(admin) => {
+            let keys = if admin.ip().to_canonical().is_loopback() {
+                ""
+            } else {
+                ", for API keys with the scope admin"
+            };
+            let _ = writeln!(out, "  metrics and the operator's routes on {admin}{keys}");
+        }
         None => out.push_str("  no admin listener\n"),
     }
     let mut good = start_lines(&mut out, &config);

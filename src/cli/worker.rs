@@ -18,6 +18,7 @@ use crate::model::device::Devices;
 use crate::model::scripted::Scripted;
 use crate::model::{self, LoadOptions};
 use crate::net::ModuleInfo;
+use crate::net::routes::own_paths;
 use crate::open_files;
 use crate::telemetry::logs::{LogError, LogGuard, LogOptions};
 use crate::telemetry::{self, Meters};
@@ -66,8 +67,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         set_parent_process_death_signal(Some(Signal::TERM))?;
     }
     let (mut config, warnings) = match &args.config {
-        Some(path) => Config::load(path)?,
-        None => Config::bundled()?,
+        Some(path) => Config::load(path, &own_paths())?,
+        None => Config::bundled(&own_paths())?,
     };
     config.server.addr = args.addr.unwrap_or(config.server.addr);
     config.server.port = args.port.unwrap_or(config.server.port);

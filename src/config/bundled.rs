@@ -22,11 +22,11 @@ pub(super) const EN_FR: &str = include_str!("../../configs/config-stt-en_fr-hf.t
 const CHECKPOINT: &str = "stt-demo";
 
 impl Config {
-    /// The configuration of the bundled checkpoint: what `worker` runs when it is given none.
+    /// The configuration of the bundled checkpoint: what `worker` runs when it is given none. `reserved` as in [`Config::load`].
     ///
     /// # Errors
     /// The checkpoint's folder cannot be found.
-    pub fn bundled() -> Result<(Self, Vec<Warning>), ConfigErrors> {
+    pub fn bundled(reserved: &[&str]) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         let name = "config-stt-demo.toml";
         if checkpoint_dir().is_none() {
             let message = format!(
@@ -35,7 +35,7 @@ impl Config {
             );
             return Err(ConfigErrors::single(name, message));
         }
-        Self::parse(name, DEMO, &Expander::from_env())
+        Self::parse(name, DEMO, &Expander::from_env(), reserved)
     }
 }
 

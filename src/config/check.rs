@@ -6,9 +6,6 @@ use crate::config::module::{AsrModule, TransformerConfig};
 use crate::config::section::Document;
 use crate::config::{Config, ModuleConfig};
 
-/// Routes of the server itself.
-const RESERVED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
-
 /// Weight types of the language model.
 pub const DTYPES: [&str; 4] = ["f32", "bf16", "f16", "q8_0"];
 
@@ -21,7 +18,7 @@ const MAX_ROWS: usize = 1 << 16;
 /// Codebooks Mimi can give.
 const MAX_CODEBOOKS: usize = 32;
 
-pub(super) fn check(config: &Config, document: &mut Document<'_>) {
+pub(super) fn check(config: &Config, reserved: &[&str], document: &mut Document<'_>) {
     for (key, message) in config.limits.mistakes() {
         report(document, &["limits", key], message);
     }
@@ -34,7 +31,8 @@ pub(super) fn check(config: &Config, document: &mut Document<'_>) {
     }
     check_origins(config, document);
     check_keys(config, document);
-    check_paths(config, document);
+    check_admin(config, document);
+    check_paths(config, reserved, document);
     for (name, module) in &config.modules {
         let rows = module.rows();
         if rows == 0 || rows > MAX_ROWS {
@@ -89,7 +87,21 @@ fn check_keys(config: &Config, document: &mut Document<'_>) {
     }
 }
 
-fn check_paths(config: &Config, document: &mut Document<'_>) {
+/// Off loopback the operator's routes ask for a key that only a key file can hold.
+fn check_admin(config: &Config, document: &mut Document<'_>) {
+    let away = config
+        .server
+        .admin_addr
+        .filter(|address| !address.ip().to_canonical().is_loopback());
+    if away.is_some() && config.auth.key_file.is_none() {
+        let message = "is not a loopback address: there /metrics and /sessions ask for an API key with the scope `admin`, and without \
+                       auth.key_file nobody has one; make it with `moshi-server keys create NAME --scope admin`"
+            .to_owned();
+        document.warn(&["server", "admin_addr"], message);
+    }
+}
+
+fn check_paths(config: &Config, reserved: &[&str], document: &mut Document<'_>) {
     let mut seen = BTreeMap::new();
     for (name, module) in &config.modules {
         let path = module.path();
@@ -102,8 +114,7 @@ fn check_paths(config: &Config, document: &mut Document<'_>) {
                 format!("`{path}` is not a path like /api/asr-streaming"),
             );
         }
-        let own = RESERVED.contains(&path) || path.starts_with("/api/") && is_own_api(path);
-        if own {
+        if reserved.contains(&path) {
             report(
                 document,
                 &key,
@@ -118,16 +129,6 @@ fn check_paths(config: &Config, document: &mut Document<'_>) {
             );
         }
     }
-}
-
-fn is_own_api(path: &str) -> bool {
-    [
-        "/api/build_info",
-        "/api/modules_info",
-        "/api/auth-check",
-        "/api/ws-ticket",
-    ]
-    .contains(&path)
 }
 
 fn check_asr(name: &str, asr: &AsrModule, document: &mut Document<'_>) {

@@ -106,8 +106,13 @@ mod tests {
     use crate::config::{Config, bundled};
 
     fn published() -> AsrModule {
-        let (config, _) =
-            Config::parse("test", bundled::EN_FR, &Expander::new(|_| Some(String::new()))).unwrap();
+        let (config, _) = Config::parse(
+            "test",
+            bundled::EN_FR,
+            &Expander::new(|_| Some(String::new())),
+            &[],
+        )
+        .unwrap();
         config.modules["asr"].asr().unwrap().clone()
     }
 

@@ -45,21 +45,26 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and checks `path`. Warnings are things that load but have no effect, or none that was meant.
+    /// Reads and checks `path`. Modules may have none of the `reserved` paths, which are the server's own. Warnings are things that load but have no effect, or none that was meant.
     ///
     /// # Errors
     /// Every mistake of the file at once, each with its line; or that the file cannot be read.
-    pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), ConfigErrors> {
+    pub fn load(path: &Path, reserved: &[&str]) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| ConfigErrors::unreadable(&name, &e))?;
-        Self::parse(&name, &text, &Expander::from_env())
+        Self::parse(&name, &text, &Expander::from_env(), reserved)
     }
 
-    /// Reads and checks `text`; `name` is only for messages.
+    /// Reads and checks `text` like [`Config::load`]; `name` is only for messages.
     ///
     /// # Errors
     /// Every mistake at once, each with its line.
-    pub fn parse(name: &str, text: &str, vars: &Expander) -> Result<(Self, Vec<Warning>), ConfigErrors> {
+    pub fn parse(
+        name: &str,
+        text: &str,
+        vars: &Expander,
+        reserved: &[&str],
+    ) -> Result<(Self, Vec<Warning>), ConfigErrors> {
         let mut document = Document::parse(name, text)?;
         let config = Self {
             static_dir: document.expanded("static_dir", vars).map(PathBuf::from),
@@ -75,7 +80,7 @@ impl Config {
             telemetry: document.section("telemetry"),
         };
         document.warn_of_rest();
-        check::check(&config, &mut document);
+        check::check(&config, reserved, &mut document);
         document.finish(config)
     }
 }

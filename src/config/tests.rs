@@ -9,7 +9,7 @@ fn vars() -> Expander {
 }
 
 fn parse(text: &str) -> Result<(Config, Vec<Warning>), ConfigErrors> {
-    Config::parse("test.toml", text, &vars())
+    Config::parse("test.toml", text, &vars(), &["/livez"])
 }
 
 /// `line key` of each mistake.

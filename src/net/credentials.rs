@@ -32,6 +32,18 @@ pub(super) async fn check(shared: &Shared, parts: &Parts) -> Result<Principal, R
     checked
 }
 
+/// Lets only administrators through.
+pub(super) async fn admin_only(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let began = Instant::now();
+    let checked = shared.guard.check_admin(&parts, peer(&parts), unix_now()).await;
+    shared.context.meters.auth.judged(&checked, began.elapsed());
+    match checked {
+        Ok(_) => next.run(Request::from_parts(parts, body)).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
 /// `GET /api/auth-check`: whether credentials are good. Browsers cannot read why an upgrade failed; they ask here first.
 pub(super) async fn check_only(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();

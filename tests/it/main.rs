@@ -18,6 +18,7 @@ mod cli;
 mod client_address;
 mod connections;
 mod devices;
+mod exposure;
 mod failures;
 mod files;
 mod fuzz;

@@ -15,6 +15,7 @@ use moshi_server::fleet::{LoadedModule, Placed};
 use moshi_server::model::StreamModel;
 use moshi_server::model::scripted::{Scripted, level};
 use moshi_server::net::ModuleInfo;
+use moshi_server::net::routes::own_paths;
 use moshi_server::protocol::server::ServerMsg;
 use moshi_server::telemetry::Meters;
 use serde::Serialize;
@@ -79,7 +80,10 @@ impl Server {
             let models = std::iter::once(first).chain(others).enumerate();
             let info = ModuleInfo {
                 kind: "scripted",
-                files: None,
+                files: Some((
+                    "/models/somewhere/lm.safetensors".into(),
+                    "/models/mimi.safetensors".into(),
+                )),
             };
             LoadedModule {
                 name: name.clone(),
@@ -140,7 +144,7 @@ impl Server {
     pub async fn request_with(&self, headers: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -153,6 +157,17 @@ impl Server {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
         (status, answer)
+    }
+
+    /// The answer to a head that says how it ends.
+    pub async fn raw(&self, head: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// Slots in use.
@@ -193,7 +208,9 @@ fn scripted(head: &str, keys: &str, rest: &str) -> Config {
         "{head}\n[server]\nport = 0\nadmin_addr = \"\"\n{server}\n\
          [modules.asr]\ntype = \"Scripted\"\npath = \"{PATH}\"\n{keys}\n{rest}"
     );
-    Config::parse("test", &text, &Expander::from_env()).unwrap().0
+    Config::parse("test", &text, &Expander::from_env(), &own_paths())
+        .unwrap()
+        .0
 }
 
 fn guard(config: &Config, env: impl Fn(&str) -> Option<String>) -> Guard {
@@ -262,7 +279,7 @@ impl Client {
     async fn upgrade(mut stream: TcpStream, query: &str, headers: &str) -> Result<Self, String> {
         stream.set_nodelay(true).unwrap();
         let head = format!(
-            "GET {PATH}?{query} HTTP/1.1\r\nhost: test\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+            "GET {PATH}?{query} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
