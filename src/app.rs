@@ -15,7 +15,7 @@ use crate::decoder;
 use crate::module::Config;
 use crate::module::fleet::{Fleet, LoadedModule, StartError};
 use crate::net::slots::FileSlots;
-use crate::net::{self, Shared, listener};
+use crate::net::{Shared, listener, routes};
 use crate::pipeline::PipelineOptions;
 use crate::session::context::Context;
 use crate::session::registry::Registry;
@@ -137,11 +137,13 @@ impl App {
         limits: &Arc<Limits>,
         watching: &watch::Receiver<Lifecycle>,
     ) {
-        let router = net::router(&self.shared, config.static_dir.as_deref());
-        let routes = [
-            Some((listener, router)),
-            admin.map(|l| (l, net::admin::router(&self.shared))),
-        ];
+        let router = routes::main(&self.shared, config.static_dir.as_deref());
+        let operator = admin.map(|listener| {
+            let address = self.admin_address.map(|address| address.ip().to_canonical());
+            let loopback = address.is_some_and(|address| address.is_loopback());
+            (listener, routes::operator(&self.shared, loopback))
+        });
+        let routes = [Some((listener, router)), operator];
         for (listener, router) in routes.into_iter().flatten() {
             let (server, limits, watching) = (config.server.clone(), Arc::clone(limits), watching.clone());
             let meters = self.shared.context.meters.clone();

@@ -54,7 +54,14 @@ fn describe(file: &Path, hub: &Hub) -> (String, bool) {
     let server = &config.server;
     let _ = writeln!(out, "  listens on {}:{}", server.addr, server.port);
     match server.admin_addr {
-        Some(admin) => drop(writeln!(out, "  metrics and the operator's routes on {admin}")),
+        Some(admin) => {
+            let keys = if admin.ip().to_canonical().is_loopback() {
+                ""
+            } else {
+                ", for API keys with the scope admin"
+            };
+            let _ = writeln!(out, "  metrics and the operator's routes on {admin}{keys}");
+        }
         None => out.push_str("  no admin listener\n"),
     }
     let mut good = start_lines(&mut out, &config);

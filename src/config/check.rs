@@ -7,13 +7,10 @@ use super::kind::{self, ModuleTable};
 use super::section::Document;
 use crate::auth::Origins;
 
-/// Routes of the server itself.
-const RESERVED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
-
 /// Rows a module can have: they are numbered with 16 bits.
 const MAX_ROWS: usize = 1 << 16;
 
-pub(super) fn check<M: ModuleTable>(config: &Config<M>, document: &mut Document<'_>) {
+pub(super) fn check<M: ModuleTable>(config: &Config<M>, reserved: &[&str], document: &mut Document<'_>) {
     for (key, message) in config.limits.mistakes() {
         report(document, &["limits", key], message);
     }
@@ -26,7 +23,8 @@ pub(super) fn check<M: ModuleTable>(config: &Config<M>, document: &mut Document<
     }
     check_origins(config, document);
     check_keys(config, document);
-    check_paths(config, document);
+    check_admin(config, document);
+    check_paths(config, reserved, document);
     for (name, module) in &config.modules {
         let rows = module.rows();
         if rows == 0 || rows > MAX_ROWS {
@@ -67,7 +65,21 @@ fn check_keys<M>(config: &Config<M>, document: &mut Document<'_>) {
     }
 }
 
-fn check_paths<M: ModuleTable>(config: &Config<M>, document: &mut Document<'_>) {
+/// Off loopback the operator's routes ask for a key that only a key file can hold.
+fn check_admin<M>(config: &Config<M>, document: &mut Document<'_>) {
+    let away = config
+        .server
+        .admin_addr
+        .filter(|address| !address.ip().to_canonical().is_loopback());
+    if away.is_some() && config.auth.key_file.is_none() {
+        let message = "is not a loopback address: there /metrics and /sessions ask for an API key with the scope `admin`, and without \
+                       auth.key_file nobody has one; make it with `moshi-server keys create NAME --scope admin`"
+            .to_owned();
+        document.warn(&["server", "admin_addr"], message);
+    }
+}
+
+fn check_paths<M: ModuleTable>(config: &Config<M>, reserved: &[&str], document: &mut Document<'_>) {
     let mut seen = BTreeMap::new();
     for (name, module) in &config.modules {
         let path = module.path();
@@ -80,8 +92,7 @@ fn check_paths<M: ModuleTable>(config: &Config<M>, document: &mut Document<'_>) 
                 format!("`{path}` is not a path like /api/asr-streaming"),
             );
         }
-        let own = RESERVED.contains(&path) || path.starts_with("/api/") && is_own_api(path);
-        if own {
+        if reserved.contains(&path) {
             report(
                 document,
                 &key,
@@ -96,14 +107,4 @@ fn check_paths<M: ModuleTable>(config: &Config<M>, document: &mut Document<'_>) 
             );
         }
     }
-}
-
-fn is_own_api(path: &str) -> bool {
-    [
-        "/api/build_info",
-        "/api/modules_info",
-        "/api/auth-check",
-        "/api/ws-ticket",
-    ]
-    .contains(&path)
 }

@@ -9,7 +9,7 @@ use super::kind::{self, Kinds, ModuleTable};
 use super::report::{ConfigErrors, Warning};
 use super::section::Document;
 
-/// Reads and checks the file `path`, whose modules are of `kinds`. A relative path in it that does not exist in the working
+/// Reads and checks the file `path`, whose modules are of `kinds` and may have none of the `reserved` paths, which are the server's own. A relative path in it that does not exist in the working
 /// folder is looked for beside it.
 ///
 /// # Errors
@@ -17,10 +17,11 @@ use super::section::Document;
 pub fn load<M: ModuleTable>(
     path: &Path,
     kinds: &Kinds<M>,
+    reserved: &[&str],
 ) -> Result<(Config<M>, Vec<Warning>), ConfigErrors> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|e| ConfigErrors::unreadable(&name, &e))?;
-    parse(&name, &text, &Expander::beside(path), kinds)
+    parse(&name, &text, &Expander::beside(path), kinds, reserved)
 }
 
 /// Reads and checks `text`; `name` is only for messages.
@@ -32,6 +33,7 @@ pub fn parse<M: ModuleTable>(
     text: &str,
     vars: &Expander,
     kinds: &Kinds<M>,
+    reserved: &[&str],
 ) -> Result<(Config<M>, Vec<Warning>), ConfigErrors> {
     let mut document = Document::parse(name, text)?;
     let mut config = Config {
@@ -60,6 +62,6 @@ pub fn parse<M: ModuleTable>(
     let users = &mut config.auth.users;
     users.fall_back_to(config.limits.max_sessions_per_user);
     document.warn_of_rest();
-    check::check(&config, &mut document);
+    check::check(&config, reserved, &mut document);
     document.finish(config)
 }

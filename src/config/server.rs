@@ -14,7 +14,8 @@ pub struct ServerConfig {
     pub addr: IpAddr,
     /// Port to listen on (8080).
     pub port: u16,
-    /// Listener of `/metrics` and the operator's routes (127.0.0.1:9464). `""` turns it off.
+    /// Listener of `/metrics` and the operator's routes (127.0.0.1:9464). `""` turns it off. Off loopback they ask for an API key
+    /// with the scope `admin`.
     #[serde(deserialize_with = "address_or_off")]
     pub admin_addr: Option<SocketAddr>,
     /// Also serve `/metrics` on the main port, without credentials, as Kyutai's server does (false).

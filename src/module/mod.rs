@@ -17,6 +17,7 @@ use crate::config::kind::{Kind, Kinds, ModuleTable};
 use crate::config::{self, ConfigErrors, Warning, bundled};
 use crate::model::device::Devices;
 use crate::model::error::LoadError;
+use crate::net::routes::own_paths;
 
 /// One module of a configuration.
 pub trait Module: ModuleTable + fmt::Debug + Send + Sync {
@@ -99,7 +100,7 @@ impl Config {
     /// # Errors
     /// Every mistake of the file at once, each with its line; or that the file cannot be read.
     pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), ConfigErrors> {
-        config::load::load(path, &KINDS)
+        config::load::load(path, &KINDS, &own_paths())
     }
 
     /// Reads and checks `text`; `name` is only for messages.
@@ -107,7 +108,7 @@ impl Config {
     /// # Errors
     /// Every mistake at once, each with its line.
     pub fn parse(name: &str, text: &str, vars: &Expander) -> Result<(Self, Vec<Warning>), ConfigErrors> {
-        config::load::parse(name, text, vars, &KINDS)
+        config::load::parse(name, text, vars, &KINDS, &own_paths())
     }
 
     /// Returns the configuration of the bundled checkpoint: what `worker` runs when it is given none.

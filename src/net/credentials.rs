@@ -35,6 +35,15 @@ pub(super) async fn check(shared: &Shared, parts: &Parts, needs: Scope) -> Resul
     checked
 }
 
+/// Lets only principals with the scope `admin` through.
+pub(super) async fn admin_only(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match check(&shared, &parts, Scope::Admin).await {
+        Ok(_) => next.run(Request::from_parts(parts, body)).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
 /// `GET /api/auth-check`: whether credentials are good. Browsers cannot read why an upgrade failed; they ask here first.
 pub(super) async fn check_only(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();

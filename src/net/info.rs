@@ -1,6 +1,7 @@
 //! Routes that tell about the server.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Json;
@@ -19,7 +20,7 @@ use crate::shutdown::Lifecycle;
 pub struct ModuleInfo {
     /// The `type` that Kyutai's server shows for it.
     pub kind: &'static str,
-    /// File names of the language model and of the codec; none for a module without.
+    /// Paths of the language model and of the codec; none for a module without.
     pub files: Option<(String, String)>,
 }
 
@@ -85,6 +86,12 @@ pub(super) async fn modules_info(
     ))
 }
 
+/// The last part of a path: where the files lie is nobody's business.
+fn file_name(path: &str) -> String {
+    let name = Path::new(path).file_name();
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn describe(module: &Module) -> BTreeMap<&'static str, String> {
     let mut map = BTreeMap::from([
         ("type", module.info.kind.to_owned()),
@@ -93,8 +100,8 @@ fn describe(module: &Module) -> BTreeMap<&'static str, String> {
         ("total_slots", module.admission.total().to_string()),
     ]);
     if let Some((lm, codec)) = &module.info.files {
-        map.insert("lm", lm.clone());
-        map.insert("audio_tokenizer", codec.clone());
+        map.insert("lm", file_name(lm));
+        map.insert("audio_tokenizer", file_name(codec));
     }
     map
 }

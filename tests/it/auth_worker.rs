@@ -6,7 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::auth_support::worker::{KEY, PATH, Worker};
 use crate::auth_support::{SECRET, flat, token, with};
+use axum::http::Method;
 use moshi_server::auth::Access;
+use moshi_server::net::routes::{MAIN, MODULE, OPERATOR};
 use serde_json::{Value, json};
 
 fn tables(origin: &str) -> String {
@@ -123,70 +125,69 @@ fn a_server_open_to_the_network_needs_credentials() {
     );
 }
 
-/// The paths that `source` gives routes, so that no route is forgotten; `modules` stands for those of the modules.
-fn routes<'a>(source: &'a str, modules: &'a str) -> Vec<&'a str> {
-    let code = source.split("#[cfg(test)]").next().unwrap();
-    for other in [".nest(", ".merge(", ".route_service(", ".nest_service("] {
-        assert!(!code.contains(other), "{other} hides routes from this test");
-    }
-    let paths = code.split(".route(").skip(1);
-    let paths = paths.map(|call| match call.trim_start().strip_prefix('"') {
-        Some(literal) => literal.split('"').next().unwrap(),
-        None => {
-            assert!(
-                call.starts_with("&module.path"),
-                "a route whose path this test cannot read: {call:.40}"
-            );
-            modules
-        }
-    });
-    paths.collect()
-}
-
 #[test]
-fn every_route_has_a_policy_and_keeps_it() {
-    let mut paths = routes(include_str!("../../src/net/mod.rs"), PATH);
-    assert!(paths.len() >= 7);
-    paths.retain(|path| *path != "/metrics" && *path != PATH);
+fn every_route_keeps_its_policy() {
     let worker = Worker::start(&tables("https://app.example"), SECRET);
-    for path in paths {
-        let policy = Access::of(path, &[PATH]).unwrap_or_else(|| panic!("{path} has no policy"));
-        let statuses = ["GET", "POST"].map(|method| worker.ask(method, path, &[]).0);
-        let refused = statuses.contains(&401);
-        match policy {
-            Access::Public => assert!(statuses.contains(&200) && !refused, "{path}: {statuses:?}"),
-            Access::Authenticated | Access::Admin => {
-                assert!(refused && !statuses.contains(&200), "{path}: {statuses:?}");
+    for route in MAIN.iter().filter(|route| route.path != "/metrics") {
+        let wanted = match route.access {
+            Access::Public => 200,
+            Access::Authenticated | Access::Admin => 401,
+        };
+        let status = |method: &Method| worker.ask(method.as_str(), route.path, &[]).0;
+        assert_eq!(status(&route.method), wanted, "{} {}", route.method, route.path);
+        for other in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+            if other != route.method {
+                assert_eq!(status(&other), 405, "{other} {}", route.path);
             }
         }
     }
-    // A module takes sockets and files, and neither without a client.
-    assert_eq!(Access::of(PATH, &[PATH]), Some(Access::Authenticated));
-    assert_eq!(worker.handshake("", &[]).0, 401);
-    assert_eq!(worker.ask("POST", PATH, &[]).0, 401);
+    for route in &MODULE {
+        assert_eq!(route.access, Access::Authenticated);
+        let refused = match route.method {
+            Method::GET => worker.handshake("", &[]).0,
+            _ => worker.ask(route.method.as_str(), PATH, &[]).0,
+        };
+        assert_eq!(refused, 401, "{} {PATH}", route.method);
+    }
+    // Only where the configuration asks for it.
+    assert_eq!(worker.ask("GET", "/metrics", &[]).0, 404);
+    let public = tables("https://app.example").replacen("[server]", "[server]\npublic_metrics = true", 1);
+    let worker = Worker::start(&public, SECRET);
+    assert_eq!(worker.ask("GET", "/metrics", &[]).0, 200);
 }
 
 #[test]
-fn every_route_of_the_operator_has_a_policy_and_is_nowhere_else() {
-    let paths = routes(include_str!("../../src/net/admin.rs"), PATH);
-    assert!(paths.len() >= 4);
+fn every_route_of_the_operator_is_there_and_nowhere_else() {
     let own = tables("https://app.example").replace("admin_addr = \"\"", "admin_addr = \"127.0.0.1:0\"");
     let worker = Worker::start(&own, SECRET);
-    for path in paths {
-        let policy = Access::of_operator(path).unwrap_or_else(|| panic!("{path} has no policy"));
-        assert_eq!(worker.ask_admin("GET", path).0, 200, "{path}");
-        assert_ne!(worker.ask_admin("POST", path).0, 200, "{path} changes nothing");
-        match policy {
-            Access::Public => assert_eq!(worker.ask("GET", path, &[]).0, 200, "{path}"),
-            Access::Admin => assert_eq!(worker.ask("GET", path, &[]).0, 404, "{path}"),
-            Access::Authenticated => panic!("{path}: the operator's listener asks for no credentials"),
+    for route in &OPERATOR {
+        let path = route.path;
+        assert_eq!(worker.ask_admin(route.method.as_str(), path).0, 200, "{path}");
+        assert_eq!(worker.ask_admin("POST", path).0, 405, "{path} changes nothing");
+        if route.access == Access::Admin {
+            assert_eq!(worker.ask("GET", path, &[]).0, 404, "{path}");
         }
     }
     for path in ["/api/modules_info", "/api/ws-ticket", PATH] {
-        assert_eq!(
-            worker.ask_admin("GET", path).0,
-            404,
-            "{path} is no business of the operator's listener"
-        );
+        let status = worker.ask_admin("GET", path).0;
+        assert_eq!(status, 404, "{path} is no business of the operator's listener");
+    }
+}
+
+#[test]
+fn no_module_may_take_a_path_of_the_server() {
+    for route in MAIN.iter().chain(&OPERATOR) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let text = format!("[modules.asr]\ntype = \"Scripted\"\npath = \"{}\"\n", route.path);
+        std::fs::write(&path, text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_moshi-server"))
+            .arg("validate")
+            .arg(&path)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("config.toml:3: modules.asr.path"), "{said}");
+        assert!(said.contains("is a route of the server itself"), "{said}");
     }
 }

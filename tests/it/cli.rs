@@ -144,6 +144,27 @@ fn validate_tells_good_from_bad() {
 }
 
 #[test]
+fn validate_warns_of_operators_routes_that_nobody_can_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("away.toml");
+    let module = "[modules.a]\ntype = \"Scripted\"\npath = \"/api/a\"\n";
+    for (address, warned) in [
+        ("0.0.0.0:9464", true),
+        ("127.0.0.1:9464", false),
+        ("[::1]:9464", false),
+    ] {
+        std::fs::write(&file, format!("[server]\nadmin_addr = \"{address}\"\n{module}")).unwrap();
+        let report = text(&moshi(&["validate", file.to_str().unwrap()]).stdout);
+        assert_eq!(
+            report.contains("away.toml:2: server.admin_addr"),
+            warned,
+            "{report}"
+        );
+        assert_eq!(report.contains("--scope admin"), warned, "{report}");
+    }
+}
+
+#[test]
 fn a_file_becomes_a_transcript_in_every_format() {
     let dir = tempfile::tempdir().unwrap();
     let worker = Worker::start(dir.path());
@@ -253,7 +274,7 @@ fn the_second_signal_ends_what_the_first_waits_for() {
     let mut worker = Worker::start_with(dir.path(), "[limits]\ndrain_s = 600\n");
     let port = worker.url.rsplit(':').next().unwrap().to_owned();
     let mut client = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
-    let head = "GET /api/asr-streaming HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    let head = "GET /api/asr-streaming HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                 sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     client.write_all(head.as_bytes()).unwrap();
     let mut answer = [0; 12];

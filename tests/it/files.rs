@@ -38,7 +38,7 @@ fn wav(samples: &[f32]) -> Vec<u8> {
 /// A request whose body is still to be sent.
 async fn begin(server: &Server, header: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let head = format!("POST {PATH} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{header}\r\n");
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{header}\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     stream
 }

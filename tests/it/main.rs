@@ -19,6 +19,7 @@ mod cli;
 mod client_address;
 mod connections;
 mod devices;
+mod exposure;
 mod failures;
 mod files;
 mod fuzz;

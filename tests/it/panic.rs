@@ -45,7 +45,7 @@ impl Worker {
     /// Status of `/readyz`; none when nobody answers.
     async fn ready(&self) -> Option<u16> {
         let mut stream = TcpStream::connect(self.address).await.ok()?;
-        let request = b"GET /readyz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         stream.write_all(request).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;

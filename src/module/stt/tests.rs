@@ -10,7 +10,7 @@ const KINDS: Kinds<SttModule> = Kinds {
 };
 
 fn module(text: &str, vars: &Expander) -> SttModule {
-    let (config, _) = load::parse("test", text, vars, &KINDS).unwrap_or_else(|e| panic!("{e}"));
+    let (config, _) = load::parse("test", text, vars, &KINDS, &[]).unwrap_or_else(|e| panic!("{e}"));
     config.modules["asr"].clone()
 }
 

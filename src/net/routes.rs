@@ -1,0 +1,323 @@
+//! Every route of the server, once. The routers are made of these lists, the configuration is checked against them (no module
+//! may take one of these paths), and a test walks them to see that each keeps its policy.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+
+use super::host::{self, Hosts};
+use super::page::Files;
+use super::{Module, Shared, admin, credentials, info, upgrade, upload};
+use crate::auth::Access;
+use crate::config::ServerConfig;
+
+/// A route of the server itself.
+pub struct Route {
+    pub path: &'static str,
+    pub method: Method,
+    pub access: Access,
+    /// Whether this configuration has it.
+    pub served: fn(&ServerConfig) -> bool,
+    answer: fn() -> MethodRouter<Arc<Shared>>,
+}
+
+const fn always(_: &ServerConfig) -> bool {
+    true
+}
+
+/// Routes of the main listener.
+pub static MAIN: [Route; 7] = [
+    Route {
+        path: "/livez",
+        method: Method::GET,
+        access: Access::Public,
+        served: always,
+        answer: || get(info::livez),
+    },
+    Route {
+        path: "/readyz",
+        method: Method::GET,
+        access: Access::Public,
+        served: always,
+        answer: || get(info::readyz),
+    },
+    Route {
+        path: "/metrics",
+        method: Method::GET,
+        access: Access::Public,
+        served: |server| server.public_metrics,
+        answer: || get(admin::metrics),
+    },
+    Route {
+        path: "/api/build_info",
+        method: Method::GET,
+        access: Access::Public,
+        served: always,
+        answer: || get(info::build_info),
+    },
+    Route {
+        path: "/api/modules_info",
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: always,
+        answer: || get(info::modules_info),
+    },
+    Route {
+        path: "/api/auth-check",
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: always,
+        answer: || get(credentials::check_only),
+    },
+    Route {
+        path: "/api/ws-ticket",
+        method: Method::POST,
+        access: Access::Authenticated,
+        served: always,
+        answer: || post(credentials::ticket),
+    },
+];
+
+/// Routes of the operator's listener.
+pub static OPERATOR: [Route; 4] = [
+    Route {
+        path: "/livez",
+        method: Method::GET,
+        access: Access::Public,
+        served: always,
+        answer: || get(info::livez),
+    },
+    Route {
+        path: "/readyz",
+        method: Method::GET,
+        access: Access::Public,
+        served: always,
+        answer: || get(info::readyz),
+    },
+    Route {
+        path: "/sessions",
+        method: Method::GET,
+        access: Access::Admin,
+        served: always,
+        answer: || get(admin::sessions),
+    },
+    Route {
+        path: "/metrics",
+        method: Method::GET,
+        access: Access::Admin,
+        served: always,
+        answer: || get(admin::metrics),
+    },
+];
+
+/// What a module answers on the path that its configuration gives it.
+pub struct ModuleRoute {
+    pub method: Method,
+    pub access: Access,
+    answer: fn(Arc<Module>) -> MethodRouter<Arc<Shared>>,
+}
+
+/// A socket for live audio, and files.
+pub static MODULE: [ModuleRoute; 2] = [
+    ModuleRoute {
+        method: Method::GET,
+        access: Access::Authenticated,
+        answer: |module| get(move |state, request| upgrade::connect(state, module, request)),
+    },
+    ModuleRoute {
+        method: Method::POST,
+        access: Access::Authenticated,
+        answer: |module| post(move |state, request| upload::transcribe(state, module, request)),
+    },
+];
+
+/// Paths that no module may have.
+#[must_use]
+pub fn own_paths() -> Vec<&'static str> {
+    MAIN.iter().chain(&OPERATOR).map(|route| route.path).collect()
+}
+
+/// The router of the main listener: the server's own routes, the modules, and the files in `static_dir`.
+pub fn main(shared: &Arc<Shared>, static_dir: Option<&Path>) -> Router {
+    let mut router = Router::new();
+    for route in MAIN.iter().filter(|route| (route.served)(&shared.server)) {
+        router = router.route(route.path, (route.answer)());
+    }
+    for module in &shared.modules {
+        for route in &MODULE {
+            router = router.route(&module.path, (route.answer)(Arc::clone(module)));
+        }
+    }
+    if let Some(dir) = static_dir {
+        let files = Files::new(dir);
+        router = router.fallback(move |request| files.get(request));
+    }
+    if shared.guard.is_open() {
+        let hosts = Arc::new(Hosts::new(&shared.server.allowed_origins));
+        router = router.layer(from_fn_with_state(hosts, host::check));
+    }
+    let cors = from_fn_with_state(Arc::clone(shared), credentials::cors);
+    router.layer(cors).with_state(Arc::clone(shared))
+}
+
+/// The router of the operator's listener. On loopback whoever reaches it may use it; elsewhere its routes ask for an API key
+/// with the scope `admin`.
+pub fn operator(shared: &Arc<Shared>, loopback: bool) -> Router {
+    let mut router = Router::new();
+    for route in OPERATOR.iter().filter(|route| (route.served)(&shared.server)) {
+        let mut answer = (route.answer)();
+        if route.access == Access::Admin && !loopback {
+            let check = from_fn_with_state(Arc::clone(shared), credentials::admin_only);
+            answer = answer.route_layer(check);
+        }
+        router = router.route(route.path, answer);
+    }
+    if loopback {
+        let hosts = Arc::new(Hosts::new(&shared.server.allowed_origins));
+        router = router.layer(from_fn_with_state(hosts, host::check));
+    }
+    router.with_state(Arc::clone(shared))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use axum::http::StatusCode;
+    use sha2::{Digest as _, Sha256};
+    use tokio::sync::watch;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::auth::{AuthConfig, Guard};
+    use crate::config::Limits;
+    use crate::decoder;
+    use crate::net::slots::FileSlots;
+    use crate::session::context::Context;
+    use crate::session::registry::Registry;
+    use crate::shutdown::Lifecycle;
+    use crate::telemetry::Meters;
+
+    const KEYS: [(&str, &str); 2] = [
+        ("listen", "a-key-of-somebody-who-listens"),
+        ("admin", "a-key-of-somebody-who-operates"),
+    ];
+
+    fn shared(guard: Guard) -> Arc<Shared> {
+        let (guard, meters) = (Arc::new(guard), Meters::default());
+        Arc::new(Shared {
+            modules: Vec::new(),
+            guard: Arc::clone(&guard),
+            server: ServerConfig::default(),
+            registry: Arc::new(Registry::new(meters.clone())),
+            context: Context {
+                guard,
+                limits: Arc::new(Limits::default()),
+                lifecycle: watch::channel(Lifecycle::Ready).1,
+                meters,
+            },
+            files: Arc::new(FileSlots::new(1)),
+            decoder: decoder::Program::new(None),
+        })
+    }
+
+    /// A guard that knows [`KEYS`].
+    fn guarded() -> Guard {
+        let mut text = String::new();
+        for (scope, key) in KEYS {
+            let digest: String = Sha256::digest(key)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            text += &format!(
+                "[[key]]\nname = \"{scope}\"\nsha256 = \"{digest}\"\nscopes = [\"{scope}\"]\ncreated_at = 1\n"
+            );
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let key_file = dir.path().join("keys.toml");
+        std::fs::write(&key_file, text).unwrap();
+        let config = AuthConfig {
+            key_file: Some(key_file),
+            ..AuthConfig::default()
+        };
+        Guard::from_config(&config, &[], &[], |_| None).unwrap()
+    }
+
+    async fn status(router: Router, path: &str, headers: &[(&str, &str)]) -> StatusCode {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        router.oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn off_loopback_the_operators_routes_ask_for_a_key_with_the_scope_admin() {
+        let shared = shared(guarded());
+        let [listen, admin] = KEYS.map(|(_, key)| [("kyutai-api-key", key)]);
+        for route in &OPERATOR {
+            let away = |headers| status(operator(&shared, false), route.path, headers);
+            let (nobody, listener) = match route.access {
+                Access::Admin => (StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN),
+                _ => (StatusCode::OK, StatusCode::OK),
+            };
+            assert_eq!(away(&[]).await, nobody, "{}", route.path);
+            assert_eq!(away(&listen).await, listener, "{}", route.path);
+            assert_eq!(away(&admin).await, StatusCode::OK, "{}", route.path);
+            let at_home = status(operator(&shared, true), route.path, &[]).await;
+            assert_eq!(at_home, StatusCode::OK, "{}", route.path);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_keys_nobody_is_an_operator_off_loopback() {
+        let open = Guard::from_config(&AuthConfig::default(), &[], &[], |_| None).unwrap();
+        let router = operator(&shared(open), false);
+        assert_eq!(status(router, "/sessions", &[]).await, StatusCode::FORBIDDEN);
+    }
+
+    #[tokio::test]
+    async fn listeners_without_credentials_answer_to_no_foreign_name() {
+        let open = shared(Guard::from_config(&AuthConfig::default(), &[], &[], |_| None).unwrap());
+        let guarded = shared(guarded());
+        let rebound = [("host", "evil.test:8080")];
+        let foreign = StatusCode::MISDIRECTED_REQUEST;
+        assert_eq!(
+            status(main(&open, None), "/api/modules_info", &rebound).await,
+            foreign
+        );
+        assert_eq!(
+            status(operator(&guarded, true), "/sessions", &rebound).await,
+            foreign
+        );
+        let asked = status(main(&guarded, None), "/api/modules_info", &rebound).await;
+        assert_eq!(
+            asked,
+            StatusCode::UNAUTHORIZED,
+            "a page elsewhere has no credentials"
+        );
+        let local = [("host", "localhost:8080")];
+        assert_eq!(
+            status(main(&open, None), "/api/modules_info", &local).await,
+            StatusCode::OK
+        );
+    }
+
+    #[test]
+    fn every_path_stands_once_in_its_list() {
+        for list in [&MAIN[..], &OPERATOR[..]] {
+            for (i, route) in list.iter().enumerate() {
+                assert!(
+                    list[..i].iter().all(|other| other.path != route.path),
+                    "{}",
+                    route.path
+                );
+            }
+        }
+    }
+}
