@@ -8,11 +8,12 @@ export function keepAwake(): () => void {
     lock = await navigator.wakeLock.request("screen").catch(() => null);
     if (released) void lock?.release();
   };
-  document.addEventListener("visibilitychange", take);
+  const onVisibility = () => void take();
+  document.addEventListener("visibilitychange", onVisibility);
   void take();
   return () => {
     released = true;
-    document.removeEventListener("visibilitychange", take);
+    document.removeEventListener("visibilitychange", onVisibility);
     void lock?.release();
   };
 }

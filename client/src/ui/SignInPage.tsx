@@ -30,7 +30,10 @@ export function SignInPage({ accounts, apiKeys, resuming }: SignInProps) {
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
-    const text = (name: string) => String(form.get(name) ?? "");
+    const text = (name: string) => {
+      const value = form.get(name);
+      return typeof value === "string" ? value : "";
+    };
     setFailure(null);
     if (mode === "api-key") return auth.enterApiKey(text("key").trim());
     setBusy(true);

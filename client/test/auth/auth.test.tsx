@@ -17,16 +17,14 @@ let asked: { key: string; url: URL; body: unknown; credentials: string | undefin
 beforeEach(() => {
   asked = [];
   answers = { "GET get-session": { body: null } };
-  vi.stubGlobal("fetch", async (input: string | URL | Request, init: RequestInit = {}) => {
+  vi.stubGlobal("fetch", (input: string | URL | Request, init: RequestInit = {}) => {
     const url = new URL(input instanceof Request ? input.url : input, PAGE);
     const key = `${init.method ?? "GET"} ${url.pathname.replace("/api/auth/", "")}`;
-    asked.push({ key, url, body: init.body ? JSON.parse(String(init.body)) : undefined, credentials: init.credentials });
+    asked.push({ key, url, body: typeof init.body === "string" ? JSON.parse(init.body) : undefined, credentials: init.credentials });
     const answer = answers[key] ?? { status: 404 };
-    if (answer === "down") throw new TypeError("fetch failed");
-    return new Response(JSON.stringify(answer.body ?? null), {
-      status: answer.status ?? 200,
-      headers: { "content-type": "application/json", ...answer.headers },
-    });
+    if (answer === "down") return Promise.reject(new TypeError("fetch failed"));
+    const headers = { "content-type": "application/json", ...answer.headers };
+    return Promise.resolve(new Response(JSON.stringify(answer.body ?? null), { status: answer.status ?? 200, headers }));
   });
 });
 afterEach(() => {

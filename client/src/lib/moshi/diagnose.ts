@@ -24,7 +24,7 @@ export async function diagnose(server: URL, credential: Credential): Promise<Mos
 /** `modules_info` gives its numbers as strings. */
 function everySlotTaken(modules: unknown, path: string): boolean {
   if (!Array.isArray(modules)) return false;
-  const ours: unknown = modules.find((m) => typeof m === "object" && m !== null && "path" in m && m.path === path);
+  const ours: unknown = modules.find((m: unknown) => typeof m === "object" && m !== null && "path" in m && m.path === path);
   if (typeof ours !== "object" || ours === null) return false;
   const { used_slots, total_slots } = ours as Record<string, unknown>;
   return Number(total_slots) > 0 && Number(used_slots) >= Number(total_slots);
