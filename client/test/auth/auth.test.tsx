@@ -77,7 +77,7 @@ describe("signing in", () => {
     ["INVALID_EMAIL_OR_PASSWORD", 401, "don’t match"],
     ["EMAIL_NOT_VERIFIED", 403, "Confirm your e-mail"],
     ["INVALID_ORIGIN", 403, "trusted origins"],
-    [undefined, 500, "Signing in failed"],
+    [undefined, 500, "reported an error"],
   ])("refused with %s keeps the form and moves the focus to the reason", async (code, status, words) => {
     const { user } = await open();
     answers["POST sign-in/email"] = { status, body: code ? { code, message: "raw" } : {} };
@@ -137,8 +137,8 @@ test("signing up where registration is closed says so, and whom to ask", async (
   answers["POST sign-up/email"] = { status: 400, body: { code: "EMAIL_PASSWORD_SIGN_UP_DISABLED", message: "raw" } };
   await user.click(within(screen.getByRole("main")).getByRole("button", { name: "Create an account" }));
   const alert = await screen.findByRole("alert");
-  expect(alert.textContent).toContain("not open to everybody");
-  expect(alert.textContent).toContain("Ask whoever runs this server");
+  expect(alert.textContent).toContain("can’t create an account");
+  expect(alert.textContent).toContain("Ask the server’s administrator");
 });
 
 test("the password can be shown", async () => {

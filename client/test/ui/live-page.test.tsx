@@ -149,7 +149,7 @@ test.each([
   expect((await screen.findByRole("alert")).textContent).toContain(words);
   server.routes.set(`POST ${PATH}`, (_request, response) => json(response, []));
   await user.click(button("Try again"));
-  await screen.findByText("No words were heard in this recording.");
+  await screen.findByText("No speech was found in this recording.");
 });
 
 test("a file on its way can be called back", async () => {
