@@ -154,7 +154,7 @@ describe("what goes wrong is told", () => {
     server.usedSlots = usedSlots;
     await page.getByRole("button", { name: "Start" }).click();
     await page.getByRole("alert").getByText(title).waitFor();
-    await page.getByText(/Next try in \d+ s|Trying…/).waitFor();
+    await page.getByText(/Retrying in \d+ s|Retrying…/).waitFor();
     await expectAccessible(page);
     await shot(`refused-${status}`);
     server.refuseUpgrade = null;

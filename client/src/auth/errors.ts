@@ -2,21 +2,21 @@
 
 export interface AuthFailure {
   text: string;
-  /** Seconds until another try is let through. */
+  /** Seconds until the server accepts another attempt. */
   retryAfter: number | null;
 }
 
 const WORDS: Record<string, string> = {
   INVALID_EMAIL_OR_PASSWORD: "That e-mail address and password don’t match. Check both and try again.",
   INVALID_EMAIL: "That doesn’t look like an e-mail address.",
-  VALIDATION_ERROR: "Something is missing or misspelt. Check each field.",
-  USER_ALREADY_EXISTS: "There is already an account with this address. Sign in instead.",
-  USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL: "There is already an account with this address. Sign in instead.",
-  EMAIL_PASSWORD_SIGN_UP_DISABLED: "New accounts are not open to everybody here. Ask whoever runs this server for one.",
-  PASSWORD_TOO_SHORT: "The password needs at least 8 characters.",
-  PASSWORD_TOO_LONG: "The password may have at most 128 characters.",
-  EMAIL_NOT_VERIFIED: "Confirm your e-mail address first: the link is in the message we sent you.",
-  INVALID_ORIGIN: "The sign-in server doesn’t know this page’s address. Its operator must add it to the trusted origins.",
+  VALIDATION_ERROR: "Something is missing or not valid. Check each field.",
+  USER_ALREADY_EXISTS: "There is already an account with this e-mail address. Sign in instead.",
+  USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL: "There is already an account with this e-mail address. Sign in instead.",
+  EMAIL_PASSWORD_SIGN_UP_DISABLED: "You can’t create an account here yourself. Ask the server’s administrator for one.",
+  PASSWORD_TOO_SHORT: "Your password needs at least 8 characters.",
+  PASSWORD_TOO_LONG: "Your password can have at most 128 characters.",
+  EMAIL_NOT_VERIFIED: "Confirm your e-mail address first, with the link in the message we sent you.",
+  INVALID_ORIGIN: "The sign-in server doesn’t accept this page’s address. Its administrator must add it to the trusted origins.",
 };
 
 interface ErrorBody {
@@ -26,8 +26,8 @@ interface ErrorBody {
 }
 
 function authFailure(error: ErrorBody, retryAfter: number | null): AuthFailure {
-  if (error.status === 429) return { text: "Too many tries.", retryAfter: retryAfter ?? 10 };
-  const text = (error.code && WORDS[error.code]) || error.message || "Signing in failed. Try again in a moment.";
+  if (error.status === 429) return { text: "Too many attempts.", retryAfter: retryAfter ?? 10 };
+  const text = (error.code && WORDS[error.code]) || error.message || "The sign-in server reported an error. Try again in a moment.";
   return { text, retryAfter: null };
 }
 

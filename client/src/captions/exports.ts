@@ -3,10 +3,10 @@ import { type Item, phraseText, type Word } from "./transcript";
 
 export type ExportFormat = "txt" | "srt" | "vtt" | "json";
 
-/** Two lines of 42 characters, as broadcasters cut them. */
+/** Two lines of 42 characters, the usual limit for subtitles. */
 const MAX_CUE_CHARACTERS = 84;
 const MAX_CUE_SECONDS = 7;
-/** Readable at least this long. */
+/** Shortest time on screen, so that a cue can be read. */
 const MIN_CUE_SECONDS = 0.8;
 
 interface Cue {
@@ -60,7 +60,7 @@ export function gapText(missing: number): string {
   return missing > 0 ? `[connection lost: ${missing.toFixed(1)} s missing]` : "[connection lost and restored: nothing missing]";
 }
 
-/** `h:mm:ss` with an hour only when there is one, as people write it. */
+/** Formats as `h:mm:ss`, or as `m:ss` below one hour. */
 export function shortClock(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds));
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
@@ -76,7 +76,7 @@ function clock(seconds: number, point: "," | "."): string {
 
 function cues(items: readonly Item[]): Cue[] {
   const all = items.flatMap((item) => (item.kind === "phrase" ? split(item.words) : []));
-  // A cue is kept on screen long enough to be read, but never into the next one.
+  // A cue stays on screen long enough to be read, but ends when the next one starts.
   return all.map((cue, i) => ({
     ...cue,
     stop: Math.min(Math.max(cue.stop, cue.start + MIN_CUE_SECONDS), all[i + 1]?.start ?? Infinity),

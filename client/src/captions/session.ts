@@ -1,4 +1,4 @@
-/** One person's captioning: microphone, transcription and transcript together, for any view to show. */
+/** Live captions for one person: microphone, transcription and transcript as one object, independent of any view. */
 import { LevelHistory, loudness } from "../lib/audio/level";
 import { type InputDevice, inputDevices, Microphone, watchDevices } from "../lib/audio/microphone";
 import {
@@ -15,18 +15,18 @@ import { Transcript } from "./transcript";
 import { keepAwake } from "./wake-lock";
 
 export interface SessionView {
-  /** `checking`: the microphone is on for its meter only. */
+  /** `checking`: the microphone is open for the level meter only. */
   phase: "idle" | "checking" | "starting" | "running" | "stopping";
   connection: ConnectionState;
   queuePosition: number | null;
-  /** Seconds from a sound to its words. */
+  /** Seconds from speech to its words. */
   delay: number | null;
-  /** When the next try is made, in ms of `Date.now()`. */
+  /** Time of the next connection attempt, in ms of `Date.now()`. */
   retryAt: number | null;
   draining: boolean;
   muted: boolean;
   problem: Problem | null;
-  /** Something worth knowing that stops nothing. */
+  /** Something worth knowing that does not stop the recording. */
   notice: string | null;
   devices: readonly InputDevice[];
   deviceId: string;
@@ -46,7 +46,7 @@ const IDLE: SessionView = {
   deviceId: "",
 };
 
-/** 20 ms chunks shown by the meter: the last twelve seconds. */
+/** Chunks of 20 ms that the meter shows: the last twelve seconds. */
 const METER_CHUNKS = 600;
 
 export class CaptionSession {
@@ -58,7 +58,7 @@ export class CaptionSession {
   readonly #listeners = new Set<() => void>();
   #microphone: Microphone | null = null;
   #transcription: Transcription | null = null;
-  /** Counts starts and stops, so that a slow one notices that it has been overtaken. */
+  /** Counts starts and stops: a slow one sees by it that a later one has taken over. */
   #turn = 0;
   /** Seconds of earlier recordings in this transcript. */
   #offset = 0;
@@ -91,7 +91,7 @@ export class CaptionSession {
     if (this.#view.phase !== "idle" && this.#view.phase !== "checking") return;
     const turn = ++this.#turn;
     this.#update({ phase: "starting", problem: null, notice: null });
-    // The microphone first: its question to the user may take long, and a place on the server shouldn't wait for it.
+    // The microphone first: the user may take long to allow it, and should not occupy a place on the server meanwhile.
     if (!(await this.#openMicrophone(turn))) return;
     const encoder = await bestEncoder();
     if (turn !== this.#turn) return;
@@ -102,7 +102,7 @@ export class CaptionSession {
     const releaseScreen = keepAwake();
     for await (const event of transcription) this.#onEvent(event);
     releaseScreen();
-    // Until here the iteration ran; a transcription that failed leaves the microphone open.
+    // The transcription has ended. If it failed, the microphone is still open.
     if (this.#transcription === transcription) this.#close();
   }
 
@@ -115,7 +115,7 @@ export class CaptionSession {
     this.#transcription.finish();
   }
 
-  /** Opens the microphone for the meter alone, or closes it again. */
+  /** Opens the microphone for the level meter only, or closes it again. */
   async toggleCheck(): Promise<void> {
     if (this.#view.phase === "checking") return this.stop();
     if (this.#view.phase !== "idle") return;
@@ -147,7 +147,7 @@ export class CaptionSession {
     if (this.#view.phase === "idle") this.#offset = 0;
   }
 
-  /** Shows a transcribed recording in place of what was there. */
+  /** Replaces the transcript with that of a recording. */
   showRecording(words: readonly TimedWord[]): void {
     this.clear();
     for (const { text, start, stop } of words) {
@@ -159,7 +159,7 @@ export class CaptionSession {
     this.#offset = last ? (last.stop ?? last.start) : 0;
   }
 
-  /** Ends everything for good. */
+  /** Ends everything. The session cannot be used again. */
   dispose(): void {
     this.#turn += 1;
     this.#stopWatching();
@@ -197,10 +197,10 @@ export class CaptionSession {
     this.levels.clear();
   }
 
-  /** Goes on with the system's default, if there is one. */
+  /** Continues with the system's default microphone, if there is one. */
   async #onUnplugged(): Promise<void> {
     this.#microphone = null;
-    this.#update({ deviceId: "", notice: "The microphone was unplugged. Going on with the default one." });
+    this.#update({ deviceId: "", notice: "Your microphone was unplugged. Continuing with the default one." });
     await this.#openMicrophone(this.#turn);
   }
 

@@ -1,6 +1,6 @@
 /**
- * What has been said, as phrases. The model never takes a word back; a phrase ends at a pause, at the end of a
- * long enough sentence, or when it grows too long, and only then is it announced.
+ * The transcript, as phrases. The model never revises a word. A phrase ends at a pause, at the end of a long enough
+ * sentence, or when it grows too long; only then is it announced to screen readers.
  */
 
 export interface Word {
@@ -8,7 +8,7 @@ export interface Word {
   readonly text: string;
   /** Seconds since the session began. */
   readonly start: number;
-  /** `null` while the word is pending: the model has not yet heard its end. */
+  /** `null` while the word is pending: the model has not found its end yet. */
   readonly stop: number | null;
 }
 
@@ -19,7 +19,7 @@ export interface Phrase {
   readonly finished: boolean;
 }
 
-/** A place where the line was cut. `missing` seconds of audio could not be saved; 0: all came through in the end. */
+/** A place where the connection was lost. `missing`: seconds of audio that are lost; 0 if everything was sent again. */
 export interface Gap {
   readonly kind: "gap";
   readonly id: number;
@@ -29,12 +29,12 @@ export interface Gap {
 
 export type Item = Phrase | Gap;
 
-/** Pause probability above which the speaker has stopped, and below which they speak again. */
+/** Above `PAUSE`, a pause probability means that the speaker has stopped; below `SPEECH`, that they speak again. */
 const PAUSE = 0.6;
 const SPEECH = 0.4;
-/** The model's head that looks for a pause of about two seconds; the others look for shorter ones. */
+/** Index of the model's head that predicts pauses of about two seconds. The heads before it predict shorter ones. */
 const PAUSE_HEAD = 2;
-/** Words trail the audio by the model's delay: time to wait for those spoken before a pause. */
+/** Words come later than the audio by the model's delay: how long to wait for those spoken before a pause. */
 const TAIL_SECONDS = 1.5;
 /** Silence between words that ends a phrase where the model has no pause heads. */
 const SILENCE_SECONDS = 1.2;
@@ -50,12 +50,12 @@ export class Transcript {
   #pauseAt: number | null = null;
   #listeners = new Set<() => void>();
 
-  /** A new array after every change, with unchanged items kept as they are. */
+  /** A new array after every change; unchanged items stay the same objects. */
   get items(): readonly Item[] {
     return this.#items;
   }
 
-  /** Whether the model hears a pause now. */
+  /** Whether the model currently detects a pause. */
   get pausing(): boolean {
     return this.#pausing;
   }
@@ -77,7 +77,7 @@ export class Transcript {
     this.#changed();
   }
 
-  /** Ends the word that came last. */
+  /** Sets the end of the last word. */
   endWord(stop: number): void {
     const phrase = this.#items.at(-1);
     if (phrase?.kind !== "phrase" || phrase.words.at(-1)?.stop !== null) return;
@@ -88,7 +88,7 @@ export class Transcript {
     this.#changed();
   }
 
-  /** One processed frame: `pauses` are the model's probabilities, `time` the audio heard so far. */
+  /** Takes one processed frame. `time`: seconds of audio processed so far; `pauses`: the model's pause probabilities. */
   step(time: number, pauses: readonly number[]): void {
     const probability = pauses[Math.min(PAUSE_HEAD, pauses.length - 1)];
     if (probability === undefined) return;
@@ -107,7 +107,7 @@ export class Transcript {
     }
   }
 
-  /** Everything before `time` has been transcribed. */
+  /** Takes note that everything before `time` has been transcribed. */
   confirm(time: number): void {
     const last = this.#open?.words.at(-1);
     if (!last || time < last.start + IDLE_SECONDS) return;
@@ -115,7 +115,7 @@ export class Transcript {
     this.#changed();
   }
 
-  /** A new connection goes on at `from`: later words come again, so the ones we have are dropped. */
+  /** Drops the words after `from`: they come again on a new connection. */
   resume(from: number, missing: number): void {
     this.#items = this.#items.flatMap((item): Item[] => {
       if (item.kind === "gap") return [item];
@@ -128,7 +128,7 @@ export class Transcript {
     this.#changed();
   }
 
-  /** The session is over: nothing is pending any more. */
+  /** Ends the session: no word is pending any more. */
   finish(): void {
     this.#pausing = false;
     this.#pauseAt = null;
@@ -175,7 +175,7 @@ export class Transcript {
   }
 }
 
-/** The words with none pending: a last word without an end gets `stop`. */
+/** Returns the words with none pending: a last word without an end gets `stop`. */
 function settled(words: readonly Word[], stop: number): readonly Word[] {
   const last = words.at(-1);
   if (!last || last.stop !== null) return words;

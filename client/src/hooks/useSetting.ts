@@ -1,6 +1,6 @@
 import { useState } from "react";
 
-/** A choice remembered on this device. */
+/** A setting that is remembered on this device. */
 export function useSetting<T extends string | number | boolean>(name: string, initial: T): [T, (value: T) => void] {
   const key = `moshi-${name}`;
   const [value, setValue] = useState<T>(() => {

@@ -1,17 +1,17 @@
-/** Where things are. Read once at start from `/config.json`, which whoever serves the page may write. */
+/** Where the servers are. Read once at start from `/config.json`, which is written by whoever serves the page. */
 
 export interface AppConfig {
   /** Origin of the auth server. */
   authUrl: string;
   /** Where the server offers each kind of stream. */
   endpoints: { transcribe: URL };
-  /** Whether people have accounts here. Without, an API key is the only way in. */
+  /** Whether people have accounts here. If not, an API key is the only way to sign in. */
   accounts: boolean;
   /** Whether an API key may be used in place of an account. */
   apiKeys: boolean;
-  /** Whether the server exchanges an API key for a ticket. Kyutai's own doesn't, and a page puts the key into its URL. */
+  /** Whether the server exchanges an API key for a ticket. Kyutai's own doesn't: the page then puts the key into the URL. */
   tickets: boolean;
-  /** What to say to this server, for a page without captions; "" for nothing. */
+  /** A suggestion of what to say, shown while there are no captions; "" for none. */
   hint: string;
 }
 
@@ -43,7 +43,7 @@ export function resolveConfig(file: ConfigFile, page: URL): AppConfig {
 
 function resolveOrigin(value: string | undefined, page: URL): string {
   if (!value) return page.origin;
-  // Cookies are bound to the host's name: a page on 127.0.0.1 must ask the auth server there, not on localhost.
+  // Cookies belong to a host name: a page on 127.0.0.1 must use the auth server there, not the one on localhost.
   if (/^:\d+$/.test(value)) return new URL(`${page.protocol}//${page.hostname}${value}`).origin;
   return new URL(value, page).origin;
 }
@@ -51,7 +51,7 @@ function resolveOrigin(value: string | undefined, page: URL): string {
 export async function loadConfig(): Promise<AppConfig> {
   const page = new URL(window.location.href);
   const response = await fetch("/config.json", { cache: "no-store" }).catch(() => null);
-  // A server may answer an unknown path with the page itself; that is no configuration either.
+  // A server may answer an unknown path with the page itself, which is not a configuration.
   const isJson = response?.ok && response.headers.get("content-type")?.includes("json");
   return resolveConfig(isJson ? ((await response.json()) as ConfigFile) : {}, page);
 }

@@ -5,7 +5,7 @@ import type { Item, Phrase, Word } from "../captions/transcript";
 import { useItems } from "../hooks/useCaptionSession";
 import { EmptyState } from "./EmptyState";
 
-/** Phrases and gaps on the page at once, however long the session. */
+/** Most phrases and gaps on the page at once, however long the session. */
 export const MAX_SHOWN = 150;
 /** Pauses shorter than this are not drawn. */
 const DRAWN_PAUSE_SECONDS = 1;
@@ -20,7 +20,7 @@ interface CaptionsProps {
 
 export function Captions({ session, announce, size, view, hint }: CaptionsProps) {
   const items = useItems(session.transcript);
-  /** Index of the first item shown; `null` follows the newest. */
+  /** Index of the first item shown; with `null` the page follows the newest. */
   const [from, setFrom] = useState<number | null>(null);
   const [chosen, setChosen] = useState<number | null>(null);
   const newest = Math.max(0, items.length - MAX_SHOWN);
@@ -50,7 +50,7 @@ export function Captions({ session, announce, size, view, hint }: CaptionsProps)
     <div
       className="captions"
       role="region"
-      aria-label="Captions. Arrow keys step through the words."
+      aria-label="Captions. Use the arrow keys to step through the words."
       tabIndex={0}
       ref={scroller}
       style={{ fontSize: `${size}em` }}
@@ -85,7 +85,7 @@ export function Captions({ session, announce, size, view, hint }: CaptionsProps)
   );
 }
 
-/** The chosen word's id if it is this item's, so that the other lines need no new drawing. */
+/** Returns the chosen word's id if the word is in this item, so that the other lines need not be rendered again. */
 function inside(item: Item, chosen: number | null): number | null {
   return item.kind === "phrase" && item.words.some((w) => w.id === chosen) ? chosen : null;
 }

@@ -1,6 +1,6 @@
 import type { SessionView } from "../captions/session";
 
-/** In place of the captions: what to do, or what is being waited for. */
+/** Shown while there are no captions: what to do, or what the page is waiting for. */
 export function EmptyState({ view, hint }: { view: SessionView; hint: string }) {
   const { lead, text } = wordsFor(view);
   const speakable = view.phase === "idle" || view.phase === "checking" || (view.phase === "running" && view.connection === "live");
@@ -15,14 +15,14 @@ export function EmptyState({ view, hint }: { view: SessionView; hint: string }) 
 
 function wordsFor(view: SessionView): { lead: string; text?: string } {
   if (view.phase === "idle" || view.phase === "checking") {
-    return { lead: "Press Start and speak.", text: "Your words appear here as you say them. You can also drop a recording anywhere on this page." };
+    return { lead: "Press Start and speak.", text: "Your words appear here as you speak. You can also drop a recording anywhere on this page." };
   }
   if (view.phase !== "running") return { lead: "One moment…" };
   switch (view.connection) {
     case "live":
-      return view.muted ? { lead: "You are muted." } : { lead: "Say something." };
+      return view.muted ? { lead: "Your microphone is muted." } : { lead: "Say something." };
     case "queued":
-      return { lead: "All places are taken.", text: "You can speak as soon as one falls free; the line moves by itself." };
+      return { lead: "All places are taken.", text: "You can speak as soon as one is free. You keep your place in line." };
     case "waiting":
       return { lead: "Not connected yet." };
     default:

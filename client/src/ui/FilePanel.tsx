@@ -1,5 +1,5 @@
 import { useEffect, useId, useRef, useState } from "react";
-import { type Problem, problemOf } from "../captions/problems";
+import { fileProblemOf, type Problem } from "../captions/problems";
 import type { CaptionSession, SessionView } from "../captions/session";
 import { useItems } from "../hooks/useCaptionSession";
 import { type CredentialProvider, transcribeFile } from "../lib/moshi";
@@ -18,7 +18,7 @@ type Job =
   | { step: "failed"; file: File; problem: Problem }
   | { step: "empty"; file: File };
 
-/** Transcribes a recording that was dropped on the page or chosen. */
+/** Transcribes a recording that was chosen or dropped on the page. */
 export function FilePanel({ session, view, url, credentials }: FilePanelProps) {
   const hasCaptions = useItems(session.transcript).length > 0;
   const [job, setJob] = useState<Job | null>(null);
@@ -35,7 +35,7 @@ export function FilePanel({ session, view, url, credentials }: FilePanelProps) {
       session.showRecording(words);
       setJob(null);
     } catch (error) {
-      setJob(abort.signal.aborted ? null : { step: "failed", file, problem: problemOf(error) });
+      setJob(abort.signal.aborted ? null : { step: "failed", file, problem: fileProblemOf(error) });
     }
   };
   const take = (file: File) => (hasCaptions ? setJob({ step: "confirm", file }) : void run(file));
@@ -79,14 +79,14 @@ function JobCard({ job, onRun, onClose }: { job: Job; onRun: (file: File) => voi
     <div className="job" role={job.step === "failed" ? "alert" : "group"} aria-label={job.file.name}>
       <div className="job-text">
         <strong>{job.file.name}</strong>
-        {job.step === "confirm" && <p>This replaces the captions on the page.</p>}
-        {job.step === "running" && <p role="status">{job.sent === null ? "Transcribing…" : "Sending…"}</p>}
+        {job.step === "confirm" && <p>This replaces the captions on this page.</p>}
+        {job.step === "running" && <p role="status">{job.sent === null ? "Transcribing…" : "Uploading…"}</p>}
         {job.step === "failed" && (
           <p>
             {job.problem.title}. {job.problem.help}
           </p>
         )}
-        {job.step === "empty" && <p role="status">No words were heard in this recording.</p>}
+        {job.step === "empty" && <p role="status">No speech was found in this recording.</p>}
         {job.step === "running" && <progress aria-label="Progress" max={1} {...(job.sent === null ? {} : { value: job.sent })} />}
       </div>
       <div className="problem-actions">
@@ -108,7 +108,7 @@ function JobCard({ job, onRun, onClose }: { job: Job; onRun: (file: File) => voi
   );
 }
 
-/** Lets files be dropped anywhere on the page; returns whether one hovers over it. `null`: files are turned away. */
+/** Accepts files dropped anywhere on the page (with `null`, none). Returns whether a file is being dragged over it. */
 function useFileDrop(onFile: ((file: File) => void) | null): boolean {
   const [hovering, setHovering] = useState(false);
   const handler = useRef(onFile);

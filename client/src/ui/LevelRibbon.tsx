@@ -1,12 +1,12 @@
 import { useEffect, useRef, useState } from "react";
 import type { LevelHistory } from "../lib/audio/level";
 
-/** Chunks of 20 ms drawn as one bar. */
-const CHUNKS_A_BAR = 3;
+/** Chunks of 20 ms that are drawn as one bar. */
+const CHUNKS_PER_BAR = 3;
 const BAR_PIXELS = 3;
 const STEP_PIXELS = 5;
 
-/** The last seconds of sound as bars, newest at the right: the level meter. */
+/** The level meter: the last seconds of sound as bars, the newest at the right. */
 export function LevelRibbon({ levels, active }: { levels: LevelHistory; active: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
@@ -18,8 +18,8 @@ export function LevelRibbon({ levels, active }: { levels: LevelHistory; active: 
     const still = window.matchMedia("(prefers-reduced-motion: reduce)");
     const loop = () => {
       frame = requestAnimationFrame(loop);
-      // Bars appear whole; with reduced motion nothing scrolls, one bar shows the level of now.
-      const bar = Math.floor(levels.count / CHUNKS_A_BAR);
+      // Draws when the next bar is complete. With reduced motion nothing scrolls: one bar shows the current level.
+      const bar = Math.floor(levels.count / CHUNKS_PER_BAR);
       if (bar === drawn) return;
       drawn = bar;
       draw(element, levels, still.matches);
@@ -35,7 +35,7 @@ export function LevelRibbon({ levels, active }: { levels: LevelHistory; active: 
   );
 }
 
-/** The same for those who can't see the bars; few enough changes to be read. */
+/** The level for screen readers. It changes seldom enough to be read out. */
 function Meter({ levels }: { levels: LevelHistory }) {
   const [level, setLevel] = useState(0);
   useEffect(() => {
@@ -59,10 +59,10 @@ function draw(canvas: HTMLCanvasElement, levels: LevelHistory, still: boolean): 
     context.fillRect(0, height / 2 - 3, width * levels.latest, 6);
     return;
   }
-  const offset = levels.count % CHUNKS_A_BAR;
+  const offset = levels.count % CHUNKS_PER_BAR;
   for (let bar = 0; bar * STEP_PIXELS < width; bar++) {
     let level = 0;
-    for (let i = 0; i < CHUNKS_A_BAR; i++) level = Math.max(level, levels.at(bar * CHUNKS_A_BAR + offset + i));
+    for (let i = 0; i < CHUNKS_PER_BAR; i++) level = Math.max(level, levels.at(bar * CHUNKS_PER_BAR + offset + i));
     const tall = Math.max(2, level * level * height);
     context.globalAlpha = level > 0 ? 0.35 + 0.65 * (1 - (bar * STEP_PIXELS) / width) : 0.25;
     context.beginPath();

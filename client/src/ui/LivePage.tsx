@@ -20,7 +20,7 @@ interface LivePageProps {
   credentials: CredentialProvider;
   hint: string;
   onSignOut: () => Promise<void>;
-  /** Shows the sign-in page and keeps the captions for the same person. */
+  /** Shows the sign-in page. The captions are kept for the same person. */
   onSignInAgain: () => void;
 }
 
@@ -65,7 +65,7 @@ export function LivePage({ session, user, url, credentials, hint, onSignOut, onS
             className="quiet"
             aria-pressed={announce}
             aria-label="Announce finished phrases to screen readers"
-            title="Screen readers say each finished phrase"
+            title="Screen readers read out each finished phrase"
             onClick={() => setAnnounce(!announce)}
           >
             Announce

@@ -8,7 +8,7 @@ type Mode = "sign-in" | "sign-up" | "api-key";
 interface SignInProps {
   accounts: boolean;
   apiKeys: boolean;
-  /** Signed out in the middle of something that is still there. */
+  /** The session ended while there were captions, which are still there. */
   resuming: boolean;
 }
 
@@ -30,7 +30,10 @@ export function SignInPage({ accounts, apiKeys, resuming }: SignInProps) {
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
-    const text = (name: string) => String(form.get(name) ?? "");
+    const text = (name: string) => {
+      const value = form.get(name);
+      return typeof value === "string" ? value : "";
+    };
     setFailure(null);
     if (mode === "api-key") return auth.enterApiKey(text("key").trim());
     setBusy(true);
@@ -44,7 +47,7 @@ export function SignInPage({ accounts, apiKeys, resuming }: SignInProps) {
     setFailure(result);
   };
 
-  const label = busy ? (mode === "sign-in" ? "Signing in…" : "Creating…") : wait > 0 ? `Wait ${wait} s` : mode === "api-key" ? "Continue" : HEADINGS[mode];
+  const label = busy ? (mode === "sign-in" ? "Signing in…" : "Creating account…") : wait > 0 ? `Wait ${wait} s` : mode === "api-key" ? "Continue" : HEADINGS[mode];
   return (
     <main className="sign-in">
       <section className="pitch" aria-hidden="true">
@@ -57,7 +60,7 @@ export function SignInPage({ accounts, apiKeys, resuming }: SignInProps) {
       </section>
       <section className="panel">
         <h1>{HEADINGS[mode]}</h1>
-        {resuming && <p className="resume-note">Your session has ended. Sign in again: your captions are still here.</p>}
+        {resuming && <p className="resume-note">Your session has ended. Sign in again to continue: your captions are still here.</p>}
         {auth.isUnreachable && !failure && mode !== "api-key" && (
           <p className="resume-note" role="status">
             The sign-in server can’t be reached right now.
@@ -84,7 +87,7 @@ export function SignInPage({ accounts, apiKeys, resuming }: SignInProps) {
         </form>
         <div className="switches">
           {accounts && mode !== "sign-up" && <Switch onClick={() => switchTo("sign-up")}>Create an account</Switch>}
-          {accounts && mode !== "sign-in" && <Switch onClick={() => switchTo("sign-in")}>I have an account</Switch>}
+          {accounts && mode !== "sign-in" && <Switch onClick={() => switchTo("sign-in")}>I already have an account</Switch>}
           {accounts && apiKeys && mode !== "api-key" && <Switch onClick={() => switchTo("api-key")}>Use an API key</Switch>}
         </div>
       </section>
@@ -92,7 +95,7 @@ export function SignInPage({ accounts, apiKeys, resuming }: SignInProps) {
   );
 }
 
-/** The sound of three words, drawn: syllables that swell and fade, with silence between. */
+/** A drawing of the sound of three words, with silence between them. */
 function Waveform() {
   const heights = Array.from({ length: 72 }, (_, i) => {
     const word = Math.max(0, Math.sin((i / 72) * Math.PI * 3.4 + 0.35));
@@ -116,7 +119,7 @@ function Switch({ onClick, children }: { onClick: () => void; children: ReactNod
   );
 }
 
-/** Takes the focus, so that a screen reader's user and a keyboard's are both where the trouble is told. */
+/** Takes the focus, so that people with a screen reader or a keyboard are taken to the message. */
 function Alert({ failure, wait }: { failure: AuthFailure; wait: number }) {
   const ref = useRef<HTMLParagraphElement>(null);
   useEffect(() => ref.current?.focus(), [failure]);
@@ -182,7 +185,7 @@ function PasswordField({ fresh }: { fresh: boolean }) {
   );
 }
 
-/** Seconds left of `seconds`, counted from the moment `key` changed. */
+/** Counts down from `seconds`, and starts again when `key` changes. Returns the seconds left. */
 function useCountdown(seconds: number | null, key: unknown): number {
   const [left, setLeft] = useState(0);
   useEffect(() => {

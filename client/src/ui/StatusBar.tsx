@@ -2,7 +2,7 @@ import type { CaptionSession, SessionView } from "../captions/session";
 import { usePausing } from "../hooks/useCaptionSession";
 import { useNow } from "../hooks/useNow";
 
-/** Always in sight: whether words are coming, how late they are, and what is being waited for. */
+/** Always visible: the state of the connection, the delay of the words, the place in the queue, the next try. */
 export function StatusBar({ session, view }: { session: CaptionSession; view: SessionView }) {
   const pausing = usePausing(session.transcript);
   const { tone, text } = statusOf(view, pausing);
@@ -15,7 +15,7 @@ export function StatusBar({ session, view }: { session: CaptionSession; view: Se
       {view.retryAt !== null && <Retry at={view.retryAt} />}
       {view.queuePosition !== null && <p className="figure">Place {view.queuePosition} in line</p>}
       {view.delay !== null && (
-        <p className={view.delay > 5 ? "figure late" : "figure"} title="From a sound to its words">
+        <p className={view.delay > 5 ? "figure late" : "figure"} title="Time from speech to caption">
           Delay {view.delay.toFixed(1)} s
         </p>
       )}
@@ -26,7 +26,7 @@ export function StatusBar({ session, view }: { session: CaptionSession; view: Se
 function Retry({ at }: { at: number }) {
   const now = useNow(500);
   const left = Math.ceil((at - now) / 1000);
-  return <p className="figure">{left > 0 ? `Next try in ${left} s` : "Trying…"}</p>;
+  return <p className="figure">{left > 0 ? `Retrying in ${left} s` : "Retrying…"}</p>;
 }
 
 interface Status {
@@ -43,7 +43,7 @@ export function statusOf(view: SessionView, pausing: boolean): Status {
     case "connecting":
       return { tone: "busy", text: "Connecting" };
     case "queued":
-      return { tone: "busy", text: "Waiting for a place" };
+      return { tone: "busy", text: "Waiting in line" };
     case "waiting":
       return { tone: "bad", text: "Not connected" };
     case "finishing":

@@ -17,16 +17,14 @@ let asked: { key: string; url: URL; body: unknown; credentials: string | undefin
 beforeEach(() => {
   asked = [];
   answers = { "GET get-session": { body: null } };
-  vi.stubGlobal("fetch", async (input: string | URL | Request, init: RequestInit = {}) => {
+  vi.stubGlobal("fetch", (input: string | URL | Request, init: RequestInit = {}) => {
     const url = new URL(input instanceof Request ? input.url : input, PAGE);
     const key = `${init.method ?? "GET"} ${url.pathname.replace("/api/auth/", "")}`;
-    asked.push({ key, url, body: init.body ? JSON.parse(String(init.body)) : undefined, credentials: init.credentials });
+    asked.push({ key, url, body: typeof init.body === "string" ? JSON.parse(init.body) : undefined, credentials: init.credentials });
     const answer = answers[key] ?? { status: 404 };
-    if (answer === "down") throw new TypeError("fetch failed");
-    return new Response(JSON.stringify(answer.body ?? null), {
-      status: answer.status ?? 200,
-      headers: { "content-type": "application/json", ...answer.headers },
-    });
+    if (answer === "down") return Promise.reject(new TypeError("fetch failed"));
+    const headers = { "content-type": "application/json", ...answer.headers };
+    return Promise.resolve(new Response(JSON.stringify(answer.body ?? null), { status: answer.status ?? 200, headers }));
   });
 });
 afterEach(() => {
@@ -79,7 +77,7 @@ describe("signing in", () => {
     ["INVALID_EMAIL_OR_PASSWORD", 401, "don’t match"],
     ["EMAIL_NOT_VERIFIED", 403, "Confirm your e-mail"],
     ["INVALID_ORIGIN", 403, "trusted origins"],
-    [undefined, 500, "Signing in failed"],
+    [undefined, 500, "reported an error"],
   ])("refused with %s keeps the form and moves the focus to the reason", async (code, status, words) => {
     const { user } = await open();
     answers["POST sign-in/email"] = { status, body: code ? { code, message: "raw" } : {} };
@@ -139,8 +137,8 @@ test("signing up where registration is closed says so, and whom to ask", async (
   answers["POST sign-up/email"] = { status: 400, body: { code: "EMAIL_PASSWORD_SIGN_UP_DISABLED", message: "raw" } };
   await user.click(within(screen.getByRole("main")).getByRole("button", { name: "Create an account" }));
   const alert = await screen.findByRole("alert");
-  expect(alert.textContent).toContain("not open to everybody");
-  expect(alert.textContent).toContain("Ask whoever runs this server");
+  expect(alert.textContent).toContain("can’t create an account");
+  expect(alert.textContent).toContain("Ask the server’s administrator");
 });
 
 test("the password can be shown", async () => {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, type MockInstance, test, vi } from "vitest";
 import { CaptionSession, type SessionView } from "../../src/captions/session";
 import { phraseText } from "../../src/captions/transcript";
 import { Microphone, MicrophoneError, type MicrophoneHandler } from "../../src/lib/audio/microphone";
@@ -6,12 +6,13 @@ import { FakeServer } from "../support/fake-server";
 
 /** Microphones that were opened, newest last. */
 let opened: { deviceId: string; handler: MicrophoneHandler; closed: boolean; muted: boolean }[] = [];
+let openMicrophone: MockInstance<typeof Microphone.open>;
 let server: FakeServer;
 let session: CaptionSession;
 
 beforeEach(async () => {
   opened = [];
-  vi.spyOn(Microphone, "open").mockImplementation((deviceId, handler) => {
+  openMicrophone = vi.spyOn(Microphone, "open").mockImplementation((deviceId, handler) => {
     const record = { deviceId, handler, closed: false, muted: false };
     opened.push(record);
     const microphone = {
@@ -127,7 +128,7 @@ describe("the microphone", () => {
     ["missing", "No microphone found"],
     ["busy", "The microphone can’t be opened"],
   ] as const)("that is %s stops the start before any connection", async (kind, title) => {
-    vi.mocked(Microphone.open).mockRejectedValueOnce(new MicrophoneError(kind));
+    openMicrophone.mockRejectedValueOnce(new MicrophoneError(kind));
     const connected = vi.fn();
     server.onConnection = connected;
     await session.start();

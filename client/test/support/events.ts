@@ -6,8 +6,9 @@ export function reader<E extends { type: string }>(stream: AsyncIterable<E>) {
   const events = stream[Symbol.asyncIterator]();
   return async <T extends E["type"]>(type: T, fits: (event: Extract<E, { type: T }>) => boolean = () => true) => {
     for (;;) {
-      const { value, done } = await events.next();
-      if (done) throw new Error(`the stream ended before ${type}`);
+      const result = await events.next();
+      if (result.done) throw new Error(`the stream ended before ${type}`);
+      const { value } = result;
       if (value.type === type && fits(value as Extract<E, { type: T }>)) return value as Extract<E, { type: T }>;
     }
   };

@@ -28,15 +28,17 @@ export function complaints(snippets: Snippet[]): string[] {
   // What a snippet declares it may leave unused. A snippet is a module, with or without an import.
   const options: ts.CompilerOptions = { ...config?.options, noUnusedLocals: false, moduleDetection: ts.ModuleDetectionKind.Force };
   const texts = new Map(snippets.map(({ path, text }) => [path, text]));
-  const host = ts.createCompilerHost(options);
-  const { fileExists, readFile, getSourceFile } = host;
-  host.fileExists = (path) => texts.has(path) || fileExists(path);
-  host.readFile = (path) => texts.get(path) ?? readFile(path);
-  host.getSourceFile = (path, language, ...rest) => {
-    const text = texts.get(path);
-    return text === undefined ? getSourceFile(path, language, ...rest) : ts.createSourceFile(path, text, language);
+  const disk = ts.createCompilerHost(options);
+  const host: ts.CompilerHost = {
+    ...disk,
+    fileExists: (path) => texts.has(path) || disk.fileExists(path),
+    readFile: (path) => texts.get(path) ?? disk.readFile(path),
+    getSourceFile: (path, language, ...rest) => {
+      const text = texts.get(path);
+      return text === undefined ? disk.getSourceFile(path, language, ...rest) : ts.createSourceFile(path, text, language);
+    },
+    getCurrentDirectory: () => CLIENT,
   };
-  host.getCurrentDirectory = () => CLIENT;
   const program = ts.createProgram([...texts.keys()], options, host);
   return snippets.flatMap(({ path }) => {
     const source = program.getSourceFile(path);

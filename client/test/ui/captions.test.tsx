@@ -110,7 +110,7 @@ describe("the state in words", () => {
     [{ phase: "idle", connection: "closed" }, "Not listening"],
     [{ phase: "starting" }, "Opening the microphone"],
     [{ connection: "connecting" }, "Connecting"],
-    [{ connection: "queued" }, "Waiting for a place"],
+    [{ connection: "queued" }, "Waiting in line"],
     [{ connection: "waiting" }, "Not connected"],
     [{ draining: true }, "Server is restarting"],
     [{ muted: true }, "Muted"],

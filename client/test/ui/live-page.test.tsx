@@ -1,11 +1,12 @@
 import { render, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, type MockInstance, test, vi } from "vitest";
 import { CaptionSession } from "../../src/captions/session";
 import { Microphone, MicrophoneError } from "../../src/lib/audio/microphone";
 import { LivePage } from "../../src/ui/LivePage";
 import { FakeServer, json, PATH } from "../support/fake-server";
 
+let openMicrophone: MockInstance<typeof Microphone.open>;
 let server: FakeServer;
 let session: CaptionSession;
 const signOut = vi.fn(() => Promise.resolve());
@@ -14,7 +15,7 @@ const signInAgain = vi.fn();
 beforeEach(async () => {
   localStorage.clear();
   server = await FakeServer.start();
-  vi.spyOn(Microphone, "open").mockImplementation(() => Promise.resolve({ close: () => undefined } as unknown as Microphone));
+  openMicrophone = vi.spyOn(Microphone, "open").mockImplementation(() => Promise.resolve({ close: () => undefined } as unknown as Microphone));
   // jsdom has no canvas: the meter draws nothing, and reads its level all the same.
   vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue(null);
   vi.stubGlobal("matchMedia", () => ({ matches: false }));
@@ -56,7 +57,7 @@ test("start, words, stop", async () => {
 
 test("a problem is told with what to do about it", async () => {
   const user = userEvent.setup();
-  vi.mocked(Microphone.open).mockRejectedValueOnce(new MicrophoneError("refused"));
+  openMicrophone.mockRejectedValueOnce(new MicrophoneError("refused"));
   await user.click(button("Start"));
   const alert = await screen.findByRole("alert");
   expect(alert.textContent).toContain("The microphone is blocked");
@@ -112,7 +113,7 @@ test("captions are copied and downloaded", async () => {
 function read(blob: Blob): Promise<string> {
   const reader = new FileReader();
   return new Promise((resolve) => {
-    reader.onload = () => resolve(String(reader.result));
+    reader.onload = () => resolve(reader.result as string);
     reader.readAsText(blob);
   });
 }
@@ -148,7 +149,7 @@ test.each([
   expect((await screen.findByRole("alert")).textContent).toContain(words);
   server.routes.set(`POST ${PATH}`, (_request, response) => json(response, []));
   await user.click(button("Try again"));
-  await screen.findByText("No words were heard in this recording.");
+  await screen.findByText("No speech was found in this recording.");
 });
 
 test("a file on its way can be called back", async () => {

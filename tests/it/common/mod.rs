@@ -88,6 +88,11 @@ impl Server {
     async fn run(mut config: Config, others: &[&str], env: impl Fn(&str) -> Option<String>) -> Self {
         let modules = config.modules.iter().map(|(name, module)| {
             let mut loaded = load(name, module);
+            // What a real module would show of its files.
+            loaded.info.files = Some((
+                "/models/somewhere/lm.safetensors".to_owned(),
+                "/models/mimi.safetensors".to_owned(),
+            ));
             for (i, keys) in others.iter().enumerate() {
                 loaded.models.push(Placed {
                     device: format!("test:{}", i + 1),

@@ -1,4 +1,4 @@
-/** Runs on the audio thread: gathers the input into 20 ms mono chunks and posts them. */
+/** Runs on the audio thread: collects the input into mono chunks of 20 ms and posts them. */
 class Capture extends AudioWorkletProcessor {
   constructor() {
     super();

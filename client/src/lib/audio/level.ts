@@ -1,4 +1,4 @@
-/** The loudness of the last seconds, for the meter. Written by every chunk, read by every animation frame. */
+/** The loudness of the last seconds, for the meter. Written with every chunk, read in every animation frame. */
 
 const FLOOR_DB = -60;
 
@@ -14,7 +14,7 @@ export class LevelHistory {
   readonly #values: Float32Array;
   #next = 0;
 
-  /** `length`: chunks of 20 ms remembered. */
+  /** `length`: number of 20 ms chunks that are remembered. */
   constructor(length: number) {
     this.#values = new Float32Array(length);
   }
@@ -27,7 +27,7 @@ export class LevelHistory {
     this.#values.fill(0);
   }
 
-  /** Chunks heard so far: tells a drawer whether anything is new. */
+  /** Number of chunks so far, by which a view sees whether anything is new. */
   get count(): number {
     return this.#next;
   }

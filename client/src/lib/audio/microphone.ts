@@ -32,7 +32,7 @@ export class Microphone {
     this.#context = context;
   }
 
-  /** `deviceId` "" takes the system's default. */
+  /** Opens a device; `deviceId` "" is the system's default. Rejects with a `MicrophoneError`. */
   static async open(deviceId: string, handler: MicrophoneHandler): Promise<Microphone> {
     const stream = await request(deviceId);
     let context: AudioContext | null = null;
@@ -54,12 +54,7 @@ export class Microphone {
     }
   }
 
-  /** The device in use, by the id that the picker knows. */
-  get deviceId(): string {
-    return this.#stream.getAudioTracks()[0]?.getSettings().deviceId ?? "";
-  }
-
-  /** A muted microphone goes on sending silence, so that the words before it still come. */
+  /** A muted microphone keeps sending silence, so that the words spoken before still come. */
   set muted(muted: boolean) {
     for (const track of this.#stream.getAudioTracks()) track.enabled = !muted;
   }
@@ -74,7 +69,7 @@ export class Microphone {
 }
 
 async function request(deviceId: string): Promise<MediaStream> {
-  // Browsers hide mediaDevices from pages that came over plain http from another machine.
+  // Browsers hide `mediaDevices` from pages loaded over plain http from another machine.
   if (!navigator.mediaDevices) throw new MicrophoneError(window.isSecureContext ? "missing" : "insecure");
   const audio: MediaTrackConstraints = {
     channelCount: 1,
@@ -106,7 +101,7 @@ function failureOf(error: unknown): MicrophoneFailure {
   }
 }
 
-/** `null` where the browser doesn't convert between the microphone's rate and the context's. */
+/** Returns `null` if the browser doesn't convert between the microphone's rate and the context's. */
 function sourceAt24k(stream: MediaStream): MediaStreamAudioSourceNode | null {
   const context = new AudioContext({ sampleRate: SAMPLE_RATE, latencyHint: "interactive" });
   try {
@@ -121,7 +116,7 @@ function sourceAtNativeRate(stream: MediaStream): MediaStreamAudioSourceNode {
   return new AudioContext({ latencyHint: "interactive" }).createMediaStreamSource(stream);
 }
 
-/** Labels are empty until the user has allowed a microphone once. */
+/** Lists the microphones. Browsers give them no labels until the user has allowed one. */
 export async function inputDevices(): Promise<InputDevice[]> {
   if (!navigator.mediaDevices) return [];
   const devices = await navigator.mediaDevices.enumerateDevices();
@@ -130,7 +125,7 @@ export async function inputDevices(): Promise<InputDevice[]> {
     .map((d, i) => ({ id: d.deviceId, label: d.label || `Microphone ${i + 1}` }));
 }
 
-/** Calls back when a device is plugged in or out; returns how to stop. */
+/** Calls back when a device is plugged in or out. Returns a function that stops this. */
 export function watchDevices(onChange: () => void): () => void {
   if (!navigator.mediaDevices) return () => undefined;
   navigator.mediaDevices.addEventListener("devicechange", onChange);

@@ -4,17 +4,18 @@ interface Chunk {
 }
 
 /**
- * Audio that the server has not yet confirmed to have transcribed, kept so that a new connection can go on
- * where the old one broke. Positions count samples since the stream began and never go back.
+ * Audio that the server has not confirmed as transcribed, kept so that a new connection can continue where the old one
+ * was lost. Positions count samples since the stream began and never decrease.
  */
 export class AudioBacklog {
   readonly #capacity: number;
   #chunks: Chunk[] = [];
   #start = 0;
+  /** One past the newest sample. */
   #end = 0;
   #confirmed = 0;
 
-  /** `capacity`: samples kept at most; beyond that the oldest are let go. */
+  /** `capacity`: the most samples that are kept; beyond that the oldest are dropped. */
   constructor(capacity: number) {
     this.#capacity = capacity;
   }
@@ -24,12 +25,7 @@ export class AudioBacklog {
     return this.#start;
   }
 
-  /** One past the newest sample. */
-  get end(): number {
-    return this.#end;
-  }
-
-  /** Unconfirmed samples that are no longer held: a new connection can't get them. */
+  /** Number of unconfirmed samples that are no longer held, so that no new connection can get them. */
   get missing(): number {
     return Math.max(0, this.#start - this.#confirmed);
   }
@@ -40,14 +36,14 @@ export class AudioBacklog {
     this.#dropWhile(({ at }) => at < this.#end - this.#capacity);
   }
 
-  /** The server has transcribed everything before `position`. */
+  /** Takes note that the server has transcribed everything before `position`. */
   confirm(position: number): void {
     this.#confirmed = Math.max(this.#confirmed, Math.min(position, this.#end));
-    // Chunks go whole: one that is confirmed in part stays.
+    // Only whole chunks are dropped: one that is confirmed in part stays.
     this.#dropWhile(({ at, pcm }) => at + pcm.length <= this.#confirmed);
   }
 
-  /** What is missing is given up: from here on the stream counts from `start`. */
+  /** Accepts that the missing samples are lost: they no longer count as missing. */
   forgetMissing(): void {
     this.#confirmed = this.#start;
   }

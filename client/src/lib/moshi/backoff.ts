@@ -1,8 +1,8 @@
-/** Waiting times between reconnects: exponential with jitter, so that a restarted server isn't hit by all at once. */
+/** Waiting times between reconnects: exponential with jitter, so that clients don't all return to a restarted server at once. */
 export interface BackoffOptions {
-  /** Longest first wait, in seconds. */
+  /** Upper bound of the first wait, in seconds. */
   base?: number;
-  /** Longest wait of all, in seconds. */
+  /** Upper bound of every wait, in seconds. */
   cap?: number;
   random?: () => number;
 }
@@ -19,7 +19,7 @@ export class Backoff {
     this.#random = random;
   }
 
-  /** Seconds to wait now: between half and all of a bound that doubles with each call. */
+  /** Returns the seconds to wait: between half and all of a bound that doubles with each call. */
   next(): number {
     const bound = Math.min(this.#cap, this.#base * 2 ** this.#failures);
     this.#failures += 1;

@@ -7,20 +7,20 @@ export type Credential =
   /** A short-lived JWT minted by the auth server. Travels in `Sec-WebSocket-Protocol`, never in the URL. */
   | { via: "token"; token: string; renewal?: Renewal }
   /**
-   * An API key. Exchanged for a single-use ticket, so that the key itself is in no URL either; `tickets: false` is for
-   * a server that has none (Kyutai's own) and can be shown a key by a page only in the URL.
+   * An API key. It is exchanged for a single-use ticket, so that the key itself is not in a URL either. `tickets: false`
+   * is for a server without tickets (Kyutai's own), to which a page can send the key only in the URL.
    */
   | { via: "key"; key: string; tickets?: boolean };
 
-/** How a session outlives the credential it began with. A server that doesn't end sessions with it takes this too. */
+/** How a session outlives its first credential. Harmless on a server that doesn't end sessions with their credential. */
 export interface Renewal {
-  /** What the credential is good for, from now. */
+  /** Seconds from now for which the credential is valid. */
   seconds: number;
-  /** A newer token of the same person; `null` when nobody is signed in. Rejects when the auth server gives no answer. */
+  /** Fetches a newer token of the same person; `null` if nobody is signed in. Rejects if the auth server gives no answer. */
   token: () => Promise<string | null>;
 }
 
-/** Asked right before every connection. `refresh`: the last credential was refused, get a new one. */
+/** Called right before every connection. `refresh`: the last credential was refused, so a new one is needed. */
 export type CredentialProvider = (request: { refresh: boolean }) => Promise<Credential>;
 
 export interface SocketAddress {
@@ -28,7 +28,7 @@ export interface SocketAddress {
   protocols: string[];
 }
 
-/** What a `fetch` to the server needs to carry the credential. */
+/** Returns the part of a `RequestInit` that carries the credential. */
 export function requestInit(credential: Credential): { headers: Record<string, string>; credentials: RequestCredentials } {
   switch (credential.via) {
     case "cookie":
@@ -55,14 +55,14 @@ export async function socketAddress(http: URL, credential: Credential): Promise<
   }
 }
 
-/** A missing route may be a proxy's mistake: that is no reason to write a key into the logs of all who pass a URL on. */
+/** Fails without a ticket: a missing route may be a proxy's mistake, and the key itself would end up in access logs. */
 async function needTicket(http: URL, credential: Credential): Promise<string> {
   const ticket = await fetchTicket(http, credential);
   if (ticket !== null) return ticket;
-  throw new MoshiError("no-tickets", "the server gives no ticket for the API key: its proxy must pass on /api/ws-ticket");
+  throw new MoshiError("no-tickets", "the server issued no ticket for the API key: its proxy must pass on /api/ws-ticket");
 }
 
-/** A single-use ticket for `auth_id`; `null` from a server that has none. Rejects with why the credential is refused. */
+/** Fetches a single-use ticket for `auth_id`; `null` if the server has none. Rejects if the credential is refused. */
 export async function fetchTicket(http: URL, credential: Credential): Promise<string | null> {
   let response: Response;
   try {

@@ -2,12 +2,12 @@ import { type Credential, fetchTicket } from "./credentials";
 import { MoshiError } from "./failure";
 
 /**
- * A browser learns nothing from a refused WebSocket handshake but code 1006. Plain HTTP requests can be read,
- * so this asks the server what may have been wrong: the credential, no free slot, or no server at all.
+ * Finds out why a WebSocket handshake failed, of which a browser tells only code 1006. Answers to plain HTTP requests can
+ * be read, so this asks the server: is the credential refused, is every slot taken, is there a server at all?
  */
 export async function diagnose(server: URL, credential: Credential): Promise<MoshiError> {
   try {
-    // By ticket and not by `auth-check`: with a POST browsers send the `Origin` that a cookie needs, with a GET they don't.
+    // A ticket instead of `auth-check`: a cookie counts only with an `Origin`, which browsers send with a POST, not with a GET.
     const ticket = await fetchTicket(server, credential);
     const address = new URL("/api/modules_info", server);
     if (ticket !== null) address.searchParams.set("auth_id", ticket);
@@ -21,10 +21,10 @@ export async function diagnose(server: URL, credential: Credential): Promise<Mos
   return new MoshiError("unreachable", "the server answers, but the connection could not be opened");
 }
 
-/** `modules_info` gives its numbers as strings. */
+/** Reads `modules_info`, whose numbers are strings. */
 function everySlotTaken(modules: unknown, path: string): boolean {
   if (!Array.isArray(modules)) return false;
-  const ours: unknown = modules.find((m) => typeof m === "object" && m !== null && "path" in m && m.path === path);
+  const ours: unknown = modules.find((m: unknown) => typeof m === "object" && m !== null && "path" in m && m.path === path);
   if (typeof ours !== "object" || ours === null) return false;
   const { used_slots, total_slots } = ours as Record<string, unknown>;
   return Number(total_slots) > 0 && Number(used_slots) >= Number(total_slots);

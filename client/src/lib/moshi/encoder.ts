@@ -1,4 +1,4 @@
-/** From mono 24 kHz samples to the binary frames of the socket: Opus where the browser can, else raw PCM16. */
+/** Encodes mono 24 kHz samples as binary frames: Opus if the browser can, raw PCM16 otherwise. */
 import { encode } from "@msgpack/msgpack";
 import { SAMPLE_RATE } from "./messages";
 import { OggOpusMuxer, opusHead } from "./ogg";
@@ -9,12 +9,12 @@ export interface FrameEncoder {
   /** Query parameters that tell the server what the binary frames hold. */
   readonly query: Readonly<Record<string, string>>;
   encode(pcm: Float32Array): void;
-  /** Resolves when every sample so far is in a frame. */
+  /** Resolves when every sample so far has been passed on in a frame. */
   flush(): Promise<void>;
   close(): void;
 }
 
-/** A new encoder for each connection: an Ogg stream begins with its headers. */
+/** Makes a new encoder for each connection: an Ogg stream begins with its headers. */
 export type EncoderFactory = (sink: FrameSink, onError: (error: Error) => void) => FrameEncoder;
 
 /** `{type: "OggOpus", data: bin}` in MessagePack: whole Ogg pages. */
@@ -41,9 +41,9 @@ export const pcm16Encoder: EncoderFactory = (sink) => ({
 
 const PACKET_MICROSECONDS = 20_000;
 const PACKET_SAMPLES = SAMPLE_RATE / 50;
-/** Two packets a page: 40 ms, half a frame of the model. */
+/** Two packets per page: 40 ms, half a frame of the model. */
 const PACKETS_PER_PAGE = 2;
-/** What libopus looks ahead at 48 kHz: 6.5 ms, for encoders that don't hand out their own header. */
+/** Samples at 48 kHz (6.5 ms) that libopus looks ahead, for encoders that don't provide their own header. */
 const DEFAULT_PRE_SKIP = 312;
 
 const OPUS_CONFIG: AudioEncoderConfig = {
@@ -51,7 +51,7 @@ const OPUS_CONFIG: AudioEncoderConfig = {
   sampleRate: SAMPLE_RATE,
   numberOfChannels: 1,
   bitrate: 32_000,
-  // `application` is in the standard, not yet in TypeScript's types.
+  // `application` is in the standard, but not yet in TypeScript's types.
   opus: { frameDuration: PACKET_MICROSECONDS, application: "voip" } as OpusEncoderConfig,
 };
 
@@ -121,7 +121,7 @@ function bytesOf(source: AllowSharedBufferSource): Uint8Array {
     : new Uint8Array(source);
 }
 
-/** Opus by WebCodecs where it is there, PCM16 (12 times the bytes) elsewhere. */
+/** Resolves with Opus if the browser has WebCodecs, with PCM16 (12 times the bytes) otherwise. */
 export async function bestEncoder(): Promise<EncoderFactory> {
   if (typeof AudioEncoder === "undefined") return pcm16Encoder;
   const { supported } = await AudioEncoder.isConfigSupported(OPUS_CONFIG).catch(() => ({ supported: false }));

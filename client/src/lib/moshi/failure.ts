@@ -1,4 +1,4 @@
-/** Why a stream or a request failed, and whether trying again can help. */
+/** Reasons for the failure of a stream or a request, and whether trying again can help. */
 
 export type FailureKind =
   | "unauthenticated"
@@ -18,7 +18,7 @@ export class MoshiError extends Error {
   constructor(
     readonly kind: FailureKind,
     message: string,
-    /** Seconds the server asked to wait before the next try. */
+    /** Seconds to wait before the next try, as the server asked; `null` if it did not. */
     readonly retryAfter: number | null = null,
   ) {
     super(message);
@@ -44,7 +44,7 @@ const CLOSE_CODES: Record<number, FailureKind> = {
   4403: "forbidden",
 };
 
-/** The failure that a WebSocket close code stands for. 1000 before we asked for the end is one too. */
+/** Returns the failure that a WebSocket close code stands for. A normal close (1000) that we did not ask for is one too. */
 export function failureFromClose(code: number, reason: string): MoshiError {
   const kind = CLOSE_CODES[code] ?? "unreachable";
   return new MoshiError(kind, reason || `connection closed with code ${code}`);
@@ -64,7 +64,7 @@ export function failureFromStatus(status: number, retryAfter: string | null): Mo
   return new MoshiError(kind, `the server answered ${status}`, wait);
 }
 
-/** The classic protocol reports a full server by a message instead of a close code. */
+/** Returns the failure of an `Error` message: the classic protocol reports a full server by one, not by a close code. */
 export function failureFromMessage(message: string): MoshiError {
   return new MoshiError(/no free channels/i.test(message) ? "full" : "engine", message);
 }

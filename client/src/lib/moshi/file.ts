@@ -1,4 +1,4 @@
-/** A whole recording in one request. */
+/** Transcription of a whole recording in one request. */
 import { type Credential, requestInit } from "./credentials";
 import { failureFromStatus, MoshiError } from "./failure";
 import { readTranscriptionMessage } from "./transcription-messages";
@@ -11,15 +11,15 @@ export interface TimedWord {
 }
 
 export interface FileOptions {
-  /** 0 to 1 while the file is sent; `null` while the server works on it. */
+  /** Called with 0 to 1 while the file is sent, and with `null` while the server works on it. */
   onProgress?: (sent: number | null) => void;
   signal?: AbortSignal;
 }
 
-/** Sends the file as it is: the server reads wav, flac, mp3, ogg, m4a of any rate. */
+/** Sends the file as it is: the server reads wav, flac, mp3, ogg and m4a at any sample rate. Rejects with a `MoshiError`. */
 export function transcribeFile(url: URL, file: Blob, credential: Credential, options: FileOptions = {}): Promise<TimedWord[]> {
   const { onProgress, signal } = options;
-  // fetch can't tell how much of a body has been sent.
+  // `fetch` doesn't report the progress of an upload.
   const request = new XMLHttpRequest();
   return new Promise<TimedWord[]>((resolve, reject) => {
     const { headers, credentials } = requestInit(credential);
@@ -44,9 +44,9 @@ export function transcribeFile(url: URL, file: Blob, credential: Credential, opt
   });
 }
 
-/** `Word` and `EndWord` objects in order, as the classic protocol answers. */
+/** Joins the `Word` and `EndWord` objects of the answer, which come in order. */
 export function readWords(body: unknown): TimedWord[] {
-  if (!Array.isArray(body)) throw new MoshiError("protocol", "the transcript is no list");
+  if (!Array.isArray(body)) throw new MoshiError("protocol", "the transcript is not a list");
   const words: TimedWord[] = [];
   for (const value of body) {
     const message = readTranscriptionMessage(value);

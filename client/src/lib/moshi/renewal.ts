@@ -1,11 +1,11 @@
-/** Keeps a long session signed in: sends a newer token before the one it began with runs out. */
+/** Keeps a long session signed in: sends a newer token before the current one expires. */
 import type { Renewal } from "./credentials";
 
-/** A renewal comes this long before the end, or after three quarters of a short life. */
+/** A renewal starts this long before the token expires, or after three quarters of a short life. */
 const MARGIN_SECONDS = 30;
-/** Pause after an auth server that gave no answer. */
+/** Wait before the next try when the auth server gave no answer. */
 const RETRY_SECONDS = 5;
-/** A timer can wait for about 24 days. Whoever talks longer than this is asked again then. */
+/** A timer can wait for about 24 days at most, so a longer wait ends early with a renewal. */
 const MAX_WAIT_SECONDS = 20 * 24 * 3600;
 
 export class Renewer {
@@ -15,19 +15,19 @@ export class Renewer {
   #timer: ReturnType<typeof setTimeout> | null = null;
   #stopped = false;
 
-  /** The credential's life starts now. `send` takes the newer token to the server. */
+  /** The credential's life starts now. `send` sends the newer token to the server. */
   constructor(renewal: Renewal, send: (token: string) => void) {
     this.#renewal = renewal;
     this.#send = send;
     this.#ends = now() + renewal.seconds;
   }
 
-  /** The session is live: from now on the server can be told. */
+  /** Starts renewing: the session is live, and the server reads messages. */
   start(): void {
     this.#wait(this.#ends - now());
   }
 
-  /** The server took the token; the session may go on for `seconds`. */
+  /** Takes note that the server accepted the token: the session may go on for `seconds`. */
   renewed(seconds: number): void {
     this.#ends = now() + seconds;
     this.#wait(seconds);
@@ -53,21 +53,21 @@ export class Renewer {
     this.#timer = null;
     try {
       const token = await this.#renewal.token();
-      // Nobody is signed in any more: the session ends as the server knows.
+      // With `null` nobody is signed in any more, and the server ends the session in its own time.
       if (token !== null && !this.#stopped) this.#send(token);
     } catch {
-      // Not answered in time, the session ends and a new connection says why.
+      // Without an answer in time the session ends, and the next connection shows the reason.
       if (now() < this.#ends) this.#after(RETRY_SECONDS);
     }
   }
 }
 
-/** Seconds, on a clock that nobody sets. */
+/** Seconds on a monotonic clock. */
 function now(): number {
   return performance.now() / 1000;
 }
 
-/** Seconds that a JWT is good for from when it was made; `null` if it doesn't say. Both ends are of the issuer's clock. */
+/** Returns the life of a JWT in seconds (`exp - iat`, both by the issuer's clock); `null` if the JWT doesn't state it. */
 export function tokenSeconds(token: string): number | null {
   try {
     const payload = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
