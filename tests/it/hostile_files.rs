@@ -130,7 +130,7 @@ async fn a_client_that_leaves_a_file_that_takes_for_ever_frees_its_slot() {
     let file = crafted::mp4_empty_samples(6);
     let mut stream = TcpStream::connect(scene.server.address).await.unwrap();
     let head = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n",
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
         file.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_tag_of_two_hundred_megabytes_and_no_audio() {
     let size = 200_000_000;
     let mut stream = TcpStream::connect(scene.server.address).await.unwrap();
     let head = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         size + 10
     );
     stream.write_all(head.as_bytes()).await.unwrap();

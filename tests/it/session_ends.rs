@@ -108,7 +108,7 @@ async fn a_cookie_from_a_foreign_page_is_told_4403_where_it_can_be_read() {
         .await
         .unwrap();
     assert_eq!(told.close_code().await, 4403);
-    let mut own = Client::open(server.address, "", &page("http://test"))
+    let mut own = Client::open(server.address, "", &page("http://localhost"))
         .await
         .unwrap();
     assert_eq!(own.hear().await, ServerMsg::Ready);

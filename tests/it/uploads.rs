@@ -39,7 +39,7 @@ const FORM: &str = "content-type: multipart/form-data; boundary=edge\r\n";
 /// A request whose body is still to be sent.
 async fn begin(server: &Server, headers: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    let head = format!("POST {PATH} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n");
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     stream
 }
