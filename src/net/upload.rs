@@ -5,6 +5,7 @@
 //! process of its own; what comes before its audio (tags, pictures, all of an mp4 file) keeps no row from others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -42,6 +43,9 @@ const SAMPLE: usize = size_of::<f32>();
 /// Bytes of decoded audio handed to the session at once: half a second.
 const MESSAGE: usize = SAMPLE * SAMPLE_RATE as usize / 2;
 
+/// How long the rest of a file is taken that was refused.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// `POST` on a module's path.
 pub(super) async fn transcribe(
     State(shared): State<Arc<Shared>>,
@@ -78,6 +82,7 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
         Ok(first) => first,
         Err(end) => {
             drop(session.close(end.reason));
+            upload.discard().await;
             return Err(refused(&end, &limits));
         }
     };
@@ -95,7 +100,10 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     drop(gone);
     match end.reason {
         EndReason::Done => Ok(answer.render(messages)),
-        _ => Err(refused(&end, &limits)),
+        _ => {
+            upload.discard().await;
+            Err(refused(&end, &limits))
+        }
     }
 }
 
@@ -226,6 +234,18 @@ impl Upload {
         match end_of(ended, &self.limits) {
             None => Ok(None),
             Some(end) => Err(end),
+        }
+    }
+
+    /// Ends the decoder and lets the client finish, if it does so soon: one that is still sending when the connection closes may
+    /// never read why.
+    async fn discard(self) {
+        let Self {
+            feed, fed, decoder, ..
+        } = self;
+        drop(decoder);
+        if !fed {
+            let _ = timeout(PATIENCE, feed).await;
         }
     }
 

@@ -18,6 +18,7 @@ mod bundled_checkpoint;
 mod cli;
 mod client_address;
 mod connections;
+mod decode_file;
 mod devices;
 mod exposure;
 mod failures;
