@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::handshake::VERSION;
 use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
 
@@ -55,10 +56,14 @@ impl From<TooMany> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.message + "\n").into_response();
+        let headers = response.headers_mut();
         if self.retry {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            let version = HeaderValue::from_static(VERSION);
+            headers.insert(header::SEC_WEBSOCKET_VERSION, version);
         }
         response
     }

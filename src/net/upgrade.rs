@@ -42,7 +42,7 @@ async fn open(
     module: &Arc<Module>,
     mut request: Request,
 ) -> Result<Response, Response> {
-    handshake::check(&request)?;
+    handshake::check(&request).map_err(IntoResponse::into_response)?;
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = query.as_str();
     let form = Form::from_query(query)
