@@ -3,20 +3,17 @@
 use std::time::Instant;
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, Version, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{StatusCode, Version, header};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::Peer;
 use super::log_limit::LogLimit;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, WEBSOCKET_VERSION};
 
 /// Bytes of the nonce in `Sec-WebSocket-Key`.
 const NONCE: usize = 16;
-/// The version of RFC 6455.
-const VERSION: &str = "13";
 
 /// The commonest mistake in a proxy's configuration.
 const PROXY: &str = "a proxy between the client and this server does not pass WebSockets on: it must speak HTTP/1.1 and keep the \
@@ -33,7 +30,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 ///
 /// # Errors
 /// The answer: 426 to what asks for no WebSocket, for another version, or through a proxy that passes none on; 400 without a good key.
-pub(super) fn check(request: &Request) -> Result<(), Box<Response>> {
+pub(super) fn check(request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
     let asks = fastwebsockets::upgrade::is_upgrade_request(request);
     // Every client of WebSockets sends a key, and over HTTP/1.1: who asks otherwise was changed on the way.
@@ -51,16 +48,14 @@ pub(super) fn check(request: &Request) -> Result<(), Box<Response>> {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none())
     };
-    if only(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
+    if only(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != WEBSOCKET_VERSION) {
         let message = "this server speaks version 13 of the WebSocket protocol (RFC 6455), and no other";
         return Err(Box::new(upgrade_required(message)));
     }
     let key = only(header::SEC_WEBSOCKET_KEY).and_then(|key| BASE64.decode(key).ok());
     if key.is_none_or(|key| key.len() != NONCE) {
         let message = "Sec-WebSocket-Key must be 16 bytes in base64, once (RFC 6455, section 4.1)";
-        return Err(Box::new(
-            Refusal::new(StatusCode::BAD_REQUEST, message).into_response(),
-        ));
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
     }
     Ok(())
 }
@@ -74,10 +69,6 @@ fn report_proxy(request: &Request) {
     }
 }
 
-fn upgrade_required(message: &str) -> Response {
-    let mut response = Refusal::new(StatusCode::UPGRADE_REQUIRED, message).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
-    response
+fn upgrade_required(message: &str) -> Refusal {
+    Refusal::new(StatusCode::UPGRADE_REQUIRED, message)
 }

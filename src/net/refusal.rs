@@ -8,6 +8,8 @@ use crate::session::registry::TooMany;
 
 /// Value of `Retry-After`, in seconds.
 const RETRY_AFTER_S: u64 = 2;
+/// The version of RFC 6455, the only one spoken.
+pub(super) const WEBSOCKET_VERSION: &str = "13";
 
 /// A refused request.
 #[derive(Debug)]
@@ -60,10 +62,14 @@ impl From<TooMany> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.message + "\n").into_response();
+        let headers = response.headers_mut();
         if self.retry {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            let version = HeaderValue::from_static(WEBSOCKET_VERSION);
+            headers.insert(header::SEC_WEBSOCKET_VERSION, version);
         }
         response
     }

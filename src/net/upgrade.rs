@@ -40,7 +40,7 @@ async fn open(
     module: &Arc<Module>,
     mut request: Request,
 ) -> Result<Response, Response> {
-    handshake::check(&request).map_err(|answer| *answer)?;
+    handshake::check(&request).map_err(IntoResponse::into_response)?;
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = query.as_str();
     let dialect = (module.dialect)(query)
