@@ -105,17 +105,33 @@ impl BetterAuth {
     ) -> Option<Result<(Identity, Method), (Reason, Method)>> {
         let fields = presented.cookies.iter().map(|field| field.0.as_slice());
         let cookies = session_cookies(fields, &self.names, self.max_token_bytes);
-        let judged = cookies.data.into_iter().map(|data| {
-            let data = data.map_err(|reason| (reason, Method::Cookie))?;
-            let (identity, method) = self.verify(&data, Carrier::Cookie, now)?;
-            if self.bind_session_token {
-                bound::check(&cookies.tokens, identity.session_token.as_deref(), &self.secrets)
-                    .map_err(|reason| (reason, Method::Cookie))?;
+        let mut stale = None;
+        for data in cookies.data {
+            match self.verify_cache(data, &cookies.tokens, now) {
+                // A genuine one of an earlier session gives way to the next; a forged one does not.
+                Err((reason @ (Reason::Expired | Reason::SessionExpired), method)) => {
+                    stale.get_or_insert((reason, method));
+                }
+                Err(fault) => return Some(Err(stale.unwrap_or(fault))),
+                good => return Some(good),
             }
-            Ok((identity, method))
-        });
-        // The first good one counts; if none is, the first one's fault is told.
-        judged.reduce(|first, next| first.or_else(|fault| next.map_err(|_| fault)))
+        }
+        stale.map(Err)
+    }
+
+    /// Judges one session cache beside the `session_token` cookies that came with it.
+    fn verify_cache(
+        &self,
+        data: Result<String, Reason>,
+        tokens: &[String],
+        now: i64,
+    ) -> Result<(Identity, Method), (Reason, Method)> {
+        let refuse = |reason| (reason, Method::Cookie);
+        let (identity, method) = self.verify(&data.map_err(refuse)?, Carrier::Cookie, now)?;
+        if self.bind_session_token {
+            bound::check(tokens, identity.session_token.as_deref(), &self.secrets).map_err(refuse)?;
+        }
+        Ok((identity, method))
     }
 
     fn principal(&self, identity: Identity, method: Method, now: i64) -> Principal {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::auth_support::better_auth::{BetterAuth, Browser};
 use crate::auth_support::{SECRET, request};
-use moshi_server::auth::{AuthConfig, BetterAuthConfig, Guard, Method, Principal, Reason, Refusal};
+use moshi_server::auth::{AuthConfig, BetterAuthConfig, Guard, Method, Principal, Reason, Refusal, Scope};
 use serde_json::{Value, json};
 
 const NEW_SECRET: &str = "another-secret-of-the-tests-for-the-rotation";
@@ -42,6 +42,7 @@ async fn with_cookies(
         .check(
             &request("/x", &[("cookie", &browser.header()), ("origin", origin)]),
             peer,
+            Scope::Listen,
             at,
         )
         .await
@@ -52,6 +53,7 @@ async fn with_auth_id(guard: &Guard, id: &str, at: i64) -> Result<Principal, Ref
         .check(
             &request(&format!("/x?auth_id={id}"), &[]),
             ([203, 0, 113, 1], 1).into(),
+            Scope::Listen,
             at,
         )
         .await

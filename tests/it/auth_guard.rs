@@ -203,7 +203,7 @@ async fn the_origin_counts_exactly_when_the_credential_is_a_cookie() {
 }
 
 #[tokio::test]
-async fn of_several_cookies_of_one_name_the_first_good_one_counts() {
+async fn of_several_cookies_of_one_name_an_expired_one_gives_way_and_a_forged_one_does_not() {
     let guard = guard(&AuthConfig::default(), &[PAGE]);
     let (good, stale) = (token(&nested()), token(&with(nested(), "exp", json!(NOW - 100))));
     let forged = format!("{good}x");
@@ -212,16 +212,28 @@ async fn of_several_cookies_of_one_name_the_first_good_one_counts() {
     for cookies in [
         format!("{name}={stale}; {name}={good}"),
         format!("{name}={good}; {name}={stale}"),
-        format!("__Secure-{name}={forged}; {name}={good}"),
+        format!("__Secure-{name}={stale}; {name}={good}"),
         format!("{name}={stale}; {name}.0={start}; {name}.1={end}"),
-        format!("{name}={stale}; {name}={forged}; {name}={stale}; {name}={good}"),
+        format!("{name}={stale}; {name}={stale}; {name}={stale}; {name}={good}"),
     ] {
         let who = ask(&guard, "/x", &[("cookie", &cookies), ("origin", PAGE)]).await;
         assert_eq!(&*who.unwrap().subject, "user:u1", "{cookies}");
     }
-    let bad = format!("{name}={stale}; {name}={forged}");
-    let told = reason(&guard, "/x", &[("cookie", &bad), ("origin", PAGE)]).await;
-    assert_eq!(told, Reason::Expired, "the first one's fault");
+    for (cookies, told) in [
+        (format!("{name}={stale}; {name}={stale}"), Reason::Expired),
+        (
+            format!("{name}={stale}; {name}={forged}; {name}={good}"),
+            Reason::Expired,
+        ),
+        (format!("{name}={forged}; {name}={good}"), Reason::BadSignature),
+        (
+            format!("__Secure-{name}={forged}; {name}={good}"),
+            Reason::BadSignature,
+        ),
+    ] {
+        let headers = [("cookie", &*cookies), ("origin", PAGE)];
+        assert_eq!(reason(&guard, "/x", &headers).await, told, "{cookies}");
+    }
 }
 
 #[tokio::test]
