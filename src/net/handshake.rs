@@ -38,11 +38,11 @@ pub(super) fn check(request: &Request) -> Result<(), Refusal> {
         || (!asks && headers.contains_key(header::SEC_WEBSOCKET_KEY))
     {
         report_proxy(request);
-        return Err(Box::new(upgrade_required(PROXY)));
+        return Err(upgrade_required(PROXY));
     }
     if !asks {
         let message = "this is a WebSocket: connect with ws://, or POST an audio file";
-        return Err(Box::new(upgrade_required(message)));
+        return Err(upgrade_required(message));
     }
     let only = |name| {
         let mut values = headers.get_all(name).iter();
@@ -50,7 +50,7 @@ pub(super) fn check(request: &Request) -> Result<(), Refusal> {
     };
     if only(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != WEBSOCKET_VERSION) {
         let message = "this server speaks version 13 of the WebSocket protocol (RFC 6455), and no other";
-        return Err(Box::new(upgrade_required(message)));
+        return Err(upgrade_required(message));
     }
     let key = only(header::SEC_WEBSOCKET_KEY).and_then(|key| BASE64.decode(key).ok());
     if key.is_none_or(|key| key.len() != NONCE) {
