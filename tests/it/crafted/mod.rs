@@ -92,7 +92,7 @@ pub fn mp4_durations(samples: u32) -> Vec<u8> {
 
 /// The same with flags that say that the first sample has a duration of its own, and no duration: symphonia 0.6 panics.
 pub fn mp4_panic() -> Vec<u8> {
-    fragmented(&full("trun", 4, &[0, 0, 0, 1, 0, 0, 1, 0]), 1, 100)
+    fragmented(&full("trun", 4, &[0, 0, 0, 1, 0, 0, 0, 4]), 1, 100)
 }
 
 fn boxed(kind: &str, body: &[u8]) -> Vec<u8> {
