@@ -22,7 +22,6 @@ pub mod config;
 pub mod decoder;
 #[forbid(unsafe_code)]
 pub mod load;
-#[allow(unsafe_code, reason = "kernels, memory maps, the CUDA driver")]
 pub mod model;
 #[forbid(unsafe_code)]
 pub mod module;

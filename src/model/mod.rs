@@ -16,6 +16,7 @@ pub mod scripted;
 mod step;
 pub mod stt;
 pub mod tokenizer;
+#[allow(unsafe_code, reason = "memory maps")]
 mod weights;
 
 pub use step::{ModelError, Part, PartTimes, Ports, Spec, StepIo, StepOutput, Tail};

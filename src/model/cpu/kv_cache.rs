@@ -2,8 +2,8 @@
 
 use half::bf16;
 
-use super::kernels::parts::{Parts, PartsLayout};
 use super::kernels::pool::Pool;
+use super::kernels::strips::{StripLayout, Strips};
 use super::kernels::{self, Hidden};
 use crate::model::layout::dtype::Real;
 use crate::model::layout::transformer::Shape;
@@ -56,12 +56,12 @@ struct Rings<T> {
 
 /// Rings of one layer. What is computed with them is f32; bf16 takes half the memory, and half of what attention reads.
 /// It is held as its bits, so that zeroed memory need not be touched.
-enum Layer {
+enum LayerRings {
     F32(Rings<f32>),
     Bf16(Rings<u16>),
 }
 
-impl Layer {
+impl LayerRings {
     fn new(format: Real, size: usize) -> Self {
         match format {
             Real::F32 => Self::F32(Rings {
@@ -96,7 +96,7 @@ impl Layer {
 ///
 /// Only memory of rows that were used is ever touched, so an idle row costs address space, not pages.
 pub(super) struct KvCache {
-    layers: Vec<Layer>,
+    layers: Vec<LayerRings>,
     positions: Vec<u64>,
     heads: usize,
     context: usize,
@@ -113,7 +113,7 @@ impl KvCache {
         let (heads, context, head_dim) = (shape.heads, shape.context, shape.head_dim());
         let size = rows * heads * context * head_dim;
         Self {
-            layers: (0..shape.layers).map(|_| Layer::new(format, size)).collect(),
+            layers: (0..shape.layers).map(|_| LayerRings::new(format, size)).collect(),
             positions: vec![0; rows],
             heads,
             context,
@@ -191,7 +191,7 @@ impl KvCache {
         let (heads, context, hd, tokens) = (*heads, *context, *hd, *tokens);
         let (rings, dim, tasks) = (&layers[layer], heads * hd, rows.len() * heads);
         // A task is one head of a row: its part of `out` has one piece per token.
-        let heads_of_a_row = PartsLayout {
+        let heads_of_a_row = StripLayout {
             base: 0,
             group_stride: tokens * dim,
             width: dim,
@@ -199,12 +199,12 @@ impl KvCache {
             pieces: tokens,
             piece_stride: dim,
         };
-        let scores = Parts::new(scores, PartsLayout::chunks(context.next_multiple_of(8)), tasks);
-        let out = Parts::new(out, heads_of_a_row, tasks);
+        let scores = Strips::new(scores, StripLayout::chunks(context.next_multiple_of(8)), tasks);
+        let out = Strips::new(out, heads_of_a_row, tasks);
         let live = |row: &RowId| (positions[row.index()] as usize + tokens).min(context);
         let live = rows.iter().map(live).sum::<usize>();
         let parallel = live * tokens * dim * 2 >= PARALLEL_FROM;
-        pool.run_parts(tasks, parallel, [scores, out], &|i, [mut scores, mut out]| {
+        pool.run_strips(tasks, parallel, [scores, out], &|i, [mut scores, mut out]| {
             let (n, head) = (i / heads, i % heads);
             let row = rows[n].index();
             let ring = (row * heads + head) * context * hd;
@@ -214,10 +214,10 @@ impl KvCache {
                 let seen = ring..ring + live * hd;
                 let (scores, out) = (scores.piece(0), out.piece(t));
                 match rings {
-                    Layer::F32(r) => {
+                    LayerRings::F32(r) => {
                         kernels::attend(q, &r.keys[seen.clone()], &r.values[seen], hidden, scores, out);
                     }
-                    Layer::Bf16(r) => {
+                    LayerRings::Bf16(r) => {
                         kernels::attend_bf16(q, &r.keys[seen.clone()], &r.values[seen], hidden, scores, out);
                     }
                 }

@@ -1,6 +1,7 @@
 //! The engine on processors: rows are computed one after the other over shared weights, by the threads of one pool.
 
 pub(crate) mod formats;
+#[allow(unsafe_code, reason = "vector instructions, and strips that threads share")]
 mod kernels;
 mod kv_cache;
 mod linear;

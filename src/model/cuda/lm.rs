@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, Matrix, Product, ProfileSpan, Ptr};
 use super::kernels::{BLOCK, ChooseArgs, EmbedArgs, HearArgs, Kernel, MAX_BOOKS};
-use super::source::{Loader, Source};
+use super::source::{Loader, WeightSource};
 use super::transformer::{Held, Norm, Transformer};
 use crate::model::conditioning;
 use crate::model::error::LoadError;
@@ -75,8 +75,8 @@ impl Lm {
             head.extend(l.source.values(&extra_head(i), &[classes, d])?);
         }
         let condition = match l.source {
-            Source::File(weights) => conditioning::load(weights, lm, config.conditioning)?,
-            Source::Random(_) => None,
+            WeightSource::File(weights) => conditioning::load(weights, lm, config.conditioning)?,
+            WeightSource::Random(_) => None,
         };
         let head = l.lines(head.chunks_exact(d), d, real)?;
         let spans = (ProfileSpan::LmProducts, ProfileSpan::LmAttention);

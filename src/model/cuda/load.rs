@@ -1,7 +1,7 @@
 //! Loading a checkpoint onto a GPU.
 
 use super::driver::Driver;
-use super::source::Source;
+use super::source::WeightSource;
 use super::stt::{CudaStt, Setup};
 use crate::model::StreamModel;
 use crate::model::error::LoadError;
@@ -44,6 +44,6 @@ pub(super) fn open(
     let cache = gpu_cache(config.kv_cache, real)?;
     let driver = Driver::open(ordinal)?;
     tracing::info!(gpu = driver.name(), ?real, ?cache, rows, "loading onto the GPU");
-    let sources = (&Source::File(codec), &Source::File(lm));
+    let sources = (&WeightSource::File(codec), &WeightSource::File(lm));
     CudaStt::load(driver, config, mimi, sources, Setup { rows, real, cache })
 }

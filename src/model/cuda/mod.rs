@@ -5,7 +5,9 @@
 //! is a GPU's, and the tests run the same model and the same kernel sources on the processor through an emulator. What
 //! that can and cannot show, and what has been seen on a GPU, is in `docs/gpu.md`.
 
+#[allow(unsafe_code, reason = "host memory that a device writes")]
 mod backend;
+#[allow(unsafe_code, reason = "arguments as the kernels lay them out")]
 mod kernels;
 mod lm;
 mod mimi;
@@ -17,6 +19,7 @@ mod transformer;
 #[cfg(feature = "cuda")]
 pub mod check;
 #[cfg(feature = "cuda")]
+#[allow(unsafe_code, reason = "calls of the CUDA driver and cuBLAS")]
 mod driver;
 #[cfg(feature = "cuda")]
 mod load;
@@ -27,6 +30,7 @@ pub(super) use {
 };
 
 #[cfg(test)]
+#[allow(unsafe_code, reason = "a device's memory, and kernels from a library")]
 mod emulator;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ impl From<GpuError> for LoadError {
 }
 
 /// A checkpoint, or random numbers of the same shapes: what a step costs does not depend on what was learned.
-pub(super) enum Source<'a> {
+pub(super) enum WeightSource<'a> {
     File(&'a Weights),
     /// State of the generator.
     #[cfg_attr(
@@ -27,7 +27,7 @@ pub(super) enum Source<'a> {
     Random(Cell<u64>),
 }
 
-impl Source<'_> {
+impl WeightSource<'_> {
     /// Returns the values of a tensor, which must have `shape`.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ fn random(state: &Cell<u64>, name: &str, shape: &[usize]) -> Vec<f32> {
 /// of the source is missing or wrong.
 pub(super) struct Loader<'a, B> {
     pub(super) backend: &'a mut B,
-    pub(super) source: &'a Source<'a>,
+    pub(super) source: &'a WeightSource<'a>,
 }
 
 impl<B: Backend> Loader<'_, B> {

@@ -11,7 +11,7 @@ use super::kernels::{Slot, VACANT};
 use super::lm::Lm;
 use super::mimi::MimiEncoder;
 use super::schedule::Task;
-use super::source::{Loader, Source};
+use super::source::{Loader, WeightSource};
 use super::transformer::Held;
 use crate::audio::pcm;
 use crate::model::error::LoadError;
@@ -121,7 +121,7 @@ impl<B: Backend> CudaStt<B> {
         mut backend: B,
         config: &SttConfig,
         mimi: &MimiConfig,
-        (codec, lm): (&Source<'_>, &Source<'_>),
+        (codec, lm): (&WeightSource<'_>, &WeightSource<'_>),
         setup: Setup,
     ) -> Result<Self, LoadError> {
         let Setup { rows, real, cache } = setup;

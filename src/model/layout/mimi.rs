@@ -134,7 +134,7 @@ impl MimiConfig {
         };
         if config.channels != 1 || config.frame_samples() * 2 != config.stride() * 4 {
             return Err(wrong(format!(
-                "one channel and two encoder steps a frame are supported; it has {} channels, {} samples a frame and a stride of {}",
+                "one channel and two encoder steps per frame are supported; it has {} channels, {} samples per frame and a stride of {}",
                 config.channels,
                 config.frame_samples(),
                 config.stride()

@@ -23,7 +23,7 @@ pub(crate) struct CodebookLayout {
 }
 
 /// Entries of a codebook, `[bins][width]`, and `|e|² / 2` of each: `argmin |x - e|² = argmin |e|² / 2 - x·e`.
-pub(crate) struct Codebook {
+pub(crate) struct CodebookValues {
     pub(crate) entries: Vec<f32>,
     pub(crate) half_norms: Vec<f32>,
 }
@@ -50,7 +50,7 @@ pub(crate) fn values(config: &MimiConfig, codebooks: usize) -> u64 {
     (2 * q.dimension * config.dimension + codebooks * q.bins * (q.dimension + 1)) as u64
 }
 
-impl Codebook {
+impl CodebookValues {
     /// Computes the entries, which are the means of the vectors that fell to them.
     pub(crate) fn new(sums: Vec<f32>, usage: &[f32], width: usize) -> Self {
         let mut entries = sums;
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn entries_are_means_and_unused_ones_stay_finite() {
-        let book = Codebook::new(vec![6.0, 8.0, 0.0, 1e-5], &[2.0, 0.0], 2);
+        let book = CodebookValues::new(vec![6.0, 8.0, 0.0, 1e-5], &[2.0, 0.0], 2);
         assert_eq!(book.entries, [3.0, 4.0, 0.0, 1.0]);
         assert_eq!(book.half_norms, [12.5, 0.5]);
     }

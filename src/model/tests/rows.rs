@@ -48,7 +48,7 @@ fn streams_that_come_and_go_get_the_references_tokens() {
     let mut model = model(&f, 3);
     let mut waiting = STREAMS.map(|(seed, frames)| (seed, pcm(seed, frames))).to_vec();
     waiting.reverse();
-    // Seed, audio, frames stepped, tokens heard.
+    // Seed, audio, frames stepped, tokens so far.
     type Seat = Option<(u32, Vec<f32>, usize, Vec<u32>)>;
     let mut seats: [Seat; 3] = [None, None, None];
     let mut done = 0;

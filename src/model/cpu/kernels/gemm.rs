@@ -156,7 +156,7 @@ pub(crate) struct Area {
 }
 
 /// Reads `WIDTH` weights of a row as f32.
-trait Weights<L: Products>: Copy {
+trait WeightRows<L: Products>: Copy {
     unsafe fn load(self, at: usize) -> L::V;
 }
 
@@ -170,28 +170,28 @@ struct F16(*const u16);
 struct Q8(*const i8, *const f32);
 
 // SAFETY (four impls): `at + WIDTH` lies within the matrix, by the loop bounds of `tile`.
-impl<L: Products> Weights<L> for F32 {
+impl<L: Products> WeightRows<L> for F32 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above.
         unsafe { L::load(self.0.add(at)) }
     }
 }
-impl<L: Products> Weights<L> for Bf16 {
+impl<L: Products> WeightRows<L> for Bf16 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above.
         unsafe { L::load_bf16(self.0.add(at)) }
     }
 }
-impl<L: Products> Weights<L> for F16 {
+impl<L: Products> WeightRows<L> for F16 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above.
         unsafe { L::load_f16(self.0.add(at)) }
     }
 }
-impl<L: Products> Weights<L> for Q8 {
+impl<L: Products> WeightRows<L> for Q8 {
     #[inline(always)]
     unsafe fn load(self, at: usize) -> L::V {
         // SAFETY: see above; there is one scale per block.
@@ -218,7 +218,7 @@ pub(crate) unsafe fn run<L: Products>(call: &Call<'_>, area: Area) {
 
 // Weight rows × activation rows in registers. With few activation rows more weight rows keep the multiply-add units busy.
 #[inline(always)]
-unsafe fn outs<L: Products, W: Weights<L>>(w: W, call: &Call<'_>, area: Area) {
+unsafe fn outs<L: Products, W: WeightRows<L>>(w: W, call: &Call<'_>, area: Area) {
     // SAFETY: the caller's promise, passed on.
     unsafe {
         let rows = area.row_end - area.row;
@@ -231,7 +231,7 @@ unsafe fn outs<L: Products, W: Weights<L>>(w: W, call: &Call<'_>, area: Area) {
 }
 
 #[inline(always)]
-unsafe fn rows_by<L: Products, W: Weights<L>, const R: usize>(w: W, call: &Call<'_>, area: Area) {
+unsafe fn rows_by<L: Products, W: WeightRows<L>, const R: usize>(w: W, call: &Call<'_>, area: Area) {
     let mut out = area.out;
     while out < area.out_end {
         let whole = out + R <= area.out_end;
@@ -261,7 +261,7 @@ unsafe fn rows_by<L: Products, W: Weights<L>, const R: usize>(w: W, call: &Call<
 }
 
 #[inline(always)]
-unsafe fn tile<L: Products, W: Weights<L>, const R: usize, const B: usize>(
+unsafe fn tile<L: Products, W: WeightRows<L>, const R: usize, const B: usize>(
     w: W,
     call: &Call<'_>,
     out: usize,

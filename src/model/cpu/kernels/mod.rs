@@ -4,8 +4,8 @@ pub(crate) mod gemm;
 mod lanes;
 pub(crate) mod matrix;
 mod ops;
-pub(crate) mod parts;
 pub(crate) mod pool;
+pub(crate) mod strips;
 
 use std::sync::OnceLock;
 

@@ -7,7 +7,7 @@ use crate::model::cpu::linear::{SLACK, linear};
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::WeightFormat;
 use crate::model::layout::mimi::MimiConfig;
-use crate::model::layout::quantizer::{self, ChainLayout};
+use crate::model::layout::quantizer::{self, ChainLayout, CodebookValues};
 use crate::model::weights::Weights;
 
 struct Codebook {
@@ -36,7 +36,7 @@ impl Chain {
                 w.values(&book.sums, &[bins, width])?,
                 w.values(&book.usage, &[bins])?,
             );
-            let book = quantizer::Codebook::new(sums, &usage, width);
+            let book = CodebookValues::new(sums, &usage, width);
             Ok(Codebook {
                 entries: Matrix::new(bins, width, &book.entries, WeightFormat::F32),
                 half_norms: book.half_norms,

@@ -2,8 +2,8 @@
 
 use super::conv::StreamConv;
 use crate::model::cpu::kernels::gemm::{Layout, Write};
-use crate::model::cpu::kernels::parts::{Parts, PartsLayout};
 use crate::model::cpu::kernels::pool::Pool;
+use crate::model::cpu::kernels::strips::{StripLayout, Strips};
 use crate::model::cpu::kernels::{Unary, unary, unary_in_place};
 use crate::model::error::LoadError;
 use crate::model::layout::conv::ConvLayout;
@@ -127,7 +127,7 @@ fn elu_into(pool: &mut Pool, rows: usize, trunk: &[f32], conv: &mut StreamConv) 
     let width = conv.input(0).len();
     let (windows, layout) = conv.inlet();
     // A task is a piece of one row's input; the last piece is shorter.
-    let inputs = PartsLayout {
+    let inputs = StripLayout {
         base: layout.base,
         group_stride: layout.group_stride,
         width,
@@ -137,9 +137,9 @@ fn elu_into(pool: &mut Pool, rows: usize, trunk: &[f32], conv: &mut StreamConv) 
     };
     let pieces = inputs.tasks();
     let tasks = rows * pieces;
-    let windows = Parts::new(windows, inputs, tasks);
+    let windows = Strips::new(windows, inputs, tasks);
     let parallel = rows * width >= 4 * PIECE;
-    pool.run_parts(tasks, parallel, [windows], &|i, [mut to]| {
+    pool.run_strips(tasks, parallel, [windows], &|i, [mut to]| {
         let to = to.piece(0);
         let from = i / pieces * width + i % pieces * PIECE;
         unary(Unary::Elu, &trunk[from..][..to.len()], to);

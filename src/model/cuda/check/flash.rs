@@ -50,7 +50,7 @@ struct Call {
 type Attend = unsafe extern "C" fn(*const Call) -> c_int;
 
 /// One layer's attention, as both sides get it.
-struct Layer {
+struct AttentionLayer {
     heads: usize,
     head_dim: usize,
     /// Places of a row's ring, and how many of them are live.
@@ -75,7 +75,7 @@ struct Layer {
 ///
 /// # Errors
 /// There is no GPU, the library cannot be used, or the device failed.
-pub fn compare(path: &Path, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn compare(path: &Path, report: &mut Report) -> anyhow::Result<()> {
     presence(0).map_err(anyhow::Error::msg)?;
     // SAFETY: a library of ours; loading it registers kernels and does nothing else.
     let library = unsafe { Library::new(path) }.with_context(|| path.display().to_string())?;
@@ -86,7 +86,7 @@ pub fn compare(path: &Path, report: &mut Report) -> anyhow::Result<()> {
     for model in MODELS.iter().filter(plain) {
         let mut driver = Driver::open(0)?;
         let most = ROWS[ROWS.len() - 1];
-        let layer = Layer::new(&mut driver, model, most).context("a layer's keys and values")?;
+        let layer = AttentionLayer::new(&mut driver, model, most).context("a layer's keys and values")?;
         for rows in ROWS {
             layer.place(&mut driver, rows)?;
             let ours_ms = timed(&mut driver, |driver| {
@@ -144,7 +144,7 @@ fn read(driver: &mut Driver, at: Ptr, n: usize) -> Result<Vec<f32>, GpuError> {
     Ok(bytes.chunks_exact(2).map(value).collect())
 }
 
-impl Layer {
+impl AttentionLayer {
     fn new(b: &mut Driver, model: &Model, rows: usize) -> Result<Self, GpuError> {
         let (heads, head_dim) = (model.heads, DIM / model.heads);
         let page = model.context.next_multiple_of(TILE);

@@ -11,7 +11,7 @@ use super::parity::{BF16, FP8, audio};
 use super::{Report, Size};
 use crate::model::cuda::driver::Driver;
 use crate::model::cuda::driver::presence::presence;
-use crate::model::cuda::source::Source;
+use crate::model::cuda::source::WeightSource;
 use crate::model::cuda::stt::{CudaStt, Setup};
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::{Cache, Real};
@@ -130,7 +130,10 @@ impl Model {
 
     // With random weights, always the same.
     fn load(&self, rows: usize, real: Real, cache: Cache) -> Result<CudaStt<Driver>, LoadError> {
-        let (codec, lm) = (Source::Random(Cell::new(1)), Source::Random(Cell::new(2)));
+        let (codec, lm) = (
+            WeightSource::Random(Cell::new(1)),
+            WeightSource::Random(Cell::new(2)),
+        );
         let setup = Setup { rows, real, cache };
         let (config, mimi) = (self.config(), MimiConfig::published());
         CudaStt::load(Driver::open(0)?, &config, &mimi, (&codec, &lm), setup)

@@ -2,6 +2,7 @@
 
 mod distance;
 #[cfg(feature = "flash-attn")]
+#[allow(unsafe_code, reason = "a function from a library")]
 mod flash;
 mod forced;
 mod measure;

@@ -55,7 +55,7 @@ impl Conv {
         } = shape;
         if kernel < stride || shape.past_steps() > steps || !steps.is_multiple_of(stride) {
             return Err(LoadError::Config(format!(
-                "convolution {name} (kernel {kernel}, stride {stride}, {steps} steps a frame) is not supported on a GPU"
+                "convolution {name} (kernel {kernel}, stride {stride}, {steps} steps per frame) is not supported on a GPU"
             )));
         }
         let raw = l.source.conv(name, [output, input, kernel])?;

@@ -6,7 +6,7 @@ use crate::model::cuda::source::Loader;
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::Real;
 use crate::model::layout::mimi::MimiConfig;
-use crate::model::layout::quantizer::{self, ChainLayout};
+use crate::model::layout::quantizer::{self, ChainLayout, CodebookValues};
 
 struct Codebook {
     entries: Matrix,
@@ -100,7 +100,7 @@ impl Chain {
         for book in &layout.books {
             let sums = l.source.values(&book.sums, &[bins, width])?;
             let usage = l.source.values(&book.usage, &[bins])?;
-            let book = quantizer::Codebook::new(sums, &usage, width);
+            let book = CodebookValues::new(sums, &usage, width);
             let mut entries = l.lines(book.entries.chunks_exact(width), width, Real::F32)?;
             // Lines of products are as wide as there are entries: nothing is filled up.
             entries.n = bins;

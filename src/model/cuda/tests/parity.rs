@@ -1,5 +1,5 @@
 use crate::model::cuda::emulator::Emulator;
-use crate::model::cuda::source::Source;
+use crate::model::cuda::source::WeightSource;
 use crate::model::cuda::stt::{CudaStt, Setup};
 use crate::model::layout::dtype::{Cache, Real};
 use crate::model::layout::mimi::MimiConfig;
@@ -23,7 +23,7 @@ pub(super) fn engine_with(
     let mimi = MimiConfig::of(&codec).unwrap();
     let mut emulator = Emulator::new();
     emulator.backwards = backwards;
-    let sources = (&Source::File(&codec), &Source::File(&lm));
+    let sources = (&WeightSource::File(&codec), &WeightSource::File(&lm));
     CudaStt::load(emulator, &f.config, &mimi, sources, Setup { rows, real, cache }).unwrap()
 }
 

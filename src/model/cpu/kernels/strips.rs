@@ -1,17 +1,17 @@
-//! A buffer that the tasks of one region write in parts, each task its own, without a copy.
+//! A buffer that the tasks of one parallel region write in strips, each task its own, without a copy.
 
 use std::marker::PhantomData;
 
 use super::SyncPtr;
 use super::pool::Pool;
 
-/// Where the parts of a buffer lie.
+/// Where the strips of a buffer lie.
 ///
-/// The buffer holds groups, `group_stride` apart from `base` on. A group holds one part per task of the group, and
-/// each part is `pieces` pieces, `piece_stride` apart. The pieces of a group's parts lie side by side in a stretch of
+/// The buffer holds groups, `group_stride` apart from `base` on. A group holds one strip per task of the group, and
+/// each strip is `pieces` pieces, `piece_stride` apart. The pieces of a group's strips lie side by side in a stretch of
 /// `width` values: every piece has `len` values, the last of the stretch what is left of it.
 #[derive(Clone, Copy)]
-pub(crate) struct PartsLayout {
+pub(crate) struct StripLayout {
     pub(crate) base: usize,
     pub(crate) group_stride: usize,
     pub(crate) width: usize,
@@ -20,8 +20,8 @@ pub(crate) struct PartsLayout {
     pub(crate) piece_stride: usize,
 }
 
-impl PartsLayout {
-    /// Parts of `len` values, one after the other from the start of a buffer.
+impl StripLayout {
+    /// Returns the layout of strips of `len` values, one after the other from the start of a buffer.
     pub(crate) fn chunks(len: usize) -> Self {
         Self {
             base: 0,
@@ -33,12 +33,12 @@ impl PartsLayout {
         }
     }
 
-    /// Tasks per group.
+    /// Returns the tasks per group.
     pub(crate) fn tasks(&self) -> usize {
         self.width.div_ceil(self.len)
     }
 
-    // No value belongs to two parts: pieces of a stretch follow each other, stretches and groups do not overlap.
+    // No value belongs to two strips: pieces of a stretch follow each other, stretches and groups do not overlap.
     fn disjoint(&self) -> bool {
         self.len > 0
             && self.pieces > 0
@@ -56,29 +56,29 @@ impl PartsLayout {
     }
 }
 
-/// A buffer in parts.
-pub(crate) struct Parts<'a> {
+/// A buffer in strips.
+pub(crate) struct Strips<'a> {
     at: SyncPtr,
-    layout: PartsLayout,
+    layout: StripLayout,
     tasks: usize,
     buffer: PhantomData<&'a mut [f32]>,
 }
 
-/// One task's part of a buffer.
-pub(crate) struct Part<'a> {
+/// One task's strip of a buffer.
+pub(crate) struct Strip<'a> {
     at: SyncPtr,
     from: usize,
     len: usize,
-    layout: PartsLayout,
+    layout: StripLayout,
     buffer: PhantomData<&'a mut [f32]>,
 }
 
-impl<'a> Parts<'a> {
-    /// Divides `buffer` into the parts of `tasks` tasks. Panics where parts would overlap or leave the buffer.
-    pub(crate) fn new(buffer: &'a mut [f32], layout: PartsLayout, tasks: usize) -> Self {
-        assert!(layout.disjoint(), "parts overlap");
+impl<'a> Strips<'a> {
+    /// Divides `buffer` into the strips of `tasks` tasks. Panics where strips would overlap or leave the buffer.
+    pub(crate) fn new(buffer: &'a mut [f32], layout: StripLayout, tasks: usize) -> Self {
+        assert!(layout.disjoint(), "strips overlap");
         let groups = tasks.div_ceil(layout.tasks());
-        assert!(layout.end(groups) <= buffer.len(), "parts leave the buffer");
+        assert!(layout.end(groups) <= buffer.len(), "strips leave the buffer");
         Self {
             at: SyncPtr(buffer.as_mut_ptr()),
             layout,
@@ -88,11 +88,11 @@ impl<'a> Parts<'a> {
     }
 
     /// # Safety
-    /// `task` is less than the number of tasks, and its part is in use once at a time.
-    unsafe fn part(&self, task: usize) -> Part<'_> {
+    /// `task` is less than the number of tasks, and its strip is in use once at a time.
+    unsafe fn strip(&self, task: usize) -> Strip<'_> {
         let (group, place) = (task / self.layout.tasks(), task % self.layout.tasks());
         let within = place * self.layout.len;
-        Part {
+        Strip {
             at: self.at,
             from: self.layout.base + group * self.layout.group_stride + within,
             len: self.layout.len.min(self.layout.width - within),
@@ -102,29 +102,29 @@ impl<'a> Parts<'a> {
     }
 }
 
-impl Part<'_> {
+impl Strip<'_> {
     /// Returns piece `index`.
     pub(crate) fn piece(&mut self, index: usize) -> &mut [f32] {
-        assert!(index < self.layout.pieces, "a part has so many pieces");
+        assert!(index < self.layout.pieces, "a strip has so many pieces");
         let from = self.from + index * self.layout.piece_stride;
-        // SAFETY: within the buffer and disjoint from all other parts, as `Parts::new` asserted; pieces of this part are
+        // SAFETY: within the buffer and disjoint from all other strips, as `Strips::new` asserted; pieces of this strip are
         // lent one at a time.
         unsafe { self.at.slice(from, self.len) }
     }
 }
 
 impl Pool {
-    /// Calls `f` once per task with the task's number and its parts: spread over the threads if `parallel`, else here.
-    pub(crate) fn run_parts<const N: usize>(
+    /// Calls `f` once per task with the task's number and its strips: spread over the threads if `parallel`, else here.
+    pub(crate) fn run_strips<const N: usize>(
         &mut self,
         tasks: usize,
         parallel: bool,
-        parts: [Parts<'_>; N],
-        f: &(dyn Fn(usize, [Part<'_>; N]) + Sync),
+        strips: [Strips<'_>; N],
+        f: &(dyn Fn(usize, [Strip<'_>; N]) + Sync),
     ) {
-        assert!(parts.iter().all(|p| p.tasks >= tasks), "more tasks than parts");
-        // SAFETY: each task runs once, so each part is in use once; there is one for every task.
-        let task = |i: usize| f(i, std::array::from_fn(|n| unsafe { parts[n].part(i) }));
+        assert!(strips.iter().all(|s| s.tasks >= tasks), "more tasks than strips");
+        // SAFETY: each task runs once, so each strip is in use once; there is one for every task.
+        let task = |i: usize| f(i, std::array::from_fn(|n| unsafe { strips[n].strip(i) }));
         if parallel {
             self.run(tasks, &task);
         } else {
@@ -137,8 +137,8 @@ impl Pool {
 mod tests {
     use super::*;
 
-    // Two groups of two tasks; a part is two pieces. The last pieces of a stretch are short.
-    const LAYOUT: PartsLayout = PartsLayout {
+    // Two groups of two tasks; a strip is two pieces. The last pieces of a stretch are short.
+    const LAYOUT: StripLayout = StripLayout {
         base: 1,
         group_stride: 11,
         width: 5,
@@ -150,11 +150,12 @@ mod tests {
     #[test]
     fn every_value_of_a_group_belongs_to_one_task() {
         let mut buffer = vec![9.0; 23];
-        let parts = Parts::new(&mut buffer, LAYOUT, 4);
+        let strips = Strips::new(&mut buffer, LAYOUT, 4);
         let mut pool = Pool::new(2).unwrap();
-        pool.run_parts(4, true, [parts], &|i, [mut part]| {
+        pool.run_strips(4, true, [strips], &|i, [mut strip]| {
             for piece in 0..2 {
-                part.piece(piece)
+                strip
+                    .piece(piece)
                     .iter_mut()
                     .for_each(|x| *x = (10 * i + piece) as f32);
             }
@@ -172,17 +173,17 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "overlap")]
-    fn parts_that_overlap_are_refused() {
-        let layout = PartsLayout {
+    fn strips_that_overlap_are_refused() {
+        let layout = StripLayout {
             group_stride: 9,
             ..LAYOUT
         };
-        Parts::new(&mut [0.0; 100], layout, 4);
+        Strips::new(&mut [0.0; 100], layout, 4);
     }
 
     #[test]
     #[should_panic(expected = "leave the buffer")]
-    fn parts_past_the_end_are_refused() {
-        Parts::new(&mut [0.0; 21], LAYOUT, 4);
+    fn strips_past_the_end_are_refused() {
+        Strips::new(&mut [0.0; 21], LAYOUT, 4);
     }
 }
