@@ -17,7 +17,8 @@ fn wav(samples: &[f32]) -> Vec<u8> {
         .iter()
         .flat_map(|s| ((s * 32768.0) as i16).to_le_bytes())
         .collect();
-    let mut out = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\xc0\x5d\0\0\x80\xbb\0\0\x02\0\x10\0data".to_vec();
+    let mut out =
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\xc0\x5d\0\0\x80\xbb\0\0\x02\0\x10\0data".to_vec();
     out.extend((data.len() as u32).to_le_bytes());
     out.extend(data);
     out
@@ -61,7 +62,12 @@ async fn a_form_is_read_for_the_file_in_it() {
     let text: (&str, &[u8]) = ("name=\"model\"", b"small");
     let other: (&str, &[u8]) = ("name=\"audio\"; filename=\"talk\"", &spoken);
     let nameless: (&str, &[u8]) = ("name=\"file\"", &spoken);
-    let mut cases = vec![vec![file], vec![text, file, text], vec![text, other], vec![nameless, text]];
+    let mut cases = vec![
+        vec![file],
+        vec![text, file, text],
+        vec![text, other],
+        vec![nameless, text],
+    ];
     // Two files: the first is heard.
     cases.push(vec![file, ("name=\"file\"; filename=\"b\"", b"no audio")]);
     for parts in cases {
@@ -90,8 +96,13 @@ async fn a_form_without_a_file_says_how_to_send_one() {
     let body = form(&[("name=\"text\"", b"hello")]);
     let (status, said) = server.request_with(FORM, "POST", PATH, &body).await;
     assert_eq!(status, 400, "{said}");
-    assert!(said.contains("the form has no file") && said.contains("curl -F file=@"), "{said}");
-    let (status, said) = server.request_with(FORM, "POST", PATH, &wav(&speech("abc"))).await;
+    assert!(
+        said.contains("the form has no file") && said.contains("curl -F file=@"),
+        "{said}"
+    );
+    let (status, said) = server
+        .request_with(FORM, "POST", PATH, &wav(&speech("abc")))
+        .await;
     assert_eq!(status, 400, "{said}");
     assert!(said.contains("send the file alone as the body"), "{said}");
     let no_boundary = "content-type: multipart/form-data\r\n";
@@ -108,7 +119,12 @@ async fn a_form_without_a_file_says_how_to_send_one() {
 async fn a_wrong_name_for_what_the_file_is_does_not_matter() {
     let server = Server::start(ONE, "").await;
     let wav = wav(&speech("abc"));
-    for kind in ["image/png", "application/x-www-form-urlencoded", "audio/mpeg", "nonsense"] {
+    for kind in [
+        "image/png",
+        "application/x-www-form-urlencoded",
+        "audio/mpeg",
+        "nonsense",
+    ] {
         let header = format!("content-type: {kind}\r\n");
         let (status, said) = server.request_with(&header, "POST", PATH, &wav).await;
         assert_eq!(status, 200, "{kind}: {said}");
@@ -139,7 +155,10 @@ async fn an_upload_that_is_cut_off_is_no_file() {
             stream.write_all(b"fffff\r\n").await.unwrap();
         }
         if headers.starts_with(FORM) {
-            stream.write_all(&form(&[("name=\"file\"", b"")])[..60]).await.unwrap();
+            stream
+                .write_all(&form(&[("name=\"file\"", b"")])[..60])
+                .await
+                .unwrap();
         }
         stream.write_all(&wav).await.unwrap();
         stream.shutdown().await.unwrap();
@@ -158,7 +177,10 @@ async fn four_that_are_cancelled_keep_nobody_out() {
     let mut given_up = Vec::new();
     for _ in 0..4 {
         let mut stream = begin(&server, &format!("content-length: {}\r\n", long.len())).await;
-        timeout(PATIENCE, stream.write_all(&long)).await.expect("the upload is taken whole").unwrap();
+        timeout(PATIENCE, stream.write_all(&long))
+            .await
+            .expect("the upload is taken whole")
+            .unwrap();
         given_up.push(stream);
     }
     server.wait_for_used(4).await;
@@ -200,7 +222,10 @@ async fn a_file_that_shows_no_audio_in_time_gives_its_slot_back() {
     stream.write_all(&head).await.unwrap();
     let said = answer(stream).await;
     assert!(said.starts_with("HTTP/1.1 408"), "{said}");
-    assert!(said.contains("no audio was found in the file within 0.5 s"), "{said}");
+    assert!(
+        said.contains("no audio was found in the file within 0.5 s"),
+        "{said}"
+    );
     eventually(async || server.request("POST", PATH, &wav(&speech("abc"))).await.0 == 200).await;
 }
 
@@ -213,13 +238,17 @@ async fn one_user_has_half_of_the_slots_and_no_more_sessions_than_allowed() {
         stream.write_all(b"\0\0\0\x18ftypM4A ").await.unwrap();
         stream
     };
-    let post = async |server: &Server, key: &str| server.request_with(key, "POST", PATH, &wav(&speech("abc"))).await;
+    let post =
+        async |server: &Server, key: &str| server.request_with(key, "POST", PATH, &wav(&speech("abc"))).await;
     let server = Server::with_ids(&ids, "batch_size = 2", "[limits]\nmax_files = 2").await;
     let first = upload(&server, &one).await;
     eventually(async || post(&server, &one).await.0 == 429).await;
     let (status, said) = post(&server, &one).await;
     assert_eq!(status, 429, "{said}");
-    assert!(said.contains("1 of your files are being transcribed") && said.contains("retry-after:"), "{said}");
+    assert!(
+        said.contains("1 of your files are being transcribed") && said.contains("retry-after:"),
+        "{said}"
+    );
     assert_eq!(post(&server, &two).await.0, 200);
     drop(first);
     eventually(async || post(&server, &one).await.0 == 200).await;

@@ -121,7 +121,9 @@ impl Head {
     /// Reads an `OpusHead` packet (RFC 7845, section 5.1).
     pub(crate) fn parse(data: &[u8]) -> Result<Self, OggOpusError> {
         match data.get(8) {
-            Some(version) if version & 0xf0 == 0 => Self::fields(data, u16::from_le_bytes, i16::from_le_bytes),
+            Some(version) if version & 0xf0 == 0 => {
+                Self::fields(data, u16::from_le_bytes, i16::from_le_bytes)
+            }
             _ => Err(OggOpusError::Header),
         }
     }

@@ -159,7 +159,9 @@ impl State {
                     )
                 };
                 let scale = 1.0 / *channels as f32;
-                let frames = pcm.chunks_exact(*channels).take(usize::try_from(samples).unwrap_or(0));
+                let frames = pcm
+                    .chunks_exact(*channels)
+                    .take(usize::try_from(samples).unwrap_or(0));
                 for (to, frame) in out.iter_mut().zip(frames) {
                     *to = frame.iter().sum::<f32>() * scale;
                 }

@@ -66,7 +66,9 @@ fn run(options: ChildOptions) -> Result<(), Stop> {
         more = file.next(&mut |samples| {
             bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
         })?;
-        budget.produced(bytes.len() / size_of::<f32>()).map_err(Stop::Failed)?;
+        budget
+            .produced(bytes.len() / size_of::<f32>())
+            .map_err(Stop::Failed)?;
         out.write_all(&bytes).map_err(Stop::Failed)?;
     }
     out.flush().map_err(Stop::Failed)

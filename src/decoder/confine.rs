@@ -14,8 +14,8 @@ use crate::audio::RATE;
 /// Descriptors: the three standard ones, the spool, and what the system opens for a moment.
 const DESCRIPTORS: u64 = 16;
 
-/// Less of the processor than live streams get when both want it.
-const NICENESS: i32 = 10;
+/// A third of the processor that live streams get when both want it.
+const NICENESS: i32 = 5;
 
 /// Seconds of processor time for a second of audio. Decoders take a hundredth, on slow machines a twentieth.
 const CPU_PER_AUDIO: f64 = 0.25;
@@ -97,9 +97,10 @@ impl CpuBudget {
         if due > self.granted {
             self.granted = due;
             // The soft limit only: it must rise again, and reaching it ends the process.
+            let maximum = getrlimit(Resource::Cpu).maximum;
             let limit = Rlimit {
-                current: Some(due),
-                maximum: getrlimit(Resource::Cpu).maximum,
+                current: Some(maximum.map_or(due, |hard| due.min(hard))),
+                maximum,
             };
             setrlimit(Resource::Cpu, limit)?;
         }

@@ -53,13 +53,11 @@ impl Spool {
             file,
         };
         let (to, shared) = (spool.file.try_clone()?, Arc::clone(&spool.shared));
-        thread::Builder::new()
-            .name("spool".to_owned())
-            .spawn(move || {
-                let ended = fill(from, &to, &shared).err().map(|error| error.kind());
-                shared.progress.lock().ended = Some(ended);
-                shared.grown.notify_one();
-            })?;
+        thread::Builder::new().name("spool".to_owned()).spawn(move || {
+            let ended = fill(from, &to, &shared).err().map(|error| error.kind());
+            shared.progress.lock().ended = Some(ended);
+            shared.grown.notify_one();
+        })?;
         Ok(spool)
     }
 

@@ -25,9 +25,13 @@ pub(super) enum BodyError {
     Slow { rate: u32, over: Duration },
     #[error("the upload was cut off after {received} bytes: send the file again")]
     Cut { received: u64 },
-    #[error("the form has no file: send it as the part `file`, like curl -F file=@talk.m4a does, or the file alone as the body")]
+    #[error(
+        "the form has no file: send it as the part `file`, like curl -F file=@talk.m4a does, or the file alone as the body"
+    )]
     NoFile,
-    #[error("the form cannot be read: {0}; send the file alone as the body, like curl --data-binary @talk.m4a does")]
+    #[error(
+        "the form cannot be read: {0}; send the file alone as the body, like curl --data-binary @talk.m4a does"
+    )]
     Form(&'static str),
 }
 
@@ -86,15 +90,20 @@ pub(super) async fn feed(
 fn paced(body: Body, limits: &Limits) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
     let most = limits.max_file_bytes;
     let pace = Pace::new(limits.min_upload_rate, limits.peer_timeout);
-    stream::try_unfold((body.into_data_stream(), pace, 0), move |(mut body, mut pace, received)| async move {
-        let Some(piece) = pace.next(&mut body).await? else { return Ok(None) };
-        let piece = piece.map_err(|_| BodyError::Cut { received })?;
-        let received = received + piece.len() as u64;
-        if received > most {
-            return Err(BodyError::TooBig);
-        }
-        Ok(Some((piece, (body, pace, received))))
-    })
+    stream::try_unfold(
+        (body.into_data_stream(), pace, 0),
+        move |(mut body, mut pace, received)| async move {
+            let Some(piece) = pace.next(&mut body).await? else {
+                return Ok(None);
+            };
+            let piece = piece.map_err(|_| BodyError::Cut { received })?;
+            let received = received + piece.len() as u64;
+            if received > most {
+                return Err(BodyError::TooBig);
+            }
+            Ok(Some((piece, (body, pace, received))))
+        },
+    )
 }
 
 /// How slow a client may be: a bucket of time that empties while the client is waited for and fills with each byte.
@@ -125,7 +134,10 @@ impl Pace {
                 over: self.most,
             });
         };
-        let bytes = piece.as_ref().and_then(|piece| piece.as_ref().ok()).map_or(0, Bytes::len);
+        let bytes = piece
+            .as_ref()
+            .and_then(|piece| piece.as_ref().ok())
+            .map_or(0, Bytes::len);
         self.account(began.elapsed(), bytes);
         Ok(piece)
     }
@@ -149,7 +161,11 @@ mod tests {
         pace.account(19 * SECOND, 1_500);
         assert_eq!(pace.left, 16 * SECOND);
         pace.account(SECOND, 1_000_000);
-        assert_eq!(pace.left, 20 * SECOND, "no more than a full bucket, whatever came at once");
+        assert_eq!(
+            pace.left,
+            20 * SECOND,
+            "no more than a full bucket, whatever came at once"
+        );
         pace.account(15 * SECOND, 1);
         pace.account(15 * SECOND, 1);
         assert!(pace.left < SECOND);
@@ -159,7 +175,10 @@ mod tests {
     async fn a_client_whose_time_is_up_is_told_how_fast_to_send() {
         let mut pace = Pace::new(100, Duration::ZERO);
         let mut never = stream::pending::<Result<Bytes, ()>>();
-        let slow = BodyError::Slow { rate: 100, over: Duration::ZERO };
+        let slow = BodyError::Slow {
+            rate: 100,
+            over: Duration::ZERO,
+        };
         assert_eq!(pace.next(&mut never).await, Err(slow));
     }
 }

@@ -30,7 +30,9 @@ pub struct FileSlot {
 pub enum NoSlot {
     #[error("too many files are being transcribed: send it again in a while")]
     Full,
-    #[error("{0} of your files are being transcribed, which is the most allowed: send this one when one of them is done")]
+    #[error(
+        "{0} of your files are being transcribed, which is the most allowed: send this one when one of them is done"
+    )]
     Share(usize),
 }
 
@@ -54,14 +56,22 @@ impl FileSlots {
             _ => self.most.div_ceil(2),
         };
         let mut taken = self.taken.lock();
-        if taken.by_subject.get(&principal.subject).is_some_and(|own| *own >= share) && share < self.most {
+        if taken
+            .by_subject
+            .get(&principal.subject)
+            .is_some_and(|own| *own >= share)
+            && share < self.most
+        {
             return Err(NoSlot::Share(share));
         }
         if taken.all >= self.most {
             return Err(NoSlot::Full);
         }
         taken.all += 1;
-        *taken.by_subject.entry(Arc::clone(&principal.subject)).or_default() += 1;
+        *taken
+            .by_subject
+            .entry(Arc::clone(&principal.subject))
+            .or_default() += 1;
         Ok(FileSlot {
             slots: Arc::clone(self),
             subject: Arc::clone(&principal.subject),

@@ -5,6 +5,7 @@
 //! process of its own; what comes before its audio (tags, pictures, all of an mp4 file) keeps no row from others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -42,6 +43,9 @@ const SAMPLE: usize = size_of::<f32>();
 /// Bytes of decoded audio handed to the session at once: half a second.
 const MESSAGE: usize = SAMPLE * SAMPLE_RATE as usize / 2;
 
+/// How long the rest of a file is taken that was refused.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// `POST` on a module's path.
 pub(super) async fn transcribe(
     State(shared): State<Arc<Shared>>,
@@ -76,6 +80,7 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
         Ok(first) => first,
         Err(farewell) => {
             drop(session.close(farewell.reason));
+            upload.discard().await;
             return Err(refused(&farewell, &limits));
         }
     };
@@ -97,7 +102,10 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     drop(gone);
     match farewell.reason {
         CloseReason::Done => Ok(answer.render(messages)),
-        _ => Err(refused(&farewell, &limits)),
+        _ => {
+            upload.discard().await;
+            Err(refused(&farewell, &limits))
+        }
     }
 }
 
@@ -193,7 +201,11 @@ impl Upload {
 
     /// The next audio, whole samples; none at the end of the file. Safe to cancel.
     async fn next(&mut self) -> Result<Option<Bytes>, Farewell> {
-        let most = self.limits.max_file.as_secs().saturating_mul(u64::from(SAMPLE_RATE) * SAMPLE as u64);
+        let most = self
+            .limits
+            .max_file
+            .as_secs()
+            .saturating_mul(u64::from(SAMPLE_RATE) * SAMPLE as u64);
         loop {
             self.bytes.reserve(MESSAGE);
             let mut room = (&mut self.decoder.audio).take((MESSAGE - self.bytes.len()) as u64);
@@ -225,6 +237,18 @@ impl Upload {
         match farewell_of(ended, &self.limits) {
             None => Ok(None),
             Some(farewell) => Err(farewell),
+        }
+    }
+
+    /// Ends the decoder and lets the client finish, if it does so soon: one that is still sending when the connection closes may
+    /// never read why.
+    async fn discard(self) {
+        let Self {
+            feed, fed, decoder, ..
+        } = self;
+        drop(decoder);
+        if !fed {
+            let _ = timeout(PATIENCE, feed).await;
         }
     }
 

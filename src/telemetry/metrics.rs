@@ -12,8 +12,8 @@ use super::buckets::{CHECK, LAG, ROWS, SESSION, SPEED, STEP, STEP_BUDGET, WAIT, 
 use super::exposition;
 use super::instrument::{Family, Instrument, Metric, SecondsCounter, Store, Unit, area};
 use super::labels::{
-    Codec, Dropped, Edge, EngineFault, FileEnd, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink, StepStage,
-    Verdict,
+    Codec, Dropped, Edge, EngineFault, FileEnd, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink,
+    StepStage, Verdict,
 };
 use super::legacy::Legacy;
 use crate::auth::Method;

@@ -44,7 +44,12 @@ fn vorbis(books: u32, dimensions: u32) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = ogg::PacketWriter::new(&mut out);
     use ogg::PacketWriteEndInfo::{EndPage, EndStream};
-    for (packet, end) in [(ident, EndPage), (comment, EndPage), (setup, EndPage), (vec![0; 16], EndStream)] {
+    for (packet, end) in [
+        (ident, EndPage),
+        (comment, EndPage),
+        (setup, EndPage),
+        (vec![0; 16], EndStream),
+    ] {
         writer.write_packet(packet, 7, end, 0).unwrap();
     }
     out
@@ -86,9 +91,9 @@ pub fn mp4_durations(samples: u32) -> Vec<u8> {
     fragmented(&full("trun", 0x101, &run), 1, samples as usize)
 }
 
-/// The same with flags for the first sample and no sample: symphonia 0.6 panics.
+/// The same with flags that say that the first sample has a duration and a size of its own, and neither: symphonia 0.6 panics.
 pub fn mp4_panic() -> Vec<u8> {
-    fragmented(&full("trun", 4, &[0; 8]), 1, 100)
+    fragmented(&full("trun", 4, &[0, 0, 0, 2, 0, 0, 3, 0]), 1, 100)
 }
 
 fn boxed(kind: &str, body: &[u8]) -> Vec<u8> {
@@ -138,7 +143,11 @@ fn trak(track: u32) -> Vec<u8> {
     entry.extend([0, 1, 0, 16, 0, 0, 0, 0]);
     entry.extend((24_000u32 << 16).to_be_bytes());
     entry.extend(full("esds", 0, specific));
-    let stsd = full("stsd", 0, &[&1u32.to_be_bytes()[..], &boxed("mp4a", &entry)].concat());
+    let stsd = full(
+        "stsd",
+        0,
+        &[&1u32.to_be_bytes()[..], &boxed("mp4a", &entry)].concat(),
+    );
     let stbl = [
         stsd,
         full("stts", 0, &[0; 4]),
@@ -150,7 +159,12 @@ fn trak(track: u32) -> Vec<u8> {
     let dref = full("dref", 0, &[&1u32.to_be_bytes()[..], &url].concat());
     let minf = boxed(
         "minf",
-        &[full("smhd", 0, &[0; 4]), boxed("dinf", &dref), boxed("stbl", &stbl.concat())].concat(),
+        &[
+            full("smhd", 0, &[0; 4]),
+            boxed("dinf", &dref),
+            boxed("stbl", &stbl.concat()),
+        ]
+        .concat(),
     );
     let mut mdhd = vec![0; 8];
     mdhd.extend(24_000u32.to_be_bytes());
@@ -171,7 +185,9 @@ pub fn flac_tags(blocks: usize) -> Vec<u8> {
     comment.extend(b"\x02\0\0\0a=".repeat(tags as usize));
     let mut out = b"fLaC\0\0\0\x22".to_vec();
     // Blocks of 4,096 samples, 24 kHz, mono, 16 bits.
-    out.extend([0x10, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0x05, 0xdc, 0x00, 0xf0, 0, 0, 0, 0]);
+    out.extend([
+        0x10, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0x05, 0xdc, 0x00, 0xf0, 0, 0, 0, 0,
+    ]);
     out.extend([0; 16]);
     for block in 0..blocks {
         out.push(4 | if block + 1 == blocks { 0x80 } else { 0 });

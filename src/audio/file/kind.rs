@@ -26,7 +26,10 @@ pub(super) enum Kind {
 const FOREIGN: [(&[u8], &str); 24] = [
     (b"#!AMR", "an AMR recording"),
     (b".snd", "a Sun audio file (au)"),
-    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media file (wma, asf)"),
+    (
+        b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+        "a Windows Media file (wma, asf)",
+    ),
     (b"wvpk", "a WavPack file"),
     (b"MAC ", "a Monkey's Audio file (ape)"),
     (b"MPCK", "a Musepack file"),
@@ -66,8 +69,13 @@ impl Kind {
             (Some(b"OggS"), _) if start.get(5).is_some_and(|flags| flags & 2 == 0) => return Self::LaterPart,
             (Some(b"OggS"), _) => return Self::Ogg,
             (Some(b"caff"), _) => return Self::Caf,
-            // A cluster, or a block within one: webm without its head.
-            (Some([0x1f, 0x43, 0xb6, 0x75]), _) => return Self::LaterPart,
+            // A cluster, or a block of the first track within one: webm without its head.
+            (
+                Some([0x1f, 0x43, 0xb6, 0x75] | [0xa3, 0x40..=0x7f, _, 0x81] | [0xa3, 0x80..=0xff, 0x81, _]),
+                _,
+            ) => {
+                return Self::LaterPart;
+            }
             _ => {}
         }
         match start.get(4..8) {
@@ -89,6 +97,7 @@ mod tests {
         assert_eq!(Kind::of(b"RIFF\0\0\0\0AVI LIST"), Kind::Foreign("an AVI video"));
         assert_eq!(Kind::of(b"OggS\0\x02\0\0"), Kind::Ogg);
         assert_eq!(Kind::of(b"OggS\0\0\0\0"), Kind::LaterPart);
+        assert_eq!(Kind::of(b"\xa3\x42\x1c\x81\x03\xc0"), Kind::LaterPart);
         assert_eq!(Kind::of(b"\0\0\0\x20ftypM4A "), Kind::Mp4);
         assert_eq!(Kind::of(b"\0\0\0\x20moof"), Kind::LaterPart);
         assert_eq!(Kind::of(b"fLaC"), Kind::Other);

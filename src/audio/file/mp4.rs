@@ -88,7 +88,10 @@ impl Track {
 fn start_of(elst: &[u8], movie_scale: u32, media_scale: u32) -> Start {
     let long = elst.first() == Some(&1);
     let count = u32_at(elst, 4).unwrap_or(0);
-    let entries = elst.get(8..).unwrap_or_default().chunks_exact(if long { 20 } else { 12 });
+    let entries = elst
+        .get(8..)
+        .unwrap_or_default()
+        .chunks_exact(if long { 20 } else { 12 });
     let mut start = Start::default();
     for entry in entries.take(count as usize) {
         let (duration, media_time) = if long {
@@ -97,7 +100,9 @@ fn start_of(elst: &[u8], movie_scale: u32, media_scale: u32) -> Start {
             let narrow = u32_at(entry, 4).map(|time| i64::from(time.cast_signed()));
             (u32_at(entry, 0).map(u64::from), narrow)
         };
-        let (Some(duration), Some(media_time)) = (duration, media_time) else { break };
+        let (Some(duration), Some(media_time)) = (duration, media_time) else {
+            break;
+        };
         match u64::try_from(media_time) {
             Ok(time) => {
                 start.skip = ticks(time, media_scale);
@@ -144,7 +149,9 @@ fn boxes(bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
 
 /// The body of the first box of `kind` in `bytes`.
 fn find<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
-    boxes(bytes).find(|(found, _)| *found == kind).map(|(_, body)| body)
+    boxes(bytes)
+        .find(|(found, _)| *found == kind)
+        .map(|(_, body)| body)
 }
 
 /// The body of the file's `moov`; none when there is none, or it is too large.
@@ -155,7 +162,9 @@ fn moov(file: &mut File) -> io::Result<Option<Vec<u8>>> {
         file.seek(SeekFrom::Start(at))?;
         let mut head = Vec::new();
         (&mut *file).take(16).read_to_end(&mut head)?;
-        let (Some(size), Some(kind)) = (u32_at(&head, 0), head.get(4..8)) else { break };
+        let (Some(size), Some(kind)) = (u32_at(&head, 0), head.get(4..8)) else {
+            break;
+        };
         let (skip, size) = match size {
             0 => (8, length - at),
             1 => (16, u64_at(&head, 8).unwrap_or(0)),

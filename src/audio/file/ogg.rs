@@ -59,7 +59,10 @@ impl Pages {
             self.input.skip(lost as u64)?;
         }
         let head = self.input.peek(HEADER)?;
-        let (flags, segments) = (head.get(5).copied().unwrap_or(0), head.get(26).copied().unwrap_or(0));
+        let (flags, segments) = (
+            head.get(5).copied().unwrap_or(0),
+            head.get(26).copied().unwrap_or(0),
+        );
         let begins = flags & 2 != 0;
         if begins && self.begun {
             return Ok(false);

@@ -101,7 +101,9 @@ impl Packets {
 
 /// Names the codec of `track`, where the file does.
 fn unsupported(movie: Option<&Movie>, track: &Track) -> FileError {
-    movie.and_then(|movie| movie.codec(track.id)).unwrap_or(FileError::Codec)
+    movie
+        .and_then(|movie| movie.codec(track.id))
+        .unwrap_or(FileError::Codec)
 }
 
 fn length(track: &Track, params: &AudioCodecParameters) -> Option<Duration> {

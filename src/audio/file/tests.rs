@@ -20,9 +20,18 @@ const FILES: [(&str, &[u8]); 9] = [
 const APPLE: [(&str, &[u8]); 5] = [
     ("aiff", include_bytes!("../../../tests/fixtures/audio/tone.aiff")),
     ("caf", include_bytes!("../../../tests/fixtures/audio/tone.caf")),
-    ("alac in caf", include_bytes!("../../../tests/fixtures/audio/alac.caf")),
-    ("alac in m4a", include_bytes!("../../../tests/fixtures/audio/alac.m4a")),
-    ("opus in caf", include_bytes!("../../../tests/fixtures/audio/opus.caf")),
+    (
+        "alac in caf",
+        include_bytes!("../../../tests/fixtures/audio/alac.caf"),
+    ),
+    (
+        "alac in m4a",
+        include_bytes!("../../../tests/fixtures/audio/alac.m4a"),
+    ),
+    (
+        "opus in caf",
+        include_bytes!("../../../tests/fixtures/audio/opus.caf"),
+    ),
 ];
 
 /// Gives its bytes in pieces of `size`, as a network would.
@@ -132,17 +141,27 @@ fn what_is_no_audio_says_so() {
 #[test]
 fn kinds_that_are_not_read_are_named() {
     let error = decode(b"#!AMR\n and so on", 64).unwrap_err().to_string();
-    assert!(error.starts_with("this is an AMR recording, which is not supported: convert it"), "{error}");
+    assert!(
+        error.starts_with("this is an AMR recording, which is not supported: convert it"),
+        "{error}"
+    );
 }
 
 #[test]
 fn tags_in_front_of_a_file_do_not_hide_it() {
     // A cover picture of three megabytes, and a second tag behind it.
-    for (kind, bytes) in FILES.iter().filter(|(kind, _)| ["mp3", "aac", "flac", "wav"].contains(kind)) {
+    for (kind, bytes) in FILES
+        .iter()
+        .filter(|(kind, _)| ["mp3", "aac", "flac", "wav"].contains(kind))
+    {
         let size = (1u32 << 21) + (0x40 << 14);
         let tag = [&b"ID3\x04\0\0\x01\x40\0\0"[..], &vec![0xff; size as usize]].concat();
         let tagged = [&tag[..], b"ID3\x03\0\0\0\0\0\x01\0", bytes].concat();
-        assert_eq!(decode(&tagged, usize::MAX).unwrap(), decode(bytes, usize::MAX).unwrap(), "{kind}");
+        assert_eq!(
+            decode(&tagged, usize::MAX).unwrap(),
+            decode(bytes, usize::MAX).unwrap(),
+            "{kind}"
+        );
     }
 }
 
@@ -150,15 +169,25 @@ fn tags_in_front_of_a_file_do_not_hide_it() {
 fn parts_of_recordings_say_what_is_missing() {
     let webm = FILES[8].1;
     let cluster = webm.windows(4).position(|w| w == b"\x1f\x43\xb6\x75").unwrap();
-    assert!(matches!(decode(&webm[cluster..], 4_096), Err(FileError::LaterPart)));
-    assert!(matches!(decode(b"\0\0\0\x10moof\0\0\0\0", 64), Err(FileError::LaterPart)));
+    assert!(matches!(
+        decode(&webm[cluster..], 4_096),
+        Err(FileError::LaterPart)
+    ));
+    assert!(matches!(
+        decode(b"\0\0\0\x10moof\0\0\0\0", 64),
+        Err(FileError::LaterPart)
+    ));
 }
 
 #[test]
 fn apples_kinds_of_files_are_heard() {
     for (kind, bytes) in APPLE {
         let pcm = decode(bytes, 4_096).unwrap_or_else(|e| panic!("{kind}: {e}"));
-        assert!((18_000..=36_480).contains(&pcm.len()), "{kind}: {} samples", pcm.len());
+        assert!(
+            (18_000..=36_480).contains(&pcm.len()),
+            "{kind}: {} samples",
+            pcm.len()
+        );
         assert!(tone(&pcm[4_800..16_800], 440.0).0 > 0.99, "{kind}");
     }
 }

@@ -48,8 +48,8 @@ pub(super) fn open(mut input: Ahead) -> Result<Opened, FileError> {
                     (0, _) => None,
                     (size, _) => Some(u64::from(size)),
                 };
-                let format: Format = format
-                    .ok_or_else(|| FileError::Damaged("a WAV without a format".to_owned()))?;
+                let format: Format =
+                    format.ok_or_else(|| FileError::Damaged("a WAV without a format".to_owned()))?;
                 let true_length = declared.filter(|bytes| long.is_some() || *bytes < NO_LENGTH);
                 let length = true_length.map(|bytes| format.lasts(bytes));
                 let samples = Samples {
@@ -71,7 +71,9 @@ pub(super) fn open(mut input: Ahead) -> Result<Opened, FileError> {
             }
             b"ds64" => {
                 let body = input.peek(16).map_err(FileError::Read)?;
-                long = body.get(8..16).and_then(|bytes| Some(u64::from_le_bytes(*bytes.first_chunk()?)));
+                long = body
+                    .get(8..16)
+                    .and_then(|bytes| Some(u64::from_le_bytes(*bytes.first_chunk()?)));
             }
             _ => {}
         }
@@ -94,7 +96,12 @@ fn chunk(input: &mut Ahead) -> Result<Option<([u8; 4], u32)>, FileError> {
 
 /// Takes the byte after a chunk of odd size, which some writers leave out: no name begins with a zero.
 fn pad(input: &mut Ahead, size: u32) -> io::Result<()> {
-    if size % 2 == 1 && input.peek(1)?.first().is_some_and(|byte| !byte.is_ascii_graphic()) {
+    if size % 2 == 1
+        && input
+            .peek(1)?
+            .first()
+            .is_some_and(|byte| !byte.is_ascii_graphic())
+    {
         input.skip(1)?;
     }
     Ok(())
@@ -102,8 +109,8 @@ fn pad(input: &mut Ahead, size: u32) -> io::Result<()> {
 
 /// Chunks that come behind samples, or where samples were expected.
 const KNOWN: [&[u8; 4]; 20] = [
-    b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"JUNK", b"junk", b"PAD ", b"smpl", b"inst", b"DISP", b"iXML",
-    b"axml", b"PEAK", b"_PMX", b"acid", b"afsp", b"data", b"levl",
+    b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"JUNK", b"junk", b"PAD ", b"smpl", b"inst",
+    b"DISP", b"iXML", b"axml", b"PEAK", b"_PMX", b"acid", b"afsp", b"data", b"levl",
 ];
 
 fn is_known(head: &[u8]) -> bool {
@@ -141,7 +148,8 @@ impl Samples {
     /// Whether the file, or another chunk, and not more samples follow the stated end.
     fn is_end(&mut self) -> io::Result<bool> {
         let next = self.input.peek(9)?;
-        let named = |bytes: &[u8]| bytes.len() >= 8 && bytes[..4].iter().all(|b| b.is_ascii_graphic() || *b == b' ');
+        let named =
+            |bytes: &[u8]| bytes.len() >= 8 && bytes[..4].iter().all(|b| b.is_ascii_graphic() || *b == b' ');
         Ok(next.len() < 8 || named(next) || self.odd && named(&next[1..]))
     }
 }
@@ -161,7 +169,9 @@ struct Format {
 impl Format {
     fn parse(chunk: &[u8]) -> Result<Self, FileError> {
         let Some(plain) = chunk.first_chunk::<16>() else {
-            return Err(FileError::Damaged("the format of the WAV is cut short".to_owned()));
+            return Err(FileError::Damaged(
+                "the format of the WAV is cut short".to_owned(),
+            ));
         };
         let mut tag = u16::from_le_bytes([plain[0], plain[1]]);
         if tag == 0xfffe
@@ -200,7 +210,9 @@ impl Format {
 
     /// How long `bytes` of samples last.
     fn lasts(&self, bytes: u64) -> Duration {
-        let rate = self.bytes[8..12].first_chunk().map_or(0, |rate| u32::from_le_bytes(*rate));
+        let rate = self.bytes[8..12]
+            .first_chunk()
+            .map_or(0, |rate| u32::from_le_bytes(*rate));
         Duration::from_secs_f64(bytes as f64 / f64::from(rate.max(1)))
     }
 

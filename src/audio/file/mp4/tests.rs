@@ -33,7 +33,11 @@ fn opus_begins_where_the_file_says() {
     for (name, bytes) in [("one piece", OPUS), ("fragments", FRAGMENTED)] {
         let pcm = decode(bytes).unwrap();
         // 1.5 s and the rest of the last packet of 20 ms.
-        assert!((36_000..36_480).contains(&pcm.len()), "{name}: {} samples", pcm.len());
+        assert!(
+            (36_000..36_480).contains(&pcm.len()),
+            "{name}: {} samples",
+            pcm.len()
+        );
         assert!(late(&pcm).abs() < 2.0, "{name}: {} samples late", late(&pcm));
         assert!(tone(&pcm[4_800..31_200], 440.0).0 > 0.99, "{name}");
     }
@@ -103,7 +107,10 @@ fn edit_lists_have_a_long_and_a_short_form() {
 #[test]
 fn a_codec_that_is_not_supported_is_named() {
     let error = decode(AC3).unwrap_err().to_string();
-    assert!(error.starts_with("this mp4 holds AC-3, which is not supported"), "{error}");
+    assert!(
+        error.starts_with("this mp4 holds AC-3, which is not supported"),
+        "{error}"
+    );
 }
 
 proptest::proptest! {

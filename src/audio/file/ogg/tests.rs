@@ -28,7 +28,10 @@ fn a_chain_is_as_long_as_its_links_whatever_their_codecs() {
         for link in links {
             let to = from + alone[link].len();
             // Where links meet, the filter of the rates hears both.
-            assert!(tone(&pcm[from + 1_000..to - 1_000], 440.0).0 > 0.99, "{links:?}: {link}");
+            assert!(
+                tone(&pcm[from + 1_000..to - 1_000], 440.0).0 > 0.99,
+                "{links:?}: {link}"
+            );
             from = to;
         }
     }
@@ -59,7 +62,10 @@ fn other_layouts_of_opus_are_refused_by_name_and_not_as_damage() {
     let crc = ogg::checksum(&ambisonics[..28 + 27]).to_le_bytes();
     ambisonics[22..26].copy_from_slice(&crc);
     let error = decode(&ambisonics).unwrap_err().to_string();
-    assert!(error.contains("Opus with channel mapping family 3, which is not supported"), "{error}");
+    assert!(
+        error.contains("Opus with channel mapping family 3, which is not supported"),
+        "{error}"
+    );
 }
 
 #[test]

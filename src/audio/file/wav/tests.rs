@@ -46,7 +46,10 @@ fn riff(size: u32, parts: &[&[u8]]) -> Vec<u8> {
 fn wav(size: Option<u32>, data_size: Option<u32>) -> Vec<u8> {
     let data = samples();
     let data_size = data_size.unwrap_or(data.len() as u32);
-    riff(size.unwrap_or(36 + data.len() as u32), &[&format(1), &part(b"data", data_size, &data)])
+    riff(
+        size.unwrap_or(36 + data.len() as u32),
+        &[&format(1), &part(b"data", data_size, &data)],
+    )
 }
 
 /// All samples were heard, and nothing else.
@@ -143,10 +146,15 @@ fn more_than_four_gigabytes_have_their_length_elsewhere() {
 
 #[test]
 fn a_codec_that_is_not_supported_is_named() {
-    for (tag, name) in [(0x31, "GSM 06.10"), (0x45, "G.726 ADPCM"), (0x1234, "the codec 0x1234")] {
+    for (tag, name) in [
+        (0x31, "GSM 06.10"),
+        (0x45, "G.726 ADPCM"),
+        (0x1234, "the codec 0x1234"),
+    ] {
         let bytes = riff(0, &[&format(tag), &chunk_of(b"data", &[0; 4000])]);
         let error = decode(bytes).unwrap_err();
-        let words = format!("this WAV holds {name}, which is not supported: convert it to wav, flac, mp3 or opus");
+        let words =
+            format!("this WAV holds {name}, which is not supported: convert it to wav, flac, mp3 or opus");
         assert_eq!(error.to_string(), words);
     }
 }
