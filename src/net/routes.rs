@@ -29,22 +29,26 @@ const fn always(_: &ServerConfig) -> bool {
     true
 }
 
+const LIVEZ: Route = Route {
+    path: "/livez",
+    method: Method::GET,
+    access: Access::Public,
+    served: always,
+    answer: || get(info::livez),
+};
+
+const READYZ: Route = Route {
+    path: "/readyz",
+    method: Method::GET,
+    access: Access::Public,
+    served: always,
+    answer: || get(info::readyz),
+};
+
 /// Routes of the main listener.
 pub static MAIN: [Route; 7] = [
-    Route {
-        path: "/livez",
-        method: Method::GET,
-        access: Access::Public,
-        served: always,
-        answer: || get(info::livez),
-    },
-    Route {
-        path: "/readyz",
-        method: Method::GET,
-        access: Access::Public,
-        served: always,
-        answer: || get(info::readyz),
-    },
+    LIVEZ,
+    READYZ,
     Route {
         path: "/metrics",
         method: Method::GET,
@@ -84,20 +88,8 @@ pub static MAIN: [Route; 7] = [
 
 /// Routes of the operator's listener.
 pub static OPERATOR: [Route; 4] = [
-    Route {
-        path: "/livez",
-        method: Method::GET,
-        access: Access::Public,
-        served: always,
-        answer: || get(info::livez),
-    },
-    Route {
-        path: "/readyz",
-        method: Method::GET,
-        access: Access::Public,
-        served: always,
-        answer: || get(info::readyz),
-    },
+    LIVEZ,
+    READYZ,
     Route {
         path: "/sessions",
         method: Method::GET,

@@ -210,15 +210,14 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
 
     use super::*;
     use crate::pipeline::bounds::Bounds;
     use crate::pipeline::links::{self, Arrival, PcmRx};
-    use crate::pipeline::outbox::OutboxTx;
     use crate::telemetry::Meters;
 
-    fn stage() -> (InputStage, PcmRx, Arc<Credits>, RowKey, OutboxTx) {
+    /// A stage with one stream in its only row.
+    fn attached() -> (InputStage, PcmRx, Arc<Credits>, RowKey) {
         let bounds = Bounds::new(1, 4);
         let (tx, rx) = links::pcm(bounds);
         let key = RowKey {
@@ -227,20 +226,25 @@ mod tests {
         };
         let (outbox, _) = links::outbox(1, 0);
         let credits = Arc::new(Credits::new(bounds.credits));
-        (
-            InputStage::new(1, 1, FramePool::new(4), tx, Meters::default().audio.clone()),
-            rx,
-            credits,
-            key,
+        let meters = Meters::default().audio.clone();
+        let mut stage = InputStage::new(1, 1, FramePool::new(4), tx, meters);
+        let attach = Box::new(Attach {
+            credits: Arc::clone(&credits),
             outbox,
-        )
+        });
+        stage.apply(Ingress::Attach { key, attach }).unwrap();
+        (stage, rx, credits, key)
     }
 
-    fn floats(bytes: Vec<u8>) -> AudioBytes {
-        AudioBytes {
+    /// Sends `bytes` of 32-bit samples, charged as the least that a message costs.
+    fn hear(stage: &mut InputStage, credits: &Credits, key: RowKey, bytes: usize) {
+        assert!(credits.try_take(MIN_CHARGE));
+        let audio = AudioBytes {
             encoding: Encoding::F32,
-            data: Bytes::from(bytes),
-        }
+            data: vec![0; bytes].into(),
+        };
+        let charge = MIN_CHARGE;
+        stage.apply(Ingress::Audio { key, charge, audio }).unwrap();
     }
 
     fn frames(rx: &PcmRx) -> Vec<(usize, u32)> {
@@ -258,23 +262,10 @@ mod tests {
 
     #[test]
     fn odd_chunks_are_cut_into_frames_and_every_credit_is_accounted_for() {
-        let (mut stage, rx, credits, key, outbox) = stage();
-        let attach = Box::new(Attach {
-            credits: Arc::clone(&credits),
-            outbox,
-        });
-        stage.apply(Ingress::Attach { key, attach }).unwrap();
+        let (mut stage, rx, credits, key) = attached();
         // Messages of 100 samples are charged as if they were 480.
         for _ in 0..20 {
-            assert!(credits.try_take(MIN_CHARGE));
-            let audio = floats(vec![0; 400]);
-            stage
-                .apply(Ingress::Audio {
-                    key,
-                    charge: MIN_CHARGE,
-                    audio,
-                })
-                .unwrap();
+            hear(&mut stage, &credits, key, 400);
         }
         assert!(credits.try_take(MIN_CHARGE));
         stage
@@ -289,22 +280,9 @@ mod tests {
 
     #[test]
     fn audio_that_cannot_be_decoded_ends_its_stream_and_holds_nothing() {
-        let (mut stage, rx, credits, key, outbox) = stage();
-        let attach = Box::new(Attach {
-            credits: Arc::clone(&credits),
-            outbox,
-        });
-        stage.apply(Ingress::Attach { key, attach }).unwrap();
-        for bytes in [vec![0u8; 400], vec![0; 3], vec![0; 400]] {
-            assert!(credits.try_take(MIN_CHARGE));
-            let audio = floats(bytes);
-            stage
-                .apply(Ingress::Audio {
-                    key,
-                    charge: MIN_CHARGE,
-                    audio,
-                })
-                .unwrap();
+        let (mut stage, rx, credits, key) = attached();
+        for bytes in [400, 3, 400] {
+            hear(&mut stage, &credits, key, bytes);
         }
         assert_eq!(frames(&rx), [(usize::MAX, 0)]);
         assert_eq!(credits.in_flight(), 0);
