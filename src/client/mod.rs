@@ -25,7 +25,7 @@ pub enum ClientError {
     Timeout(u64),
     #[error("the server refused the credentials ({0}); give a valid --api-key or --token")]
     Unauthorized(u16),
-    #[error("the server is full; try again later")]
+    #[error("the server is full, or cannot check credentials now; try again later")]
     Full,
     #[error("the server answered with status {status} instead of opening a WebSocket{advice}", advice = advice(*status))]
     Status { status: u16 },
@@ -45,7 +45,10 @@ pub enum ClientError {
 fn advice(status: u16) -> &'static str {
     match status {
         400 => ": it does not understand the query of the address; leave it out",
-        404 | 405 | 426 => {
+        426 => {
+            ": it did not see a WebSocket. A proxy on the way drops the Upgrade header; docs/reverse-proxy.md has what it needs"
+        }
+        404 | 405 => {
             ": no speech is served on that path; /api/modules_info of the server lists those that are"
         }
         429 => {

@@ -327,3 +327,18 @@ async fn a_status_instead_of_an_upgrade_is_explained() {
         assert_eq!(credentials.await.unwrap(), "k1");
     }
 }
+
+#[test]
+fn a_refused_upgrade_is_explained_by_what_its_status_can_mean() {
+    let told =
+        |status| ClientError::from(fastwebsockets::WebSocketError::InvalidStatusCode(status)).to_string();
+    assert!(told(404).contains("no speech is served on that path"));
+    let lost = told(426);
+    assert!(lost.contains("proxy") && !lost.contains("no speech"), "{lost}");
+    let many = told(429);
+    assert!(
+        many.contains("wrong credentials") && many.contains("minutes"),
+        "{many}"
+    );
+    assert!(told(503).contains("try again later"));
+}
