@@ -3,17 +3,21 @@
 pub mod better_auth;
 pub mod worker;
 
+use std::net::SocketAddr;
+
 use axum::http::Request;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use moshi_server::auth::inspect::{Inspection, Inspector, Subject};
-use moshi_server::auth::{AuthConfig, BetterAuthConfig, Guard, Secrets};
+use moshi_server::auth::{AuthConfig, BetterAuthConfig, Guard, Principal, Reason, Refusal, Scope, Secrets};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 pub const SECRET: &str = "a-secret-of-the-tests-with-more-than-32-bytes";
+/// An API key that nobody guesses.
+pub const KEY: &str = "a-long-enough-api-key";
 /// The clock of the tests, Unix seconds.
 pub const NOW: i64 = 1_800_000_000;
 
@@ -82,13 +86,26 @@ pub fn judge(claims: &Value) -> String {
 /// A guard that knows the secret and one API key.
 pub fn guard(config: &AuthConfig, origins: &[&str]) -> Guard {
     let origins: Vec<String> = origins.iter().map(|o| (*o).to_owned()).collect();
-    Guard::from_config(
-        config,
-        &["a-long-enough-api-key".to_owned(), "short".to_owned()],
-        &origins,
-        |name| (name == "BETTER_AUTH_SECRET").then(|| SECRET.to_owned()),
-    )
+    Guard::from_config(config, &[KEY.to_owned(), "short".to_owned()], &origins, |name| {
+        (name == "BETTER_AUTH_SECRET").then(|| SECRET.to_owned())
+    })
     .unwrap()
+}
+
+/// The address of the client.
+pub fn peer() -> SocketAddr {
+    ([203, 0, 113, 7], 1).into()
+}
+
+/// What the guard says to a listener's request at [`NOW`].
+pub async fn ask(guard: &Guard, uri: &str, headers: &[(&str, &str)]) -> Result<Principal, Refusal> {
+    let request = request(uri, headers);
+    guard.check(&request, peer(), Scope::Listen, NOW).await
+}
+
+/// Why the guard refuses such a request.
+pub async fn reason(guard: &Guard, uri: &str, headers: &[(&str, &str)]) -> Reason {
+    ask(guard, uri, headers).await.unwrap_err().reason
 }
 
 pub fn request(uri: &str, headers: &[(&str, &str)]) -> Parts {
