@@ -19,10 +19,14 @@ pub mod tokenizer;
 #[allow(unsafe_code, reason = "memory maps")]
 mod weights;
 
-pub use step::{ModelError, Part, PartTimes, Ports, Spec, StepIo, StepOutput, Tail};
+pub use step::{ModelError, Part, PartTimes, Ports, Readiness, Spec, Spoken, StepIo, StepOutput, Tail};
 pub use stt::{LoadOptions, Loaded, load};
 
+use std::sync::Arc;
+
 use crate::stream::ids::RowId;
+use crate::stream::text::TextEntry;
+use crate::stream::voice::{Sampling, Voice};
 
 /// A batched streaming model. A row's output depends on nothing but its own input and seed.
 pub trait StreamModel: Send {
@@ -37,6 +41,28 @@ pub trait StreamModel: Send {
     /// # Errors
     /// The input does not fit the model, or the device failed. The state of all rows is lost.
     fn step(&mut self, io: &mut StepIo<'_>) -> Result<(), ModelError>;
+
+    /// Sets how `row` samples from its next step on. Models without a choice leave it out.
+    fn set_sampling(&mut self, _row: RowId, _sampling: &Sampling) {}
+
+    /// Sets the voice of `row`, before its first step. For models with text in.
+    ///
+    /// # Errors
+    /// The voice has another shape than the model takes: words for the client.
+    fn set_voice(&mut self, _row: RowId, _voice: &Arc<Voice>) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    /// Gives `row` the next thing to say. For models with text in. What may wait in a row is bounded by the caller.
+    fn push_text(&mut self, _row: RowId, _entry: TextEntry) {}
+
+    /// Tells that `row` is given nothing more. For models with text in.
+    fn end_text(&mut self, _row: RowId) {}
+
+    /// Returns whether `row` can step. Models without text in can whenever they have audio.
+    fn readiness(&self, _row: RowId) -> Readiness {
+        Readiness::Full
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,10 @@ pub struct Ports {
     pub audio_in: bool,
     /// The model gives a text token per row.
     pub tokens: bool,
+    /// The model says the text that each row is given.
+    pub text_in: bool,
+    /// The model gives a frame of audio per row.
+    pub audio_out: bool,
 }
 
 impl Ports {
@@ -42,6 +46,15 @@ impl Ports {
     pub const TRANSCRIPTION: Self = Self {
         audio_in: true,
         tokens: true,
+        text_in: false,
+        audio_out: false,
+    };
+    /// Text in, audio out: text to speech.
+    pub const SPEECH: Self = Self {
+        audio_in: false,
+        tokens: false,
+        text_in: true,
+        audio_out: true,
     };
 }
 
@@ -50,6 +63,32 @@ impl Ports {
 pub enum Tail {
     /// So many frames of silence.
     Silence { frames: u32 },
+    /// Steps without input until the model says that the row has finished.
+    RunDry,
+}
+
+/// Whether a row can step now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It needs more input first.
+    Waits,
+    /// Its next step gives no audio, and costs far less than one that does.
+    Light,
+    /// Its next step is a whole one.
+    Full,
+    /// Everything it was given has come out.
+    Finished,
+}
+
+/// A word or a pause that a row began to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spoken {
+    /// Place of the row in the step.
+    pub at: usize,
+    /// Number of the entry among those that the row was given, from 0.
+    pub entry: u32,
+    /// Frame of the row's audio in which it begins, from 0. The audio comes later than this notice.
+    pub frame: u64,
 }
 
 /// Input and output of one step. Columns of ports that the model lacks are empty.
@@ -108,6 +147,12 @@ pub struct StepOutput {
     pub tokens: Vec<u32>,
     /// `rows × pause_heads` probabilities that there is no speech for the next 0.5, 1, 2, 3 s.
     pub pauses: Vec<f32>,
+    /// `rows × frame_samples` samples in [-1, 1] of a model with audio out.
+    pub audio: Vec<f32>,
+    /// Whether the step gave the row audio; where not, its frame in `audio` means nothing.
+    pub sounds: Vec<bool>,
+    /// What rows began to say in this step, in the order of the rows.
+    pub spoken: Vec<Spoken>,
     /// Time that each part of the model took.
     pub parts: PartTimes,
 }
@@ -118,10 +163,16 @@ impl StepOutput {
         let Self {
             tokens,
             pauses,
+            audio,
+            sounds,
+            spoken,
             parts,
         } = self;
         tokens.clear();
         pauses.clear();
+        audio.clear();
+        sounds.clear();
+        spoken.clear();
         parts.clear();
     }
 }

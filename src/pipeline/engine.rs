@@ -133,7 +133,10 @@ impl Engine {
         (output, first): (StepTx, Box<TickOutput>),
         (heart, gauges): (Arc<Heart>, EngineGauges),
     ) -> Self {
-        let Tail::Silence { frames: delay } = model.spec().tail;
+        let delay = match model.spec().tail {
+            Tail::Silence { frames } => frames,
+            Tail::RunDry => 0,
+        };
         Self {
             delay,
             model,

@@ -11,3 +11,4 @@ pub mod output;
 pub mod secret;
 pub mod stage;
 pub mod text;
+pub mod voice;
