@@ -7,3 +7,4 @@ pub mod close;
 pub mod dialect;
 pub mod kyutai;
 pub mod query;
+pub mod segmenter;
