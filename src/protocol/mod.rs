@@ -4,7 +4,11 @@
 //! `docs/protocol.md` is the reference of what this server speaks. Each protocol is a [`dialect::Dialect`].
 
 pub mod close;
+pub mod deepgram;
 pub mod dialect;
+pub mod gradium;
 pub mod kyutai;
 pub mod query;
 pub mod segmenter;
+pub mod service;
+mod uuid;

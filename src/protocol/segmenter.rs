@@ -142,6 +142,12 @@ impl Segmenter {
         &self.open
     }
 
+    /// Returns where the open segment begins: the end of the last final, in seconds.
+    #[must_use]
+    pub const fn since(&self) -> f64 {
+        self.cut
+    }
+
     /// Returns the audio heard so far, in seconds.
     #[must_use]
     pub const fn heard(&self) -> f64 {
