@@ -11,9 +11,10 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::host::{self, Hosts};
 use super::page::Files;
-use super::{Module, Shared, admin, credentials, info, upgrade, upload};
+use super::{Module, Shared, admin, credentials, info, services, upgrade, upload};
 use crate::auth::Access;
 use crate::config::ServerConfig;
+use crate::protocol::{deepgram, gradium};
 
 /// A route of the server itself.
 pub struct Route {
@@ -27,6 +28,10 @@ pub struct Route {
 
 const fn always(_: &ServerConfig) -> bool {
     true
+}
+
+const fn other_apis(server: &ServerConfig) -> bool {
+    server.other_apis
 }
 
 const LIVEZ: Route = Route {
@@ -46,7 +51,7 @@ const READYZ: Route = Route {
 };
 
 /// Routes of the main listener.
-pub static MAIN: [Route; 7] = [
+pub static MAIN: [Route; 11] = [
     LIVEZ,
     READYZ,
     Route {
@@ -83,6 +88,34 @@ pub static MAIN: [Route; 7] = [
         access: Access::Authenticated,
         served: always,
         answer: || post(credentials::ticket),
+    },
+    Route {
+        path: deepgram::LISTEN,
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || get(|state, request| services::connect(state, &deepgram::SERVICE, request)),
+    },
+    Route {
+        path: deepgram::GRANT,
+        method: Method::POST,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || post(services::grant),
+    },
+    Route {
+        path: gradium::SPEECH,
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || get(|state, request| services::connect(state, &gradium::SERVICE, request)),
+    },
+    Route {
+        path: gradium::TOKEN,
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || get(services::token),
     },
 ];
 
