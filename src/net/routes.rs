@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 use super::host::{self, Hosts};
+use super::openai::{models, shaped, transcriptions};
 use super::page::Files;
-use super::{Module, Shared, admin, credentials, info, upgrade, upload};
+use super::{Module, Shared, admin, credentials, info, transcribe, upgrade};
 use crate::auth::Access;
 use crate::config::ServerConfig;
 
@@ -46,7 +47,7 @@ const READYZ: Route = Route {
 };
 
 /// Routes of the main listener.
-pub static MAIN: [Route; 7] = [
+pub static MAIN: [Route; 11] = [
     LIVEZ,
     READYZ,
     Route {
@@ -84,7 +85,40 @@ pub static MAIN: [Route; 7] = [
         served: always,
         answer: || post(credentials::ticket),
     },
+    Route {
+        path: "/v1/audio/transcriptions",
+        method: Method::POST,
+        access: Access::Authenticated,
+        served: always,
+        answer: || openai(post(transcriptions::create)),
+    },
+    Route {
+        path: "/v1/audio/translations",
+        method: Method::POST,
+        access: Access::Public,
+        served: always,
+        answer: || openai(post(transcriptions::no_translations)),
+    },
+    Route {
+        path: "/v1/models",
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: always,
+        answer: || openai(get(models::list)),
+    },
+    Route {
+        path: "/v1/models/{id}",
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: always,
+        answer: || openai(get(models::one)),
+    },
 ];
+
+/// A route of OpenAI's, whose clients read errors in a shape of their own.
+fn openai(answer: MethodRouter<Arc<Shared>>) -> MethodRouter<Arc<Shared>> {
+    answer.layer(from_fn(shaped))
+}
 
 /// Routes of the operator's listener.
 pub static OPERATOR: [Route; 4] = [
@@ -123,7 +157,7 @@ pub static MODULE: [ModuleRoute; 2] = [
     ModuleRoute {
         method: Method::POST,
         access: Access::Authenticated,
-        answer: |module| post(move |state, request| upload::transcribe(state, module, request)),
+        answer: |module| post(move |state, request| transcribe::transcribe(state, module, request)),
     },
 ];
 

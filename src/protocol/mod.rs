@@ -6,4 +6,5 @@
 pub mod close;
 pub mod dialect;
 pub mod kyutai;
+pub mod openai;
 pub mod query;
