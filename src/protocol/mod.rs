@@ -8,3 +8,4 @@ pub mod dialect;
 pub mod kyutai;
 pub mod openai;
 pub mod query;
+pub mod segmenter;
