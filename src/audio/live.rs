@@ -30,6 +30,37 @@ pub enum Format {
     Container,
 }
 
+impl Format {
+    /// Returns what makes a WAV file of raw audio when it stands before it; none for audio that says itself what it is. The
+    /// lengths are those of a file whose length is not known.
+    #[must_use]
+    pub fn wav_head(self) -> Option<Vec<u8>> {
+        let Self::Raw {
+            samples,
+            rate,
+            channels,
+        } = self
+        else {
+            return None;
+        };
+        let (code, width) = match samples {
+            Samples::Linear16 => (1u16, 2u16),
+            Samples::G711(Law::A) => (6, 1),
+            Samples::G711(Law::Mu) => (7, 1),
+        };
+        let frame = channels * width;
+        let mut head = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0".to_vec();
+        head.extend(code.to_le_bytes());
+        head.extend(channels.to_le_bytes());
+        head.extend(rate.hz().to_le_bytes());
+        head.extend((rate.hz() * u32::from(frame)).to_le_bytes());
+        head.extend(frame.to_le_bytes());
+        head.extend((8 * width).to_le_bytes());
+        head.extend(b"data\xff\xff\xff\xff");
+        Some(head)
+    }
+}
+
 /// Audio that cannot be taken live: the client's fault, and the end of its stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LiveError {
@@ -237,6 +268,22 @@ mod tests {
             let expected = [(Encoding::Pcm16(rate(8_000)), vec![0, 0, 0x7c, 0x7d])];
             assert_eq!(heard(Format::Container, &wav, size).unwrap(), expected, "{size}");
         }
+    }
+
+    #[test]
+    fn raw_audio_behind_the_head_of_a_wav_is_read_back() {
+        for samples in [Samples::Linear16, Samples::G711(Law::A), Samples::G711(Law::Mu)] {
+            for channels in [1, 2] {
+                let raw = Format::Raw {
+                    samples,
+                    rate: rate(8_000),
+                    channels,
+                };
+                let wav = [raw.wav_head().unwrap(), vec![1; 8]].concat();
+                assert_eq!(heard(Format::Container, &wav, 5), heard(raw, &[1; 8], 5));
+            }
+        }
+        assert_eq!(Format::OggOpus.wav_head(), None);
     }
 
     #[test]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 use super::host::{self, Hosts};
+use super::openai::{models, shaped, transcriptions};
 use super::page::Files;
-use super::{Module, Shared, admin, credentials, info, services, upgrade, upload};
+use super::{Module, Shared, admin, credentials, info, prerecorded, services, transcribe, upgrade};
 use crate::auth::Access;
 use crate::config::ServerConfig;
 use crate::protocol::{deepgram, gradium};
@@ -51,7 +52,7 @@ const READYZ: Route = Route {
 };
 
 /// Routes of the main listener.
-pub static MAIN: [Route; 11] = [
+pub static MAIN: [Route; 16] = [
     LIVEZ,
     READYZ,
     Route {
@@ -97,6 +98,13 @@ pub static MAIN: [Route; 11] = [
         answer: || get(|state, request| services::connect(state, &deepgram::SERVICE, request)),
     },
     Route {
+        path: deepgram::LISTEN,
+        method: Method::POST,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || post(prerecorded::listen),
+    },
+    Route {
         path: deepgram::GRANT,
         method: Method::POST,
         access: Access::Authenticated,
@@ -117,7 +125,40 @@ pub static MAIN: [Route; 11] = [
         served: other_apis,
         answer: || get(services::token),
     },
+    Route {
+        path: "/v1/audio/transcriptions",
+        method: Method::POST,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || openai(post(transcriptions::create)),
+    },
+    Route {
+        path: "/v1/audio/translations",
+        method: Method::POST,
+        access: Access::Public,
+        served: other_apis,
+        answer: || openai(post(transcriptions::no_translations)),
+    },
+    Route {
+        path: "/v1/models",
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || openai(get(models::list)),
+    },
+    Route {
+        path: "/v1/models/{id}",
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || openai(get(models::one)),
+    },
 ];
+
+/// A route of OpenAI's, whose clients read errors in a shape of their own.
+fn openai(answer: MethodRouter<Arc<Shared>>) -> MethodRouter<Arc<Shared>> {
+    answer.layer(from_fn(shaped))
+}
 
 /// Routes of the operator's listener.
 pub static OPERATOR: [Route; 4] = [
@@ -156,7 +197,7 @@ pub static MODULE: [ModuleRoute; 2] = [
     ModuleRoute {
         method: Method::POST,
         access: Access::Authenticated,
-        answer: |module| post(move |state, request| upload::transcribe(state, module, request)),
+        answer: |module| post(move |state, request| transcribe::transcribe(state, module, request)),
     },
 ];
 
@@ -334,11 +375,13 @@ mod tests {
     }
 
     #[test]
-    fn every_path_stands_once_in_its_list() {
+    fn every_route_stands_once_in_its_list() {
         for list in [&MAIN[..], &OPERATOR[..]] {
             for (i, route) in list.iter().enumerate() {
                 assert!(
-                    list[..i].iter().all(|other| other.path != route.path),
+                    list[..i]
+                        .iter()
+                        .all(|other| (other.path, &other.method) != (route.path, &route.method)),
                     "{}",
                     route.path
                 );

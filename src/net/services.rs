@@ -49,13 +49,13 @@ pub(super) async fn connect(
 }
 
 /// The answer of a server that has no module for the route.
-fn nothing_listens() -> Response {
+pub(super) fn nothing_listens() -> Response {
     let message = "this server has no module that takes audio";
     Refusal::new(StatusCode::NOT_FOUND, message).into_response()
 }
 
 /// Says a refusal in the words of a service: the status and the fields of the head stay.
-async fn said_as(words: fn(u16, &str) -> service::Refusal, refused: Response) -> Response {
+pub(super) async fn said_as(words: fn(u16, &str) -> service::Refusal, refused: Response) -> Response {
     let (mut parts, body) = refused.into_parts();
     let body = to_bytes(body, MAX_WORDS).await.unwrap_or_default();
     let service::Refusal { body, fields } = words(parts.status.as_u16(), &message(&body));

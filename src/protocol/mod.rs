@@ -8,6 +8,7 @@ pub mod deepgram;
 pub mod dialect;
 pub mod gradium;
 pub mod kyutai;
+pub mod openai;
 pub mod query;
 pub mod segmenter;
 pub mod service;

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Shared;
-use super::messages::{Alternative, NamedModel, ServerMessage, Word};
+use super::messages::{Alternative, NamedModel, ServerMessage};
 use super::options::Options;
-use super::text::bare;
 use crate::protocol::close;
 use crate::protocol::dialect::{Encoder, FrameKind};
 use crate::protocol::segmenter::{self, Cause, Event, Segmenter};
@@ -83,19 +82,7 @@ impl ListenEncoder {
     }
 
     fn results<'m>(&'m self, words: &'m [segmenter::Word], span: (f64, f64)) -> ServerMessage<'m> {
-        let punctuated = self.options.punctuated;
-        let words: Vec<_> = words
-            .iter()
-            .map(|word| {
-                let written = punctuated.then_some(word.text.as_str());
-                Word::new(bare(&word.text), (word.start, word.end), written)
-            })
-            .collect();
-        let texts = words
-            .iter()
-            .map(|word| word.punctuated_word.unwrap_or(&word.word));
-        let transcript = texts.collect::<Vec<_>>().join(" ");
-        let alternative = Alternative::new(words, transcript);
+        let alternative = Alternative::of(words, self.options.punctuated);
         ServerMessage::results(&self.model, &self.request_id, alternative, span)
     }
 }

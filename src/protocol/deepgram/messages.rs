@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::text::bare;
 use crate::clock::unix_now;
-use crate::protocol::uuid;
+use crate::protocol::{segmenter, uuid};
 
 /// What a client says besides audio. Unknown fields are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -122,7 +123,7 @@ impl NamedModel {
 }
 
 /// How sure the model is: it does not say, and clients leave out what is unsure.
-const SURE: f64 = 1.0;
+pub(super) const SURE: f64 = 1.0;
 
 impl<'m> ServerMessage<'m> {
     pub(super) fn speech_started(at: f64) -> Self {
@@ -145,12 +146,11 @@ impl<'m> ServerMessage<'m> {
         sha256: String,
         duration: f64,
     ) -> Self {
-        let now = OffsetDateTime::from_unix_timestamp(unix_now()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         Self::Metadata {
             transaction_key: "deprecated",
             request_id,
             sha256,
-            created: now.format(&Rfc3339).unwrap_or_default(),
+            created: now(),
             duration: milli(duration),
             channels: 1,
             models: [&model.uuid],
@@ -191,9 +191,20 @@ impl<'m> ServerMessage<'m> {
 }
 
 impl<'m> Alternative<'m> {
-    pub(super) fn new(words: Vec<Word<'m>>, transcript: String) -> Self {
+    /// `words` as the model writes them, or in lower case without punctuation.
+    pub(super) fn of(words: &'m [segmenter::Word], punctuated: bool) -> Self {
+        let words: Vec<_> = words
+            .iter()
+            .map(|word| {
+                let written = punctuated.then_some(word.text.as_str());
+                Word::new(bare(&word.text), (word.start, word.end), written)
+            })
+            .collect();
+        let texts = words
+            .iter()
+            .map(|word| word.punctuated_word.unwrap_or(&word.word));
         Self {
-            transcript,
+            transcript: texts.collect::<Vec<_>>().join(" "),
             confidence: SURE,
             words,
         }
@@ -201,7 +212,7 @@ impl<'m> Alternative<'m> {
 }
 
 impl<'m> Word<'m> {
-    pub(super) fn new(word: String, (start, end): (f64, f64), punctuated_word: Option<&'m str>) -> Self {
+    fn new(word: String, (start, end): (f64, f64), punctuated_word: Option<&'m str>) -> Self {
         Self {
             word,
             start: milli(start),
@@ -212,7 +223,13 @@ impl<'m> Word<'m> {
     }
 }
 
+/// The time of day as Deepgram writes it.
+pub(super) fn now() -> String {
+    let now = OffsetDateTime::from_unix_timestamp(unix_now()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    now.format(&Rfc3339).unwrap_or_default()
+}
+
 /// To whole milliseconds.
-fn milli(seconds: f64) -> f64 {
+pub(super) fn milli(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }

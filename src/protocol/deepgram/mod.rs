@@ -7,6 +7,7 @@ mod decoder;
 mod encoder;
 mod messages;
 mod options;
+pub mod prerecorded;
 mod text;
 
 use std::collections::VecDeque;

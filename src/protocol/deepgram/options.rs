@@ -32,29 +32,39 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn from_query(query: &str) -> Result<Self, BadQuery> {
-        if query::value(query, "callback").is_some() {
-            return Err(BadQuery(
-                "callback is not supported: transcripts come over the connection".to_owned(),
-            ));
-        }
+        no_callback(query)?;
         let rules = Rules {
             endpoint: endpoint(query)?,
             utterance_end: number::<u64>(query, "utterance_end_ms")?.map(Duration::from_millis),
             most_words: MOST_WORDS,
             longest: LONGEST,
         };
-        let (punctuate, smart_format) = (flag(query, "punctuate")?, flag(query, "smart_format")?);
         Ok(Self {
             format: format(query)?,
             interim: flag(query, "interim_results")?,
             vad_events: flag(query, "vad_events")?,
-            punctuated: punctuate || smart_format,
+            punctuated: punctuated(query)?,
             rules,
         })
     }
 }
 
-fn format(query: &str) -> Result<Format, BadQuery> {
+/// Refuses to call a server of the client's choice.
+pub(super) fn no_callback(query: &str) -> Result<(), BadQuery> {
+    match query::value(query, "callback") {
+        None => Ok(()),
+        Some(_) => Err(BadQuery(
+            "callback is not supported: transcripts come over the connection".to_owned(),
+        )),
+    }
+}
+
+/// Whether words are said as the model writes them.
+pub(super) fn punctuated(query: &str) -> Result<bool, BadQuery> {
+    Ok(flag(query, "punctuate")? | flag(query, "smart_format")?)
+}
+
+pub(super) fn format(query: &str) -> Result<Format, BadQuery> {
     let channels = number::<u16>(query, "channels")?.unwrap_or(1);
     if channels > 1 && flag(query, "multichannel")? {
         return Err(BadQuery(
@@ -99,7 +109,7 @@ fn endpoint(query: &str) -> Result<Option<Duration>, BadQuery> {
     }
 }
 
-fn flag(query: &str, name: &str) -> Result<bool, BadQuery> {
+pub(super) fn flag(query: &str, name: &str) -> Result<bool, BadQuery> {
     match query::value(query, name).as_deref() {
         None | Some("" | "0") => Ok(false),
         Some("1") => Ok(true),
@@ -109,7 +119,7 @@ fn flag(query: &str, name: &str) -> Result<bool, BadQuery> {
     }
 }
 
-fn number<N: FromStr>(query: &str, name: &str) -> Result<Option<N>, BadQuery> {
+pub(super) fn number<N: FromStr>(query: &str, name: &str) -> Result<Option<N>, BadQuery> {
     let value = query::value(query, name).filter(|value| !value.is_empty());
     let parsed = value.map(|value| {
         let wrong = || BadQuery(format!("{name}={value}: use a number"));
