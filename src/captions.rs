@@ -17,6 +17,9 @@ const LONGEST_S: f64 = 6.0;
 /// A cue stays at least this long where the next one leaves room. Seconds.
 const SHORTEST_S: f64 = 0.8;
 
+/// A segment lasts no longer. Seconds; what Whisper hears at once.
+const LONGEST_SEGMENT_S: f64 = 30.0;
+
 /// What a word without a known end is taken to last, and the most any word is. Seconds.
 const WORD_S: f64 = 0.4;
 const LONGEST_WORD_S: f64 = 1.5;
@@ -28,6 +31,21 @@ pub struct Word {
     pub start_time: f64,
     /// None while the word has not ended.
     pub stop_time: Option<f64>,
+}
+
+impl Word {
+    /// Returns where the word ends, or is taken to end. What was heard may be the start of the next one, after a long silence.
+    #[must_use]
+    pub fn end(&self) -> f64 {
+        let longest = self.start_time + LONGEST_WORD_S;
+        self.stop_time
+            .unwrap_or(self.start_time + WORD_S)
+            .clamp(self.start_time, longest)
+    }
+
+    fn ends_sentence(&self) -> bool {
+        self.text.ends_with(['.', '?', '!', '…'])
+    }
 }
 
 /// Form of a transcript.
@@ -75,6 +93,23 @@ impl Transcript {
     #[must_use]
     pub fn words(&self) -> &[Word] {
         &self.words
+    }
+
+    /// Returns the words in segments: a sentence each, or what was said between two pauses, and never more than 30 s.
+    #[must_use]
+    pub fn segments(&self) -> Vec<&[Word]> {
+        let mut segments = Vec::new();
+        let mut first = 0;
+        for (index, pair) in self.words.windows(2).enumerate() {
+            let (word, next) = (&pair[0], &pair[1]);
+            let long = next.end() - self.words[first].start_time > LONGEST_SEGMENT_S;
+            if long || word.ends_sentence() || breaks(word, next) {
+                segments.push(&self.words[first..=index]);
+                first = index + 1;
+            }
+        }
+        segments.extend(Some(&self.words[first..]).filter(|rest| !rest.is_empty()));
+        segments
     }
 
     /// The transcript in `format`, with a line break at its end.
@@ -136,7 +171,7 @@ impl Transcript {
         let mut last: Option<&Word> = None;
         for word in &self.words {
             let fits = match (last, cues.last_mut()) {
-                (Some(last), Some(cue)) if !breaks(last, word) && end(word) - cue.start <= LONGEST_S => {
+                (Some(last), Some(cue)) if !breaks(last, word) && word.end() - cue.start <= LONGEST_S => {
                     cue.add(word)
                 }
                 _ => false,
@@ -144,7 +179,7 @@ impl Transcript {
             if !fits {
                 cues.push(Cue {
                     start: word.start_time,
-                    stop: end(word),
+                    stop: word.end(),
                     lines: vec![word.text.clone()],
                 });
             }
@@ -178,27 +213,23 @@ impl Cue {
             _ if full => return false,
             _ => self.lines.push(text.clone()),
         }
-        self.stop = end(word);
+        self.stop = word.end();
         true
     }
 }
 
-/// End of a word. What was heard may be the start of the next one, after a long silence.
-fn end(word: &Word) -> f64 {
-    let longest = word.start_time + LONGEST_WORD_S;
-    word.stop_time
-        .unwrap_or(word.start_time + WORD_S)
-        .clamp(word.start_time, longest)
-}
-
 /// True when a new line or cue starts between two words.
 fn breaks(word: &Word, next: &Word) -> bool {
-    let pause = next.start_time - end(word).min(next.start_time);
-    let sentence = word.text.ends_with(['.', '?', '!', '…']);
+    let pause = next.start_time - word.end().min(next.start_time);
     // The end of a word is only known when the next one starts, so its start tells of pauses too.
     let silent = next.start_time - word.start_time - WORD_S;
     let pause = pause.max(silent);
-    pause >= if sentence { PAUSE_S / 2.0 } else { PAUSE_S }
+    pause
+        >= if word.ends_sentence() {
+            PAUSE_S / 2.0
+        } else {
+            PAUSE_S
+        }
 }
 
 /// WebVTT takes these for markup.
@@ -279,6 +310,27 @@ mod tests {
             .map(|line| line.split(' ').count())
             .sum();
         assert_eq!(count, 200, "no word is lost");
+    }
+
+    #[test]
+    fn segments_end_with_a_sentence_a_pause_or_after_thirty_seconds() {
+        let said = transcript(&[
+            ("One.", 0.0, Some(0.3)),
+            ("two", 0.3, Some(0.6)),
+            ("three", 2.5, Some(2.9)),
+        ]);
+        let lengths = |said: &Transcript| {
+            said.segments()
+                .iter()
+                .map(|words| words.len())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(&said), [1, 1, 1]);
+        let words: Vec<_> = (0..200)
+            .map(|i| ("on", f64::from(i) * 0.5, Some(f64::from(i) * 0.5 + 0.5)))
+            .collect();
+        assert_eq!(lengths(&transcript(&words)), [60, 60, 60, 20]);
+        assert!(Transcript::default().segments().is_empty());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod decode;
 pub mod file;
+pub mod g711;
+pub mod live;
 pub mod ogg;
 pub mod ogg_opus;
 pub mod ogg_writer;

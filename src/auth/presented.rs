@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, Uri, header};
 
 use super::cookie::percent_decoded;
 use super::tickets::is_ticket;
+use crate::protocol::gradium;
 use crate::stream::secret::Secret;
 
 /// The header of Kyutai's clients.
@@ -34,7 +35,7 @@ pub enum Carrier {
     KeyHeader,
     /// The header `x-api-key`.
     XApiKey,
-    /// The query parameter `auth_id`.
+    /// The query parameter `auth_id`, or `token` on Gradium's path.
     Query,
     /// `Authorization: Bearer` or `Authorization: Token`.
     Authorization,
@@ -92,7 +93,7 @@ impl Presented {
         let places = [
             (Carrier::KeyHeader, header(KEY_HEADER)),
             (Carrier::XApiKey, header(X_API_KEY)),
-            (Carrier::Query, auth_id(&parts.uri)),
+            (Carrier::Query, in_query(&parts.uri)),
             (
                 Carrier::Authorization,
                 authorization.and_then(|value| authorized(value.as_bytes())),
@@ -140,12 +141,22 @@ fn credential(bytes: &[u8]) -> Option<Secret> {
     }
 }
 
+/// The credential in the query: `auth_id`, or on Gradium's path what its browser clients send.
+fn in_query(uri: &Uri) -> Option<Secret> {
+    let gradium = || parameter(uri, gradium::TOKEN_PARAMETER).filter(|_| uri.path() == gradium::SPEECH);
+    auth_id(uri).or_else(gradium)
+}
+
 /// The first `auth_id` of the query, decoded as a form (`+` is a space).
 pub fn auth_id(uri: &Uri) -> Option<Secret> {
+    parameter(uri, "auth_id")
+}
+
+fn parameter(uri: &Uri, name: &str) -> Option<Secret> {
     let value = uri
         .query()?
         .split('&')
-        .find_map(|pair| pair.strip_prefix("auth_id="))?;
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
     credential(&percent_decoded(value.replace('+', " ").as_bytes()))
 }
 
@@ -249,6 +260,17 @@ mod tests {
         let all = Presented::from_parts(&parts(uri, &headers));
         assert_eq!(all.cookies.len(), 2);
         assert!(!format!("{all:?}").contains("t.o.k") && !format!("{all:?}").contains("a=1"));
+    }
+
+    #[test]
+    fn gradiums_browser_clients_send_a_token_in_the_query() {
+        let token = [(Carrier::Query, "mst_1".to_owned())];
+        assert_eq!(found("/api/speech/asr?token=mst_1", &[]), token);
+        assert_eq!(
+            found("/api/asr-streaming?token=mst_1", &[]),
+            [],
+            "elsewhere it may be anything"
+        );
     }
 
     #[test]

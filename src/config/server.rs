@@ -23,6 +23,9 @@ pub struct ServerConfig {
     /// When no row is free, say `no free channels` over the socket as Kyutai's server does, instead of letting clients without
     /// `extras` wait in the queue, or answering 503 (false).
     pub classic_full: bool,
+    /// Also answer on the paths of OpenAI's, Deepgram's and Gradium's APIs, as they do (true): a client of theirs needs no more
+    /// than another base URL.
+    pub other_apis: bool,
     /// Peers whose `X-Forwarded-For` or `Forwarded` is believed, or `X-Real-IP` where there is neither: addresses or networks
     /// like `10.0.0.0/8` (none).
     pub trusted_proxies: Vec<Network>,
@@ -43,6 +46,7 @@ impl Default for ServerConfig {
             admin_addr: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464))),
             public_metrics: false,
             classic_full: false,
+            other_apis: true,
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             model_threads: None,

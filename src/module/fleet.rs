@@ -190,11 +190,13 @@ fn start_module(
         .iter()
         .map(|placed| pipeline::wire(placed.model.spec().rows, options))
         .unzip();
+    let text_delay = models.first().map_or(0, |placed| placed.model.spec().text_delay);
     let admission = Arc::new(Admission::new(rows, queue_len));
     let served = Arc::new(Module {
         name,
         path,
         dialect,
+        text_delay,
         scope,
         admission,
         info,

@@ -5,27 +5,28 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, timeout};
 
-use super::form;
+use super::form::{self, Fields};
 use super::sink::{BodyError, Sink};
 use crate::config::Limits;
 
 /// Hands `body` to `to` as fast as it comes, and closes `to` at the end of the file: of the body, or of the file in it when it
-/// is a form with `boundary` between its parts.
+/// is a form with `boundary` between its parts, whose other parts are put into `fields`.
 pub(super) async fn feed(
     body: Body,
     boundary: Option<String>,
     to: impl AsyncWrite + Unpin,
+    fields: &Mutex<Fields>,
     limits: &Limits,
 ) -> Result<(), BodyError> {
     let mut pieces = std::pin::pin!(paced(body, limits));
     let mut to = Sink(Some(to));
     if let Some(boundary) = boundary {
-        form::feed(&mut pieces, boundary, &mut to).await?;
-        drop(to);
-        // What is behind the file does not matter; it is taken for the same reason as in `Sink`.
+        form::feed(&mut pieces, boundary, to, fields).await?;
+        // What is behind the form does not matter; it is taken for the same reason as in `Sink`.
         while let Ok(Some(_)) = pieces.try_next().await {}
         return Ok(());
     }

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Peer, Shared};
-use crate::auth::{Principal, Refusal, Scope};
+use crate::auth::{Principal, Refusal, Scope, Ticket};
 use crate::clock::unix_now;
 
 /// The client's address.
@@ -56,17 +56,22 @@ pub(super) async fn check_only(State(shared): State<Arc<Shared>>, request: Reque
 /// `POST /api/ws-ticket`: a single-use credential for a URL.
 pub(super) async fn ticket(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let ticket = match check(&shared, &parts, Scope::Listen).await {
-        Ok(principal) => shared.guard.ticket(&principal, unix_now()),
-        Err(refusal) => Err(refusal),
-    };
-    match ticket {
+    match issue(&shared, &parts).await {
         Ok(ticket) => no_store(Json(ticket.to_json())),
         Err(refusal) => refusal.into_response(),
     }
 }
 
-fn no_store(answer: impl IntoResponse) -> Response {
+/// Returns a ticket for who sends the request.
+///
+/// # Errors
+/// The credentials are missing, not valid or a ticket themselves, or too many tickets are unused.
+pub(super) async fn issue(shared: &Shared, parts: &Parts) -> Result<Ticket, Refusal> {
+    let principal = check(shared, parts, Scope::Listen).await?;
+    shared.guard.ticket(&principal, unix_now())
+}
+
+pub(super) fn no_store(answer: impl IntoResponse) -> Response {
     (
         [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
         answer,

@@ -15,14 +15,20 @@ mod host;
 mod info;
 pub mod listener;
 mod log_limit;
+mod openai;
+mod outputs;
 mod page;
+mod posted;
+mod prerecorded;
 mod reader;
 mod refusal;
 pub mod routes;
+mod services;
 mod sink;
 pub mod slots;
 mod socket;
 mod stall;
+mod transcribe;
 mod upgrade;
 mod upload;
 mod writer;
@@ -46,6 +52,8 @@ pub struct Module {
     pub path: String,
     /// What its clients speak.
     pub dialect: OpenDialect,
+    /// Frames by which its text lags its audio.
+    pub text_delay: u32,
     /// What a credential must allow to use it.
     pub scope: Scope,
     pub admission: Arc<Admission>,
@@ -72,6 +80,14 @@ pub struct Shared {
 impl Shared {
     fn limits(&self) -> &Arc<Limits> {
         &self.context.limits
+    }
+
+    /// Returns the module that takes audio which clients of other services mean by `name`. They send the names that their
+    /// service has, so a name that is no module's means the first.
+    fn listening(&self, name: Option<&str>) -> Option<&Arc<Module>> {
+        let mut modules = self.modules.iter().filter(|module| module.scope == Scope::Listen);
+        let named = modules.clone().find(|module| Some(module.name.as_str()) == name);
+        named.or_else(|| modules.next())
     }
 }
 

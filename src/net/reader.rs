@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::frames::{Messages, too_big};
 use crate::protocol::dialect::Decoder;
-use crate::session::connection::{Inbound, ReadHalf};
+use crate::session::connection::{Inbound, ReadHalf, SideMsg};
 use crate::stream::input::Input;
 
 /// Reads messages until the client or the session ends, then swallows what still comes, so that the close frame is not lost
@@ -26,6 +26,10 @@ pub(super) async fn read(
             Ok((kind, data)) => decoder.decode(kind, data),
             Err(end) => break Some(end),
         };
+        if decoder.replies() {
+            // When the client takes nothing, its reply goes out with what it takes next.
+            let _ = to.side.try_send(SideMsg::Reply);
+        }
         match input {
             // A number may take one byte on the wire and decode to a sample of four.
             Ok(Some(Input::Audio(audio))) if audio.data.len() > most => break Some(too_big(most)),

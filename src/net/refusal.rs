@@ -14,10 +14,14 @@ pub(super) const WEBSOCKET_VERSION: &str = "13";
 /// A refused request.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    status: StatusCode,
-    message: String,
+    pub(super) status: StatusCode,
+    pub(super) message: String,
     retry: bool,
 }
+
+/// What a refused client was told, left on the answer for routes whose clients read it in a shape of their own.
+#[derive(Clone, Debug)]
+pub(super) struct Said(pub(super) String);
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
@@ -61,7 +65,9 @@ impl From<TooMany> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        let said = Said(self.message.clone());
         let mut response = (self.status, self.message + "\n").into_response();
+        response.extensions_mut().insert(said);
         let headers = response.headers_mut();
         if self.retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));

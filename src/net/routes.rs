@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 use super::host::{self, Hosts};
+use super::openai::{models, shaped, transcriptions};
 use super::page::Files;
-use super::{Module, Shared, admin, credentials, info, upgrade, upload};
+use super::{Module, Shared, admin, credentials, info, prerecorded, services, transcribe, upgrade};
 use crate::auth::Access;
 use crate::config::ServerConfig;
+use crate::protocol::{deepgram, gradium};
 
 /// A route of the server itself.
 pub struct Route {
@@ -27,6 +29,10 @@ pub struct Route {
 
 const fn always(_: &ServerConfig) -> bool {
     true
+}
+
+const fn other_apis(server: &ServerConfig) -> bool {
+    server.other_apis
 }
 
 const LIVEZ: Route = Route {
@@ -46,7 +52,7 @@ const READYZ: Route = Route {
 };
 
 /// Routes of the main listener.
-pub static MAIN: [Route; 7] = [
+pub static MAIN: [Route; 16] = [
     LIVEZ,
     READYZ,
     Route {
@@ -84,7 +90,75 @@ pub static MAIN: [Route; 7] = [
         served: always,
         answer: || post(credentials::ticket),
     },
+    Route {
+        path: deepgram::LISTEN,
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || get(|state, request| services::connect(state, &deepgram::SERVICE, request)),
+    },
+    Route {
+        path: deepgram::LISTEN,
+        method: Method::POST,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || post(prerecorded::listen),
+    },
+    Route {
+        path: deepgram::GRANT,
+        method: Method::POST,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || post(services::grant),
+    },
+    Route {
+        path: gradium::SPEECH,
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || get(|state, request| services::connect(state, &gradium::SERVICE, request)),
+    },
+    Route {
+        path: gradium::TOKEN,
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || get(services::token),
+    },
+    Route {
+        path: "/v1/audio/transcriptions",
+        method: Method::POST,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || openai(post(transcriptions::create)),
+    },
+    Route {
+        path: "/v1/audio/translations",
+        method: Method::POST,
+        access: Access::Public,
+        served: other_apis,
+        answer: || openai(post(transcriptions::no_translations)),
+    },
+    Route {
+        path: "/v1/models",
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || openai(get(models::list)),
+    },
+    Route {
+        path: "/v1/models/{id}",
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || openai(get(models::one)),
+    },
 ];
+
+/// A route of OpenAI's, whose clients read errors in a shape of their own.
+fn openai(answer: MethodRouter<Arc<Shared>>) -> MethodRouter<Arc<Shared>> {
+    answer.layer(from_fn(shaped))
+}
 
 /// Routes of the operator's listener.
 pub static OPERATOR: [Route; 4] = [
@@ -123,7 +197,7 @@ pub static MODULE: [ModuleRoute; 2] = [
     ModuleRoute {
         method: Method::POST,
         access: Access::Authenticated,
-        answer: |module| post(move |state, request| upload::transcribe(state, module, request)),
+        answer: |module| post(move |state, request| transcribe::transcribe(state, module, request)),
     },
 ];
 
@@ -301,11 +375,13 @@ mod tests {
     }
 
     #[test]
-    fn every_path_stands_once_in_its_list() {
+    fn every_route_stands_once_in_its_list() {
         for list in [&MAIN[..], &OPERATOR[..]] {
             for (i, route) in list.iter().enumerate() {
                 assert!(
-                    list[..i].iter().all(|other| other.path != route.path),
+                    list[..i]
+                        .iter()
+                        .all(|other| (other.path, &other.method) != (route.path, &route.method)),
                     "{}",
                     route.path
                 );

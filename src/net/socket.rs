@@ -38,8 +38,9 @@ pub(super) async fn serve(upgraded: Upgraded, dialect: Dialect, session: Session
     let (mut connection, outbox, reading, writing) = connection::connect(&limits, Arc::default());
     connection.hung_up = watched;
     let most = limits.max_message_bytes;
+    let asks = reading.inbox.downgrade();
     let reader = tokio::spawn(reader::read(early.chain(read), dialect.decoder, most, reading));
-    let writer = tokio::spawn(writer::write(write, dialect.encoder, limits, writing, None));
+    let writer = tokio::spawn(writer::write(write, dialect.encoder, limits, writing, asks, None));
     task::run(session, connection, outbox, context).await;
     finish(reader, writer, LINGER).await;
 }
@@ -60,13 +61,21 @@ pub(super) async fn turn_away(
     let (read, write) = parts.io.into_inner().into_inner().into_split();
     let (connection, outbox, reading, writing) = connection::connect(&limits, Arc::default());
     let early = Cursor::new(parts.read_buf);
+    let asks = reading.inbox.downgrade();
     let reader = tokio::spawn(reader::read(
         early.chain(read),
         dialect.decoder,
         limits.max_message_bytes,
         reading,
     ));
-    let writer = tokio::spawn(writer::write(write, dialect.encoder, limits, writing, refusal));
+    let writer = tokio::spawn(writer::write(
+        write,
+        dialect.encoder,
+        limits,
+        writing,
+        asks,
+        refusal,
+    ));
     outbox.finish(end.reason);
     let Connection { over, close, .. } = connection;
     // Nothing else to send, whether or not the client received it.

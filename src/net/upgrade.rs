@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fastwebsockets::upgrade::UpgradeFut;
 use hyper::upgrade::Upgraded;
@@ -17,7 +17,8 @@ use super::refusal::Refusal;
 use super::{Module, Shared, credentials, handshake, socket};
 use crate::auth::{self, Principal, selected_subprotocol};
 use crate::clock::unix_now;
-use crate::protocol::query;
+use crate::protocol::dialect::Dialect;
+use crate::protocol::query::{self, BadQuery};
 use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
 use crate::session::state::{Authenticated, Connecting, Queued, Session};
@@ -30,21 +31,30 @@ pub(super) async fn connect(
     module: Arc<Module>,
     request: Request,
 ) -> Response {
-    open(&shared, &module, request)
+    let dialect = module.dialect;
+    let in_words = shared.server.classic_full;
+    open(&shared, &module, request, dialect, in_words)
         .await
         .unwrap_or_else(|response| response)
 }
 
-async fn open(
+/// Opens a session with `module` in the dialect that `dialect` makes of the query. `full_in_words` lets clients in to tell them that
+/// the server is full, those who cannot wait at once.
+///
+/// # Errors
+/// The answer to a request that is refused.
+pub(super) async fn open(
     shared: &Arc<Shared>,
     module: &Arc<Module>,
     mut request: Request,
+    dialect: impl FnOnce(&str) -> Result<Dialect, BadQuery>,
+    full_in_words: bool,
 ) -> Result<Response, Response> {
     handshake::check(&request).map_err(IntoResponse::into_response)?;
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = query.as_str();
-    let dialect = (module.dialect)(query)
-        .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
+    let dialect =
+        dialect(query).map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
     let (response, upgrading) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
     let (parts, _) = request.into_parts();
@@ -70,7 +80,8 @@ async fn open(
     let subprotocol = principal.subprotocol;
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     // Clients that do not know the queue are to hear at once that there is no room.
-    let waits = dialect.can_queue || !shared.server.classic_full;
+    let waits = dialect.can_queue || !full_in_words;
+    let fields = dialect.encoder.fields();
     let admitted = authenticate(shared, connecting, principal)
         .and_then(|session| enqueue(shared, module, session, waits));
     match admitted {
@@ -80,7 +91,7 @@ async fn open(
                 socket::serve(upgraded, dialect, session, context).instrument(span)
             });
         }
-        Err(Denied::NoRow(Refused::Full)) if shared.server.classic_full => {
+        Err(Denied::NoRow(Refused::Full)) if full_in_words => {
             let why = Some(Refused::Full.to_string());
             let context = shared.context.clone();
             after(upgrading, held, shared, move |upgraded| {
@@ -89,7 +100,20 @@ async fn open(
         }
         Err(denied) => return Err(denied.into_response()),
     }
-    Ok(answer(response, subprotocol))
+    let mut response = answer(response, subprotocol);
+    add(&mut response, fields);
+    Ok(response)
+}
+
+/// Adds header fields of a dialect; a value that cannot stand in a header is left out.
+pub(super) fn add(response: &mut Response, fields: Vec<(&'static str, String)>) {
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
+        }
+    }
 }
 
 // Browsers cannot read the status of a failed upgrade; a page may ask to get a close code instead.

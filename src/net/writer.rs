@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketError, WebSocketWrite, after_handshake_split};
 use tokio::io::{AsyncWrite, BufWriter};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::Limits;
 use crate::pipeline::outbox::OutboxRx;
 use crate::protocol::dialect::{Encoder, FrameKind};
-use crate::session::connection::{SideMsg, WriteHalf};
+use crate::session::connection::{Inbound, SideMsg, WriteHalf};
 use crate::stream::end::{End, EndReason};
 use crate::stream::output::Output;
 
@@ -22,12 +22,14 @@ const BUFFER: usize = 2048;
 /// Most messages before a flush.
 const BURST: usize = 32;
 
-/// Writes what the session says until it ends, and `refusal` before all.
+/// Writes what the session says until it ends, and `refusal` before all. What the encoder itself wants of the stream goes to
+/// `asks`, behind what the client sent.
 pub(super) async fn write<W: AsyncWrite + Unpin>(
     socket: W,
     encoder: Box<dyn Encoder>,
     limits: Arc<Limits>,
     from: WriteHalf,
+    asks: mpsc::WeakSender<Inbound>,
     refusal: Option<String>,
 ) {
     let (_, frames) = after_handshake_split(
@@ -47,6 +49,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         deadline: limits.write_timeout,
         encoded: Vec::new(),
         closing: None,
+        asks,
     };
     let mut source = Source {
         outbox,
@@ -55,14 +58,19 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
     if let Some(why) = refusal {
         // If this cannot be written, neither can the close frame; the session hears of that.
         let _ = socket.refuse(&why).await;
+    } else {
+        // The same.
+        let _ = socket.reply().await;
     }
     let mut ping_at = Instant::now() + limits.ping;
     let end = loop {
+        let due = socket.encoder.deadline();
         let wrote = tokio::select! {
             biased;
             end = &mut close => break end.unwrap_or_else(|_| EndReason::EngineFailed.into()),
             Some(message) = side.recv() => socket.side(message).await,
             output = source.next() => socket.burst(output, &mut source).await,
+            () = reached(due), if due.is_some() => socket.reply().await,
             () = sleep_until(ping_at) => socket.ping().await,
         };
         match wrote {
@@ -117,6 +125,8 @@ struct Socket<W> {
     encoded: Vec<u8>,
     /// The code of the client's own close frame.
     closing: Option<u16>,
+    /// Where the encoder's own requests to the stream go.
+    asks: mpsc::WeakSender<Inbound>,
 }
 
 impl<W: AsyncWrite + Unpin> Socket<W> {
@@ -140,6 +150,7 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
         match message {
             SideMsg::Output(output) => self.output(output).await,
             SideMsg::Pong(data) => self.pong(&data).await,
+            SideMsg::Reply => self.reply().await,
             SideMsg::Closing(code) => {
                 self.closing = code;
                 Ok(())
@@ -156,6 +167,17 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
         .await
     }
 
+    /// Writes what the encoder says by itself.
+    async fn reply(&mut self) -> Result<(), EndReason> {
+        let deadline = self.deadline;
+        in_time(deadline, async {
+            self.encoder.tick(Instant::now().into_std());
+            self.rest().await?;
+            self.frames.flush().await
+        })
+        .await
+    }
+
     async fn refuse(&mut self, why: &str) -> Result<(), EndReason> {
         let deadline = self.deadline;
         in_time(deadline, async {
@@ -167,8 +189,24 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
     }
 
     async fn put(&mut self, output: Output) -> Result<(), WebSocketError> {
+        self.encoder.tick(Instant::now().into_std());
         let kind = self.encoder.encode(output, &mut self.encoded);
-        self.send(kind).await
+        self.send(kind).await?;
+        self.rest().await
+    }
+
+    async fn rest(&mut self) -> Result<(), WebSocketError> {
+        while let Some(kind) = self.encoder.more(&mut self.encoded) {
+            self.send(Some(kind)).await?;
+        }
+        // While the inbox is full the encoder keeps its request.
+        if let Some(inbox) = self.asks.upgrade()
+            && let Ok(place) = inbox.try_reserve()
+            && let Some(input) = self.encoder.ask()
+        {
+            place.send(Inbound::Input(input));
+        }
+        Ok(())
     }
 
     async fn send(&mut self, kind: Option<FrameKind>) -> Result<(), WebSocketError> {
@@ -197,6 +235,14 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
         if end.reason == EndReason::PeerGone {
             return;
         }
+        let deadline = self.deadline;
+        let said = in_time(deadline, async {
+            let kind = self.encoder.farewell(end, &mut self.encoded);
+            self.send(kind).await
+        });
+        if said.await.is_err() {
+            return;
+        }
         let (code, text) = self.encoder.close(end);
         // RFC 6455, section 5.5.1: a close frame is answered with its own code.
         let code = match (end.reason, self.closing) {
@@ -215,6 +261,13 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
             self.frames.flush().await
         })
         .await
+    }
+}
+
+async fn reached(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,6 +3,13 @@
 //! A connection is read by one task and written by another, so a dialect is made as two halves. A half may keep state
 //! between messages: a dialect whose clients say only in their first message what they want settles it then, and shares it
 //! between its halves itself.
+//!
+//! Most dialects translate one message or event at a time. Those whose clients expect more have four further means, which do
+//! nothing unless a dialect fills them in: several messages of one event ([`Encoder::more`]), answers to a message that needs no
+//! stream ([`Decoder::replies`]), a clock ([`Encoder::deadline`]), and requests of their own to the stream
+//! ([`Encoder::ask`]).
+
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -25,6 +32,12 @@ pub trait Decoder: Send {
     /// # Errors
     /// The message cannot be understood: how the stream ends, with words for the client.
     fn decode(&mut self, kind: FrameKind, message: Bytes) -> Result<Option<Input>, End>;
+
+    /// Returns whether the encoder has something to say because of the last message, whatever the stream does. The halves
+    /// share what it is, within a bound of their own; [`Encoder::more`] is called soon.
+    fn replies(&self) -> bool {
+        false
+    }
 }
 
 /// Writes what the client is told.
@@ -32,9 +45,44 @@ pub trait Encoder: Send {
     /// Writes `output` into `message`, which is cleared first. `None` is an event that this client does not know.
     fn encode(&mut self, output: Output, message: &mut Vec<u8>) -> Option<FrameKind>;
 
+    /// Writes the next message besides the one that [`Self::encode`] wrote into `message`, which is cleared first. Called until
+    /// it returns `None`: when the connection opens, after each event, when the decoder replies, and at the deadline.
+    fn more(&mut self, message: &mut Vec<u8>) -> Option<FrameKind> {
+        let _ = message;
+        None
+    }
+
+    /// Notes that it is `now`. Called before each event and at the deadline.
+    fn tick(&mut self, now: Instant) {
+        let _ = now;
+    }
+
+    /// Returns when [`Self::tick`] is to be called although nothing happened.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Takes what the encoder itself wants of the stream, such as a flush at the end of an utterance. It joins what the client
+    /// sent at the end of the inbox; while that is full it is not taken.
+    fn ask(&mut self) -> Option<Input> {
+        None
+    }
+
+    /// Returns header fields for the answer to the upgrade.
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Writes the last message before the close frame into `message`, which is cleared first, for a client that was let in
     /// only to be told why it cannot stay. `None` where the close frame says it all.
     fn refuse(&mut self, why: &str, message: &mut Vec<u8>) -> Option<FrameKind>;
+
+    /// Writes the last message before the close frame of a session that ended as `end` says into `message`, which is cleared
+    /// first. `None` where the close frame says it all.
+    fn farewell(&mut self, end: &End, message: &mut Vec<u8>) -> Option<FrameKind> {
+        let _ = (end, message);
+        None
+    }
 
     /// Returns the code and the text of the close frame (RFC 6455, section 7.4). The text has at most 123 bytes.
     fn close<'e>(&self, end: &'e End) -> (u16, &'e str);

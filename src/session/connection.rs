@@ -29,6 +29,8 @@ pub enum Inbound {
 pub enum SideMsg {
     Output(Output),
     Pong(bytes::Bytes),
+    /// The dialect's reader left something for its writer to say.
+    Reply,
     /// The client's close frame arrived, with this code: it is answered with the same.
     Closing(Option<u16>),
 }

@@ -210,6 +210,11 @@ impl<'a> Serving<'a> {
                 self.outgoing.control(control);
                 self.on_cut(Ok(()), session.lease())
             }
+            Input::KeepAlive => {
+                self.deadlines
+                    .set(Due::Idle, Instant::now(), self.context.limits.idle);
+                Next::Go
+            }
             Input::Renew(token) => {
                 let (guard, meters) = (Arc::clone(&self.context.guard), self.context.meters.clone());
                 let running = session.principal().clone();

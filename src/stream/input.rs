@@ -9,6 +9,8 @@ use super::secret::Secret;
 pub enum Input {
     Audio(AudioBytes),
     Control(Control),
+    /// Nothing, but the client is there and will send audio: the session does not count as idle.
+    KeepAlive,
     /// A newer credential of the same user, sent before the one that opened the session expires.
     Renew(Secret),
 }

@@ -19,6 +19,7 @@ pub enum Output {
     Step {
         /// Frames of the client's audio before this one.
         frame: u64,
+        /// None where the model has no pause heads.
         pauses: Pauses,
         /// Samples that wait for the model.
         queued: u32,

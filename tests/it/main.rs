@@ -29,6 +29,7 @@ mod files;
 mod fuzz;
 mod hostile_files;
 mod metrics_catalogue;
+mod openai_files;
 #[cfg(feature = "otel")]
 mod otel;
 mod panic;

@@ -2,39 +2,13 @@
 
 use std::time::Duration;
 
+use crate::common::forms::{FORM, form, wav};
 use crate::common::{PATH, PATIENCE, Server, eventually, speech};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 const ONE: &str = "batch_size = 1";
-
-/// 16-bit mono at 24 kHz.
-fn wav(samples: &[f32]) -> Vec<u8> {
-    let data: Vec<u8> = samples
-        .iter()
-        .flat_map(|s| ((s * 32768.0) as i16).to_le_bytes())
-        .collect();
-    let mut out =
-        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\xc0\x5d\0\0\x80\xbb\0\0\x02\0\x10\0data".to_vec();
-    out.extend((data.len() as u32).to_le_bytes());
-    out.extend(data);
-    out
-}
-
-/// A form: its boundary is `edge`, and each part is `(what its head says besides form-data, its body)`.
-fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (says, body) in parts {
-        out.extend(format!("--edge\r\nContent-Disposition: form-data; {says}\r\n\r\n").bytes());
-        out.extend(*body);
-        out.extend(b"\r\n");
-    }
-    out.extend(b"--edge--\r\n");
-    out
-}
-
-const FORM: &str = "content-type: multipart/form-data; boundary=edge\r\n";
 
 /// A request whose body is still to be sent.
 async fn begin(server: &Server, headers: &str) -> TcpStream {

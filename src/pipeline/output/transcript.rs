@@ -86,13 +86,11 @@ impl Transcript {
         }
         self.clock.step(u64::from(step.client_samples));
         if step.client_samples > 0 {
-            if !step.pauses.is_empty() {
-                send(Output::Step {
-                    frame: self.client_frames,
-                    pauses: step.pauses.iter().copied().take(MAX_PAUSE_HEADS).collect(),
-                    queued: step.queued,
-                })?;
-            }
+            send(Output::Step {
+                frame: self.client_frames,
+                pauses: step.pauses.iter().copied().take(MAX_PAUSE_HEADS).collect(),
+                queued: step.queued,
+            })?;
             self.client_frames += 1;
         }
         self.words(meters, send, |machine, emit| {

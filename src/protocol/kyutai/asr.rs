@@ -45,6 +45,10 @@ impl Decoder for Half {
 
 impl Encoder for Half {
     fn encode(&mut self, output: Output, message: &mut Vec<u8>) -> Option<FrameKind> {
+        // Kyutai's server says nothing of the steps of a model without pause heads.
+        if matches!(&output, Output::Step { pauses, .. } if pauses.is_empty()) {
+            return None;
+        }
         self.write(&ServerMsg::from(output), message)
     }
 
@@ -120,6 +124,19 @@ mod tests {
         let kind = classic.encoder.refuse("no free channels", &mut message);
         assert_eq!(kind, Some(FrameKind::Binary));
         assert!(message.starts_with(b"\x82\xa4type\xa5Error\xa7message"));
+    }
+
+    #[test]
+    fn a_step_without_pause_heads_is_not_said() {
+        let mut classic = halves("");
+        for (heads, kind) in [(0, None), (4, Some(FrameKind::Binary))] {
+            let step = Output::Step {
+                frame: 1,
+                pauses: std::iter::repeat_n(0.5, heads).collect(),
+                queued: 0,
+            };
+            assert_eq!(classic.encoder.encode(step, &mut Vec::new()), kind);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A whole server in this process, and a client that can misbehave.
 
 pub mod cases;
+pub mod forms;
 pub mod frames;
 
 use std::net::SocketAddr;

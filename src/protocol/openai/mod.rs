@@ -1,0 +1,4 @@
+//! OpenAI's routes for speech to text, as its clients read and write them.
+
+pub mod error;
+pub mod transcription;
