@@ -26,6 +26,8 @@ MEMORY_GROWTH = 0.05
 DESCRIPTOR_GROWTH = 2.0
 # Live sessions that last through the whole test, one after the other.
 STEADY = 4
+# The lag of these is shown; the test is about memory, and may share its machine with other work.
+LAG_P99_S = 5.0
 FORMS = ["classic", "extras", "pcm16", "opus", "classic,opus"]
 RUDE = ["drop=1,garbage=1", "mute=1", "drop=2", "garbage=2,silent=1", "mute=1,drop=1,guess=1"]
 
@@ -68,7 +70,7 @@ class Clients:
         self.worker, self.seen, self.random = worker, seen, random.Random(1)
         self.file = (ROOT / "models/stt-demo/samples/held-out-espeak-1.wav").read_bytes()
         self.bomb = crafted.vorbis_codebooks(64)
-        self.words = {"changing": [0, 0], "revoked": 0}
+        self.wrong = []
 
     def turn(self, number, seconds):
         """A new key, sessions with it, uploads beside them, and the key revoked: at the end, or under its sessions."""
@@ -92,10 +94,10 @@ class Clients:
         if revoked_early:
             self.seen["keys revoked under their sessions"] += 1
             if not sessions["failed"] and not sessions["denied"]:
-                raise SystemExit(f"sessions of a revoked key went on: {sessions}")
+                self.wrong.append(f"turn {number}: sessions of a revoked key went on: {sessions}")
         else:
             if sessions["finished"] != sessions["started"]:
-                raise SystemExit(f"turn {number}: sessions of a good key failed: {sessions}")
+                self.wrong.append(f"turn {number}: sessions of a good key failed: {sessions}")
             self.worker.revoke(name)
         self.seen["keys made and revoked"] += 1
         if number % 5 == 2:
@@ -179,13 +181,15 @@ def soak(minutes, samples):
         threading.Thread(target=scrape, args=(worker, sampler.stop), daemon=True).start()
         steady = worker.load(
             worker.key("steady"),
-            *("-n", str(STEADY), "-d", str(minutes * 60), "--audio", SAMPLE, "--slo-lag", "0.2"),
+            *("-n", str(STEADY), "-d", str(minutes * 60), "--audio", SAMPLE, "--slo-lag", str(LAG_P99_S)),
         )
         clients, number, until = Clients(worker, seen), 0, time.monotonic() + minutes * 60
         while (left := until - time.monotonic()) > TURN_S / 2:
             next_turn = time.monotonic() + TURN_S
             clients.turn(number, min(TURN_S, left))
             number += 1
+            # Whoever runs this in the background sees how far it is.
+            print(f"turn {number}: {workers.numbers_of(worker.pid)} {dict(seen)} {clients.wrong}", file=sys.stderr, flush=True)
             time.sleep(max(0.0, next_turn - time.monotonic()))
         live = workers.report(steady)
         sampler.stop.set()
@@ -197,7 +201,7 @@ def soak(minutes, samples):
         if worker.process.poll() is not None:
             wrong.append("the worker has ended")
     lines, grown = judge(sampler.samples)
-    wrong += grown
+    wrong += clients.wrong + grown
     errors, sessions = live["word_errors"], live["sessions"]
     if sessions["finished"] != sessions["started"]:
         wrong.append(f"live streams: {sessions}")

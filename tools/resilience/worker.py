@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -59,12 +61,15 @@ class Worker:
         config = HEAD.format(keys=self.keys, more=more) + "[modules.asr]" + module[2]
         (self.dir / "worker.toml").write_text(config)
         self.port = self.admin = self.process = None
+        self.loads = []
 
     def __enter__(self):
+        # A signal to stop must end the block, not the program, or the children would be left.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         # The key file must be there, and a key of its own watches the operator's listener.
         self.key("first")
         log = open(self.dir / "log", "w")
-        command = [self.server, "worker", "--config", str(self.dir / "worker.toml"), "--cpu"]
+        command = [self.server, "worker", "--config", str(self.dir / "worker.toml"), "--cpu", "--with-parent"]
         self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
         try:
             ready = self.wait_until_ready()
@@ -87,6 +92,10 @@ class Worker:
         raise SystemExit("the worker did not start:\n" + (self.dir / "log").read_text())
 
     def __exit__(self, *_):
+        for running in self.loads:
+            if running.poll() is None:
+                running.kill()
+                running.wait()
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -121,6 +130,7 @@ class Worker:
         environment = os.environ | {"MOSHI_LOAD_API_KEYS": key}
         running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
         running.report = report
+        self.loads.append(running)
         return running
 
 
