@@ -3,6 +3,7 @@
 import argparse
 import multiprocessing
 import sys
+import threading
 import time
 
 import clients
@@ -20,11 +21,18 @@ SHOWN = 3
 ATTACKS = {"strangers": strangers.ATTACKS, "clients with a key": clients.ATTACKS}
 
 
-def attack(port, key, threads, once, over, counts):
-    """Attacks until it is over, in a process of its own."""
+def attack(port, key, threads, once, parent):
+    """Attacks until `parent` says that it is over, in a process of its own; then tells it what became of that."""
+    over = threading.Event()
+
+    def wait():
+        parent.recv()
+        over.set()
+
+    threading.Thread(target=wait, daemon=True).start()
     attacker = Attacker(port, key, over)
     attacker.run(threads, once)
-    counts.put(dict(attacker.counts))
+    parent.send(dict(attacker.counts))
 
 
 def outcome(counts, seconds):
@@ -35,20 +43,21 @@ def outcome(counts, seconds):
 
 def beside(worker, keys, threads, once, seconds):
     """Runs the live streams beside an attack: the figures of the load tool, what became of the attack, and for how long it lasted."""
-    over, counts = multiprocessing.Event(), multiprocessing.Queue()
+    child, parent = multiprocessing.Pipe()
     began = time.monotonic()
     attacking = None
     if once:
-        arguments = (worker.port, keys["attacker"], threads, once, over, counts)
+        arguments = (worker.port, keys["attacker"], threads, once, parent)
         attacking = multiprocessing.Process(target=attack, args=arguments, daemon=True)
         attacking.start()
         time.sleep(0.5)
     options = ("-n", str(STREAMS), "-d", str(seconds), "--ramp", "1", "--audio", SAMPLE, "--slo-lag", str(LAG_P99_S))
     report = workers.report(worker.load(keys["live"], *options))
-    over.set()
     lasted, found = time.monotonic() - began, {}
     if attacking:
-        found = counts.get(timeout=30)
+        child.send("over")
+        if child.poll(30):
+            found = child.recv()
         attacking.join(10)
         if attacking.is_alive():
             attacking.kill()
@@ -77,7 +86,7 @@ def run(chosen, seconds):
         keys = {"live": worker.key("live"), "attacker": worker.key("attacker", "--max-sessions", "4")}
         time.sleep(1.5)
         lines = [
-            section.machine(),
+            section.machine(worker.commit()),
             "",
             "```sh\nscripts/attacks\n```",
             "",

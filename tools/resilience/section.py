@@ -1,23 +1,16 @@
 """Writes a marked section of docs/benchmarks.md, as scripts/benchmarks does."""
 
 import os
-import subprocess
 
 from worker import ROOT
 
 DOC = ROOT / "docs/benchmarks.md"
 
 
-def machine():
-    """Returns one line on the machine, how busy it is, and the commit."""
+def machine(commit):
+    """Returns one line on the machine, how busy it is, and the commit of what is measured."""
     model = next(line.partition(": ")[2] for line in open("/proc/cpuinfo") if line.startswith("model name"))
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    clean = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "src", "Cargo.lock"]).returncode == 0
-    return (
-        f"{os.cpu_count()} × {model.strip()}, load average {os.getloadavg()[0]:.2f} before, "
-        f"commit {commit}{'' if clean else ' with changes'}."
-    )
+    return f"{os.cpu_count()} × {model.strip()}, load average {os.getloadavg()[0]:.2f} before, commit {commit}."
 
 
 def write(name, lines):

@@ -175,7 +175,7 @@ def soak(minutes, samples):
     seen, wrong = Counter(), []
     with Worker() as worker:
         sampler = Sampler(worker.pid, samples)
-        machine = section.machine()
+        machine = section.machine(worker.commit())
         before = workers.numbers_of(worker.pid)
         sampler.start()
         threading.Thread(target=scrape, args=(worker, sampler.stop), daemon=True).start()

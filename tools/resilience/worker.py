@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,6 +113,11 @@ class Worker:
     @property
     def url(self):
         return f"ws://127.0.0.1:{self.port}"
+
+    def commit(self):
+        """Returns the commit that the worker was built from."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/build_info") as answer:
+            return json.load(answer)["git_describe"]
 
     def key(self, name, *options):
         """Makes an API key and returns it."""
