@@ -2,9 +2,11 @@
 //! behind one address is not locked out.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use parking_lot::Mutex;
+
+use super::network::Network;
 
 /// Most networks that are counted; past that, new ones share one bucket.
 const MAX_NETWORKS: usize = 65_536;
@@ -23,39 +25,6 @@ pub(super) struct Throttle {
 struct Levels {
     by_network: HashMap<Network, Level>,
     others: Level,
-}
-
-/// A network that is counted as one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
-
-impl Network {
-    /// Returns the network that `address` is counted as.
-    fn client(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(address) => Self::v6(address, 64),
-            address => Self { address, prefix: 32 },
-        }
-    }
-
-    /// Returns the network of the whole site, for IPv6.
-    fn site(address: IpAddr) -> Option<Self> {
-        match address.to_canonical() {
-            IpAddr::V6(address) => Some(Self::v6(address, 48)),
-            IpAddr::V4(_) => None,
-        }
-    }
-
-    fn v6(address: Ipv6Addr, prefix: u8) -> Self {
-        let mask = u128::MAX << (128 - prefix);
-        Self {
-            address: Ipv6Addr::from_bits(address.to_bits() & mask).into(),
-            prefix,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -139,6 +108,8 @@ impl Throttle {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     fn ip(n: u32) -> IpAddr {
@@ -177,14 +148,6 @@ mod tests {
             1,
             "forgotten once they cost nothing"
         );
-    }
-
-    #[test]
-    fn an_ipv6_client_is_counted_by_its_network() {
-        let client = |text: &str| Network::client(text.parse().unwrap());
-        assert_eq!(client("2001:db8::1:2"), client("2001:db8::ffff:1"));
-        assert_ne!(client("2001:db8:0:1::1"), client("2001:db8:0:2::1"));
-        assert_eq!(client("::ffff:1.2.3.4"), client("1.2.3.4"));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::auth::Network;
 use crate::config::Limits;
 use crate::telemetry::Meters;
 use crate::telemetry::labels::{LinkName, Refused, SharedLink, Unserved};
@@ -34,8 +35,8 @@ pub(super) struct Connections {
 #[derive(Default)]
 struct Table {
     open: usize,
-    /// Open connections of each address, as [`counted_as`] names it. Trusted proxies are not in it.
-    by_address: HashMap<IpAddr, usize>,
+    /// Open connections of each client. Trusted proxies are not in it.
+    by_address: HashMap<Network, usize>,
     /// Connections without a request head, in the order of their arrival.
     handshakes: BTreeMap<u64, Waiting>,
     next: u64,
@@ -44,7 +45,7 @@ struct Table {
 /// A connection whose first request head has not come.
 struct Waiting {
     /// None for a trusted proxy.
-    address: Option<IpAddr>,
+    address: Option<Network>,
     /// Tells it to give way to a newer one.
     give_way: Arc<Notify>,
 }
@@ -71,7 +72,7 @@ impl Connections {
         peer: IpAddr,
         trusted: bool,
     ) -> Result<(Arc<Permit>, Handshake), Full> {
-        let address = (!trusted).then(|| counted_as(peer));
+        let address = (!trusted).then(|| Network::client(peer));
         let admitted = self.table.lock().admit(address, self);
         match admitted {
             Ok((id, give_way, cut)) => {
@@ -118,7 +119,7 @@ impl Table {
     /// Counts a connection: its id among the handshakes, its way to hear that it must give way, and whether another had to.
     fn admit(
         &mut self,
-        address: Option<IpAddr>,
+        address: Option<Network>,
         limits: &Connections,
     ) -> Result<(u64, Arc<Notify>, bool), Full> {
         if self.open >= limits.max {
@@ -148,7 +149,7 @@ impl Table {
 
     /// Cuts off the oldest handshake of the address that has most. False when all are of trusted proxies.
     fn cut_one(&mut self) -> bool {
-        let mut by_address: HashMap<IpAddr, (usize, Reverse<u64>)> = HashMap::new();
+        let mut by_address: HashMap<Network, (usize, Reverse<u64>)> = HashMap::new();
         for (id, waiting) in &self.handshakes {
             if let Some(address) = waiting.address {
                 // The first one seen is the oldest.
@@ -167,7 +168,7 @@ impl Table {
 /// An open connection. Kept, by whoever serves it, until its socket is closed: an upgraded socket outlives its request.
 pub(super) struct Permit {
     connections: Arc<Connections>,
-    address: Option<IpAddr>,
+    address: Option<Network>,
 }
 
 impl Drop for Permit {
@@ -208,14 +209,6 @@ impl Handshake {
 impl Drop for Handshake {
     fn drop(&mut self) {
         self.connections.table.lock().handshakes.remove(&self.id);
-    }
-}
-
-/// The address by which a client is counted: one IPv6 client owns its whole /64.
-fn counted_as(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
     }
 }
 
