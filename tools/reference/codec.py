@@ -111,6 +111,9 @@ def make(case: Case, out: Path) -> None:
     shown = sorted({*range(min(12, case.frames)), *range(case.frames - 6, case.frames)})
     expected = {"codes": codes.to(torch.uint8), "shown": torch.tensor(shown, dtype=torch.int32),
                 "audio": audio[shown], "whole.audio": whole[:unwrapped]}
+    if case.weight_norm:
+        # One codebook: of the two chains only the first is decoded.
+        expected["first.audio"] = streamed(mimi, codes[:3, :1])
     save_file({k: v.contiguous() for k, v in expected.items()}, folder / "expected.safetensors")
     wrapped = f", {distance(audio, whole):.1e} from all at once" if unwrapped < case.frames else ""
     print(f"{case.name}: {case.frames} frames, RMS {float(audio.square().mean().sqrt()):.2f}{wrapped}")
