@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod forms;
 pub mod frames;
+pub mod json;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -289,10 +290,21 @@ impl Client {
         Self::upgrade(stream, query, "").await.unwrap()
     }
 
-    async fn upgrade(mut stream: TcpStream, query: &str, headers: &str) -> Result<Self, String> {
+    async fn upgrade(stream: TcpStream, query: &str, headers: &str) -> Result<Self, String> {
+        let target = format!("{PATH}?{query}");
+        let (client, _) = Self::upgrade_at(stream, &target, headers).await?;
+        Ok(client)
+    }
+
+    /// Upgrades a connection on any path; the client and the head of the answer.
+    async fn upgrade_at(
+        mut stream: TcpStream,
+        target: &str,
+        headers: &str,
+    ) -> Result<(Self, String), String> {
         stream.set_nodelay(true).unwrap();
         let head = format!(
-            "GET {PATH}?{query} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+            "GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -307,7 +319,7 @@ impl Client {
         let mut socket = WebSocket::after_handshake(stream, Role::Client);
         socket.set_auto_close(false);
         socket.set_writev(false);
-        Ok(Self { socket })
+        Ok((Self { socket }, answer))
     }
 
     pub async fn send(&mut self, message: &Out<'_>) {
