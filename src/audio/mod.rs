@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod file;
+pub mod g711;
 pub mod ogg;
 pub mod ogg_opus;
 pub mod ogg_writer;

@@ -30,6 +30,7 @@ mod fuzz;
 mod hostile_files;
 mod metrics_catalogue;
 mod openai_files;
+mod openai_realtime;
 #[cfg(feature = "otel")]
 mod otel;
 mod panic;
