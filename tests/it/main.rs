@@ -33,6 +33,7 @@ mod gradium;
 mod hostile_files;
 mod metrics_catalogue;
 mod openai_files;
+mod openai_realtime;
 #[cfg(feature = "otel")]
 mod otel;
 mod panic;

@@ -278,8 +278,13 @@ pub enum Out<'a> {
 impl Client {
     /// Upgrades a connection; the head of the answer when it is refused.
     pub async fn open(address: SocketAddr, query: &str, headers: &str) -> Result<Self, String> {
+        Self::open_at(address, &format!("{PATH}?{query}"), headers).await
+    }
+
+    /// The same, on another path.
+    pub async fn open_at(address: SocketAddr, target: &str, headers: &str) -> Result<Self, String> {
         let stream = TcpStream::connect(address).await.unwrap();
-        Self::upgrade(stream, query, headers).await
+        Self::upgrade(stream, target, headers).await
     }
 
     /// A client whose system takes little for a client that does not read.
@@ -287,16 +292,17 @@ impl Client {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let stream = socket.connect(address).await.unwrap();
-        Self::upgrade(stream, query, "").await.unwrap()
+        Self::upgrade(stream, &format!("{PATH}?{query}"), "")
+            .await
+            .unwrap()
     }
 
-    async fn upgrade(stream: TcpStream, query: &str, headers: &str) -> Result<Self, String> {
-        let target = format!("{PATH}?{query}");
-        let (client, _) = Self::upgrade_at(stream, &target, headers).await?;
+    async fn upgrade(stream: TcpStream, target: &str, headers: &str) -> Result<Self, String> {
+        let (client, _) = Self::upgrade_at(stream, target, headers).await?;
         Ok(client)
     }
 
-    /// Upgrades a connection on any path; the client and the head of the answer.
+    /// The same, with the head of the answer.
     async fn upgrade_at(
         mut stream: TcpStream,
         target: &str,
