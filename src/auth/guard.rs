@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header;
 use axum::http::request::Parts;
 
+use super::client_secrets::{ClientSecret, ClientSecrets};
 use super::identity::{Method, Principal, Scope};
 use super::key_source::KeySource;
 use super::key_watch::WatchedKeys;
@@ -26,6 +27,7 @@ pub struct Guard {
     pub(super) keys: Option<Arc<KeySource>>,
     pub(super) key_file: Option<Arc<WatchedKeys>>,
     pub(super) tickets: Arc<Tickets>,
+    pub(super) client_secrets: Arc<ClientSecrets>,
     pub(super) throttle: Throttle,
     pub(super) origins: Origins,
     pub(super) ledger: Ledger,
@@ -94,6 +96,22 @@ impl Guard {
     pub fn ticket(&self, principal: &Principal, now: i64) -> Result<Ticket, Refusal> {
         self.tickets
             .issue(principal, now)
+            .map_err(|reason| Refusal::new(reason, principal.method))
+    }
+
+    /// Makes a client secret for a client that was let in, good for `life_s` seconds; what it opens begins with `settings`.
+    ///
+    /// # Errors
+    /// The client came with a ticket or a client secret itself, or has too many of them.
+    pub fn client_secret(
+        &self,
+        principal: &Principal,
+        settings: Option<String>,
+        life_s: u32,
+        now: i64,
+    ) -> Result<ClientSecret, Refusal> {
+        self.client_secrets
+            .issue(principal, settings, life_s, now)
             .map_err(|reason| Refusal::new(reason, principal.method))
     }
 

@@ -15,6 +15,8 @@ pub enum Method {
     JwtKeySet,
     Cookie,
     Ticket,
+    /// A secret that a backend has made for a page.
+    ClientSecret,
 }
 
 impl Method {
@@ -27,7 +29,13 @@ impl Method {
             Self::JwtKeySet => "jwt_jwks",
             Self::Cookie => "cookie",
             Self::Ticket => "ticket",
+            Self::ClientSecret => "client_secret",
         }
+    }
+
+    /// Whether the credential was made by this server for the holder of another one.
+    pub(super) const fn is_derived(self) -> bool {
+        matches!(self, Self::Ticket | Self::ClientSecret)
     }
 }
 
@@ -68,6 +76,8 @@ pub struct Principal {
     pub session: Option<Arc<str>>,
     /// The WebSocket subprotocol to select: the client offered it beside its token.
     pub subprotocol: Option<&'static str>,
+    /// What the sockets begin with that this credential opens, in the words of the protocol that it was made for.
+    pub settings: Option<Arc<str>>,
     _private: (),
 }
 
@@ -82,6 +92,7 @@ impl Principal {
             ends_by: None,
             session: None,
             subprotocol: None,
+            settings: None,
             _private: (),
         }
     }

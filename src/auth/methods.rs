@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::api_keys::ApiKeys;
 use super::bound;
 use super::claims::Identity;
+use super::client_secrets::{ClientSecrets, is_client_secret};
 use super::config::OnExpiry;
 use super::cookie::{CookieNames, session_cookies};
 use super::identity::{Method, Principal, PrincipalLimits, Scope};
@@ -56,6 +57,20 @@ impl Authenticator for TicketAuth {
             self.0
                 .redeem(id, attempt.now)
                 .map_err(|reason| (reason, Method::Ticket))
+        })
+    }
+}
+
+/// Client secrets, wherever a token may stand.
+pub(super) struct ClientSecretAuth(pub Arc<ClientSecrets>);
+
+impl Authenticator for ClientSecretAuth {
+    fn authenticate(&self, attempt: &Attempt<'_>) -> Option<Result<Principal, (Reason, Method)>> {
+        let id = attempt.presented.chosen()?.credential.expose();
+        is_client_secret(id).then(|| {
+            self.0
+                .find(id, attempt.now)
+                .map_err(|reason| (reason, Method::ClientSecret))
         })
     }
 }

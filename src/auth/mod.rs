@@ -6,6 +6,7 @@
 mod api_keys;
 mod bound;
 mod claims;
+mod client_secrets;
 mod config;
 mod cookie;
 mod file_swap;
@@ -32,6 +33,7 @@ mod throttle;
 mod tickets;
 mod usage;
 
+pub use client_secrets::{ClientSecret, DEFAULT_LIFE_S, LIFE_S};
 pub use config::{AuthConfig, BetterAuthConfig, Limit, OnExpiry, UserLimits};
 pub use cookie::{CookieNames, SessionCookies, session_cookies};
 pub use guard::Guard;

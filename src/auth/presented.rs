@@ -8,6 +8,7 @@ use std::fmt;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 
+use super::client_secrets::is_client_secret;
 use super::cookie::percent_decoded;
 use super::tickets::is_ticket;
 use crate::protocol::gradium;
@@ -58,10 +59,10 @@ impl Candidate {
         matches!(self.carrier, Carrier::KeyHeader | Carrier::XApiKey) && !self.has_other_form()
     }
 
-    /// Whether the credential has the form of a ticket or of a signed token.
+    /// Whether the credential has the form of a ticket, of a client secret or of a signed token.
     pub(super) fn has_other_form(&self) -> bool {
         let text = self.credential.expose();
-        is_ticket(text) || text.split('.').count() == 3
+        is_ticket(text) || is_client_secret(text) || text.split('.').count() == 3
     }
 }
 

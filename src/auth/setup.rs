@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::api_keys::ApiKeys;
+use super::client_secrets::ClientSecrets;
 use super::config::AuthConfig;
 use super::guard::Guard;
 use super::identity::PrincipalLimits;
 use super::jwt::Verifier;
 use super::key_file::KeyFileError;
 use super::key_source::{KeySource, KeySourceError};
-use super::methods::{Authenticator, BetterAuth, CookieAuth, TicketAuth, TokenAuth};
+use super::methods::{Authenticator, BetterAuth, ClientSecretAuth, CookieAuth, TicketAuth, TokenAuth};
 use super::origin::{OriginError, Origins};
 use super::secrets::{SecretError, Secrets};
 use super::throttle::Throttle;
@@ -73,6 +74,7 @@ impl Guard {
         let guessable = api_keys.guessable();
         let key_file = api_keys.file();
         let tickets = Arc::new(Tickets::default());
+        let client_secrets = Arc::new(ClientSecrets::default());
         let mut methods: Vec<Box<dyn Authenticator>> = Vec::new();
         if !api_keys.is_empty() {
             methods.push(Box::new(api_keys));
@@ -91,10 +93,12 @@ impl Guard {
                 limits: config.users.of_each(),
             });
             methods.push(Box::new(TicketAuth(Arc::clone(&tickets))));
+            methods.push(Box::new(ClientSecretAuth(Arc::clone(&client_secrets))));
             methods.push(Box::new(TokenAuth(Arc::clone(&better_auth))));
             methods.push(Box::new(CookieAuth(better_auth)));
         } else if !methods.is_empty() {
             methods.push(Box::new(TicketAuth(Arc::clone(&tickets))));
+            methods.push(Box::new(ClientSecretAuth(Arc::clone(&client_secrets))));
         }
         let signed_in = has_better_auth.then(|| config.users.of_each());
         Ok(Self {
@@ -103,6 +107,7 @@ impl Guard {
             keys,
             key_file,
             tickets,
+            client_secrets,
             throttle: Throttle::new(config.failures_per_minute),
             origins: Origins::new(allowed_origins.iter().cloned())?,
             ledger: Ledger::default(),

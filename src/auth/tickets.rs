@@ -49,7 +49,7 @@ impl Tickets {
     /// The principal came with a ticket itself, or too many tickets are unused.
     pub(super) fn issue(&self, principal: &Principal, now: i64) -> Result<Ticket, Reason> {
         // Or one ticket could be exchanged for the next without end.
-        if principal.method == Method::Ticket {
+        if principal.method.is_derived() {
             return Err(Reason::MissingScope);
         }
         let mut tickets = self.0.lock();

@@ -10,7 +10,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 use super::host::{self, Hosts};
-use super::openai::{models, shaped, transcriptions};
+use super::openai::{models, realtime, shaped, transcriptions};
 use super::page::Files;
 use super::{Module, Shared, admin, credentials, info, prerecorded, services, transcribe, upgrade};
 use crate::auth::Access;
@@ -52,7 +52,7 @@ const READYZ: Route = Route {
 };
 
 /// Routes of the main listener.
-pub static MAIN: [Route; 16] = [
+pub static MAIN: [Route; 19] = [
     LIVEZ,
     READYZ,
     Route {
@@ -152,6 +152,27 @@ pub static MAIN: [Route; 16] = [
         access: Access::Authenticated,
         served: other_apis,
         answer: || openai(get(models::one)),
+    },
+    Route {
+        path: "/v1/realtime",
+        method: Method::GET,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || openai(get(realtime::connect)),
+    },
+    Route {
+        path: "/v1/realtime/client_secrets",
+        method: Method::POST,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || openai(post(realtime::client_secret)),
+    },
+    Route {
+        path: "/v1/realtime/transcription_sessions",
+        method: Method::POST,
+        access: Access::Authenticated,
+        served: other_apis,
+        answer: || openai(post(realtime::beta_session)),
     },
 ];
 

@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Shared;
 use super::credentials::{issue, no_store};
 use super::refusal::Refusal;
-use super::upgrade::{add, open};
+use super::upgrade::{Full, add, open};
 use crate::auth::Ticket;
 use crate::clock::unix_now;
 use crate::protocol::service::{self, Model, Service};
@@ -37,8 +37,16 @@ pub(super) async fn connect(
                 name: &module.name,
                 delay: module.text_delay,
             };
-            let dialect = |query: &str| (service.open)(query, model);
-            open(&shared, module, request, dialect, service.full_in_words).await
+            let full = if service.full_in_words {
+                Full::Close
+            } else {
+                Full::Refuse
+            };
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            open(&shared, module, request, full, |_, _| {
+                (service.open)(&query, model)
+            })
+            .await
         }
         None => Err(nothing_listens()),
     };

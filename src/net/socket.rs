@@ -37,7 +37,8 @@ pub(super) async fn serve(upgraded: Upgraded, dialect: Dialect, session: Session
     let early = Cursor::new(parts.read_buf);
     let (mut connection, outbox, reading, writing) = connection::connect(&limits, Arc::default());
     connection.hung_up = watched;
-    let most = limits.max_message_bytes;
+    let longest = dialect.decoder.max_message();
+    let most = longest.unwrap_or(limits.max_message_bytes);
     let asks = reading.inbox.downgrade();
     let reader = tokio::spawn(reader::read(early.chain(read), dialect.decoder, most, reading));
     let writer = tokio::spawn(writer::write(write, dialect.encoder, limits, writing, asks, None));

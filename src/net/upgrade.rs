@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fastwebsockets::upgrade::UpgradeFut;
@@ -31,44 +32,56 @@ pub(super) async fn connect(
     module: Arc<Module>,
     request: Request,
 ) -> Response {
-    let dialect = module.dialect;
-    let in_words = shared.server.classic_full;
-    open(&shared, &module, request, dialect, in_words)
-        .await
-        .unwrap_or_else(|response| response)
+    let full = if shared.server.classic_full {
+        Full::Close
+    } else {
+        Full::Refuse
+    };
+    open(&shared, &module, request, full, |parts, _| {
+        (module.dialect)(parts.uri.query().unwrap_or_default())
+    })
+    .await
+    .unwrap_or_else(|response| response)
 }
 
-/// Opens a session with `module` in the dialect that `dialect` makes of the query. `full_in_words` lets clients in to tell them that
-/// the server is full, those who cannot wait at once.
+/// What becomes of a client for whom there is no row and no place in the queue.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// It is refused with a status.
+    Refuse,
+    /// It is let in, told, and sent away: its kind takes a refused upgrade for the last word.
+    Close,
+}
+
+/// Opens a socket on `module` that speaks what `dialect` says for the request and, once it is known, for its sender.
 ///
 /// # Errors
-/// The answer to a request that is refused.
+/// The answer to a request that opens no WebSocket, has no good credentials, or comes to a full server.
 pub(super) async fn open(
     shared: &Arc<Shared>,
     module: &Arc<Module>,
     mut request: Request,
-    dialect: impl FnOnce(&str) -> Result<Dialect, BadQuery>,
-    full_in_words: bool,
+    full: Full,
+    dialect: impl Fn(&Parts, Option<&Principal>) -> Result<Dialect, BadQuery>,
 ) -> Result<Response, Response> {
     handshake::check(&request).map_err(IntoResponse::into_response)?;
-    let query = request.uri().query().unwrap_or_default().to_owned();
-    let query = query.as_str();
-    let dialect =
-        dialect(query).map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
+    let bad = |error: BadQuery| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()).into_response();
     let (response, upgrading) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()).into_response())?;
     let (parts, _) = request.into_parts();
+    // A query that means nothing is told to anybody.
+    let unknown = dialect(&parts, None).map_err(bad)?;
     let peer = credentials::peer(&parts);
     let held = parts.extensions.get::<Held>().cloned();
     let connecting = Session::<Connecting>::open(shared.registry.open(peer));
     let principal = match credentials::check(shared, &parts, module.scope).await {
         Ok(principal) => principal,
-        Err(refusal) if wants_close(query) => {
+        Err(refusal) if wants_close(parts.uri.query().unwrap_or_default()) => {
             let context = shared.context.clone();
             let end = end_of(&refusal);
             drop(connecting.close(end.reason));
             after(upgrading, held, shared, move |upgraded| {
-                socket::turn_away(upgraded, dialect, None, end, context)
+                socket::turn_away(upgraded, unknown, None, end, context)
             });
             return Ok(answer(response, selected_subprotocol(&parts.headers)));
         }
@@ -77,10 +90,11 @@ pub(super) async fn open(
             return Err(refusal.into_response());
         }
     };
+    let dialect = dialect(&parts, Some(&principal)).map_err(bad)?;
     let subprotocol = principal.subprotocol;
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     // Clients that do not know the queue are to hear at once that there is no room.
-    let waits = dialect.can_queue || !full_in_words;
+    let waits = dialect.can_queue || full == Full::Refuse;
     let fields = dialect.encoder.fields();
     let admitted = authenticate(shared, connecting, principal)
         .and_then(|session| enqueue(shared, module, session, waits));
@@ -91,7 +105,7 @@ pub(super) async fn open(
                 socket::serve(upgraded, dialect, session, context).instrument(span)
             });
         }
-        Err(Denied::NoRow(Refused::Full)) if full_in_words => {
+        Err(Denied::NoRow(Refused::Full)) if full == Full::Close => {
             let why = Some(Refused::Full.to_string());
             let context = shared.context.clone();
             after(upgrading, held, shared, move |upgraded| {

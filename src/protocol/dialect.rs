@@ -38,6 +38,11 @@ pub trait Decoder: Send {
     fn replies(&self) -> bool {
         false
     }
+
+    /// Returns the bytes of the longest message, where clients send longer ones than `max_message_bytes`.
+    fn max_message(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Writes what the client is told.

@@ -87,13 +87,14 @@ impl Labels for Method {
 }
 
 /// Every method, in the order of the enum.
-pub const METHODS: [Method; 6] = [
+pub const METHODS: [Method; 7] = [
     Method::Anonymous,
     Method::ApiKey,
     Method::JwtSecret,
     Method::JwtKeySet,
     Method::Cookie,
     Method::Ticket,
+    Method::ClientSecret,
 ];
 
 /// Outcome of one check of a credential; gives the labels `outcome` and `reason`.

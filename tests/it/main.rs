@@ -22,14 +22,18 @@ mod cli_surroundings;
 mod client_address;
 mod connections;
 mod decode_file;
+mod deepgram;
+mod deepgram_files;
 mod devices;
 mod exposure;
 mod failures;
 mod files;
 mod fuzz;
+mod gradium;
 mod hostile_files;
 mod metrics_catalogue;
 mod openai_files;
+mod openai_realtime;
 #[cfg(feature = "otel")]
 mod otel;
 mod panic;

@@ -2,6 +2,7 @@
 
 mod errors;
 pub(super) mod models;
+pub(super) mod realtime;
 pub(super) mod transcriptions;
 
 pub(super) use self::errors::shaped;

@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod forms;
 pub mod frames;
+pub mod json;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -277,8 +278,13 @@ pub enum Out<'a> {
 impl Client {
     /// Upgrades a connection; the head of the answer when it is refused.
     pub async fn open(address: SocketAddr, query: &str, headers: &str) -> Result<Self, String> {
+        Self::open_at(address, &format!("{PATH}?{query}"), headers).await
+    }
+
+    /// The same, on another path.
+    pub async fn open_at(address: SocketAddr, target: &str, headers: &str) -> Result<Self, String> {
         let stream = TcpStream::connect(address).await.unwrap();
-        Self::upgrade(stream, query, headers).await
+        Self::upgrade(stream, target, headers).await
     }
 
     /// A client whose system takes little for a client that does not read.
@@ -286,13 +292,25 @@ impl Client {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let stream = socket.connect(address).await.unwrap();
-        Self::upgrade(stream, query, "").await.unwrap()
+        Self::upgrade(stream, &format!("{PATH}?{query}"), "")
+            .await
+            .unwrap()
     }
 
-    async fn upgrade(mut stream: TcpStream, query: &str, headers: &str) -> Result<Self, String> {
+    async fn upgrade(stream: TcpStream, target: &str, headers: &str) -> Result<Self, String> {
+        let (client, _) = Self::upgrade_at(stream, target, headers).await?;
+        Ok(client)
+    }
+
+    /// The same, with the head of the answer.
+    async fn upgrade_at(
+        mut stream: TcpStream,
+        target: &str,
+        headers: &str,
+    ) -> Result<(Self, String), String> {
         stream.set_nodelay(true).unwrap();
         let head = format!(
-            "GET {PATH}?{query} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+            "GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -307,7 +325,7 @@ impl Client {
         let mut socket = WebSocket::after_handshake(stream, Role::Client);
         socket.set_auto_close(false);
         socket.set_writev(false);
-        Ok(Self { socket })
+        Ok((Self { socket }, answer))
     }
 
     pub async fn send(&mut self, message: &Out<'_>) {
