@@ -95,7 +95,7 @@ pub static MAIN: [Route; 14] = [
     Route {
         path: "/v1/audio/translations",
         method: Method::POST,
-        access: Access::Public,
+        access: Access::Authenticated,
         served: always,
         answer: || openai(post(transcriptions::no_translations)),
     },
