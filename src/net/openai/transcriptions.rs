@@ -15,6 +15,7 @@ use super::errors::Failed;
 use super::models;
 use crate::auth::Scope;
 use crate::captions::{Format, Transcript, Word};
+use crate::net::credentials::check;
 use crate::net::posted::{Posted, Posting};
 use crate::net::{Module, Shared};
 use crate::protocol::openai::error::ApiError;
@@ -25,7 +26,11 @@ use crate::stream::end::{End, EndReason};
 use crate::stream::output::Output;
 
 /// `POST /v1/audio/translations`: there is no model here that translates.
-pub(in crate::net) async fn no_translations() -> Response {
+pub(in crate::net) async fn no_translations(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    if let Err(refusal) = check(&shared, &parts, Scope::Listen).await {
+        return refusal.into_response();
+    }
     let message = "this server does not translate: POST /v1/audio/transcriptions writes down what is said";
     Failed(StatusCode::NOT_FOUND, ApiError::invalid(None, message)).into_response()
 }
