@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 # Shards of 100 passages, some six minutes each; steps of training.
-TRAIN_SHARDS, TEST_SHARDS = 200, 4
+TRAIN_SHARDS, TEST_SHARDS = 400, 4
 STEPS = {"decoder": 8000, "lm": 12000}
 
 
