@@ -113,7 +113,8 @@ class Attacker:
     def flood(self, to, messages, read=True):
         """Sends `messages` for as long as the server takes them, reading what it says, and returns how that ended.
 
-        What comes behind the server's close frame is taken for two seconds and thrown away, so that the frame is not lost: it does not count.
+        What comes behind the server's close frame is taken for two seconds and thrown away, so that the frame is not lost.
+        It does not count.
         """
         reader = threading.Thread(target=drain, args=(to, self.over), daemon=True)
         if read:
