@@ -146,7 +146,7 @@ def heads():
 
 
 def empty_pages():
-    return b"".join(crafted.ogg_page(i, 0, b"", position=i) for i in range(2, 600))
+    return b"".join(crafted.ogg_page(i, 0, None) for i in range(2, 600))
 
 
 # Name, threads, attack.
