@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, WebSocketError, WebSocketRead};
 use tokio::io::AsyncRead;
+use tokio::task::coop::consume_budget;
 
 use crate::protocol::dialect::FrameKind;
 use crate::session::connection::{ReadHalf, SideMsg};
@@ -50,6 +51,9 @@ impl<S: AsyncRead + Unpin> Messages<S> {
     /// Nothing more comes: the client has closed or gone, or broke the rules.
     pub(super) async fn next(&mut self, to: &ReadHalf) -> Result<(FrameKind, Bytes), End> {
         loop {
+            // One read brings a thousand frames of a flood, and none of them waits for anything. Without this the thread would
+            // serve nobody else for so long that everybody on it hears it.
+            consume_budget().await;
             let mut frame = match self.frames.read_frame(&mut nothing_to_send).await {
                 Ok(frame) => frame,
                 Err(error) => return Err(end_of(&error, self.assembly.most)),
@@ -197,4 +201,32 @@ pub(super) fn too_big(most: usize) -> End {
 
 async fn nothing_to_send(_: Frame<'_>) -> Result<(), WebSocketError> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fastwebsockets::{Role, after_handshake_split};
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::config::Limits;
+    use crate::session::connection;
+
+    #[tokio::test]
+    async fn a_flood_of_frames_without_content_lets_others_go_on() {
+        // The beginning of a message, and a hundred thousand parts of it that are empty; each with its mask.
+        let mut flood = vec![0x02, 0x80, 0, 0, 0, 0];
+        flood.extend([0x00, 0x80, 0, 0, 0, 0].repeat(100_000));
+        let (_connection, _outbox, to, _writer) = connection::connect(&Limits::default(), Arc::default());
+        let reading = tokio::spawn(async move {
+            let (frames, _) = after_handshake_split(&*flood, tokio::io::sink(), Role::Server);
+            Messages::new(frames, 4096).next(&to).await.map(drop)
+        });
+        yield_now().await;
+        assert!(!reading.is_finished(), "all of it in one go");
+        let end = reading.await.unwrap().unwrap_err();
+        assert_eq!(end.reason, EndReason::PeerGone);
+    }
 }

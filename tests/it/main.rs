@@ -39,6 +39,7 @@ mod otel;
 mod panic;
 mod proxy_mistakes;
 mod queue;
+mod queues_together;
 mod request_heads;
 mod rfc6455;
 mod rfc6455_close;

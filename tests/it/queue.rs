@@ -1,7 +1,7 @@
 //! Waiting for a row, over real sockets: who does, who leaves, who is not let in.
 
 use crate::auth_support::{SECRET, token};
-use crate::common::{FRAME, Out, Seen, Server};
+use crate::common::{FRAME, Out, Seen, Server, eventually};
 use moshi_server::clock::unix_now;
 use moshi_server::protocol::kyutai::server::ServerMsg;
 use serde_json::json;
@@ -89,4 +89,40 @@ async fn a_marker_sent_while_the_engine_adds_silence_is_answered_too() {
     client.send(&Out::Marker { id: 2 }).await;
     assert_eq!(client.hear().await, ServerMsg::Marker { id: 1 });
     assert_eq!(client.hear().await, ServerMsg::Marker { id: 2 });
+}
+
+#[tokio::test]
+async fn sessions_are_counted_by_stage_and_end_and_those_with_a_row_by_their_length() {
+    let server = Server::start(ONE, "").await;
+    // The value of the only line of the series `name` that has `label`.
+    let value = |name: &str, label: &str| {
+        let page = server.meters.render();
+        let mut found = page
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(label));
+        let line = found.next().unwrap_or_else(|| panic!("no {name} {label}"));
+        assert_eq!(found.next(), None, "{name} {label}");
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let open = |stage: &str| value("moshi_session_open_sessions", &format!("stage=\"{stage}\""));
+    let ended = |reason: &str| value("moshi_session_ended_total", &format!("reason=\"{reason}\""));
+    let mut first = server.connect("extras=1").await;
+    assert_eq!(first.hear().await, ServerMsg::Ready);
+    let mut second = server.connect("extras=1").await;
+    assert_eq!(second.hear().await, ServerMsg::Queued { position: 1 });
+    assert_eq!((open("active"), open("queued")), (1.0, 1.0));
+    drop(second);
+    eventually(async || open("queued") == 0.0).await;
+    assert_eq!(ended("peer_gone"), 1.0);
+    let served = || {
+        (
+            value("moshi_session_started_total", ""),
+            value("moshi_session_duration_seconds_count", ""),
+        )
+    };
+    assert_eq!(served(), (1.0, 0.0), "who only waited was not served");
+    first.send(&Out::EndOfStream).await;
+    assert_eq!(first.close_code().await, 1000);
+    eventually(async || open("draining") + open("active") == 0.0).await;
+    assert_eq!((ended("done"), served()), (1.0, (1.0, 1.0)));
 }

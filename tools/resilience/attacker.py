@@ -111,13 +111,19 @@ class Attacker:
         return to
 
     def flood(self, to, messages, read=True):
-        """Sends `messages` for as long as the server takes them, reading what it says, and returns how that ended."""
+        """Sends `messages` for as long as the server takes them, reading what it says, and returns how that ended.
+
+        What comes behind the server's close frame is taken for two seconds and thrown away, so that the frame is not lost.
+        It does not count.
+        """
         reader = threading.Thread(target=drain, args=(to, self.over), daemon=True)
         if read:
             reader.start()
         try:
             while not self.over.is_set():
                 to.sendall(messages)
+                if getattr(reader, "end", None):
+                    break
                 self.count("MB taken", len(messages) / 1e6)
         except TimeoutError:
             # The server has stopped to read: it ends the session, or goes on, by itself.
@@ -184,6 +190,7 @@ def drain(to, over):
                 break
             if data[0] & 0xF == CLOSE and length >= 2:
                 end = f"closed {int.from_bytes(data[begin : begin + 2], 'big')}"
+                threading.current_thread().end = end
             data = data[begin + length :]
     threading.current_thread().end = end
 

@@ -1,7 +1,6 @@
 """Attacks that need a good API key: files, sockets, tickets. The key may have four sessions."""
 
 import json
-import os
 import struct
 import time
 
@@ -38,7 +37,7 @@ def wav(length):
 
 
 def posts(file):
-    """Posts a file as often as it is answered. The server frees its slots for others by answering 429."""
+    """Posts a file as often as it is answered: one user has half of the slots, and 429 for what is more."""
 
     def once(attacker):
         with attacker.connect() as to:
@@ -90,15 +89,18 @@ def uploads_given_up(attacker):
     try:
         to.sendall(attacker.head("POST", PATH, len(file), attacker.key) + file[: len(file) // 2])
         return "given up half way"
+    except ConnectionError:
+        return "refused"
     finally:
         reset(to)
 
 
-def floods(messages, query="extras=1", read=True):
-    """Sends the same messages as fast as they are taken."""
+def floods(messages, query="extras=1", read=True, first=b""):
+    """Sends the same messages as fast as they are taken, behind a first one."""
 
     def once(attacker):
         with attacker.session(query, None if read else 4096) as to:
+            to.sendall(first)
             return attacker.flood(to, messages, read)
 
     return once
@@ -137,16 +139,14 @@ def ogg(data):
     return frame(BINARY, packed)
 
 
-def empty_pages():
+def heads():
+    """What an Ogg/Opus stream begins with (RFC 7845)."""
     head = b"OpusHead\1\1" + struct.pack("<HIHB", 312, 24000, 0, 0)
-    pages = crafted.ogg_page(0, 2, head) + crafted.ogg_page(1, 0, b"OpusTags" + bytes(8))
-    pages += b"".join(crafted.ogg_page(i, 0, b"", position=i) for i in range(2, 600))
-    return pages
+    return crafted.ogg_page(0, 2, head) + crafted.ogg_page(1, 0, b"OpusTags" + bytes(8))
 
 
-def fragments():
-    """The beginning of a message and thousands of empty parts of it."""
-    return frame(BINARY, b"", final=False) + b"\x00\x80" + os.urandom(4) + frame(0, b"", final=False) * 5000
+def empty_pages():
+    return b"".join(crafted.ogg_page(i, 0, None) for i in range(2, 600))
 
 
 # Name, threads, attack.
@@ -166,8 +166,8 @@ ATTACKS = [
     ("bad renewals", 4, floods(message(type="Renew", token="no-such-token") * 500, PCM)),
     ("pings", 4, floods(frame(PING, bytes(125)) * 500)),
     ("pings, answers not read", 4, floods(frame(PING, bytes(125)) * 500, read=False)),
-    ("a message of empty fragments without end", 4, floods(fragments())),
-    ("Ogg pages without audio", 4, floods(ogg(empty_pages()))),
+    ("a message of empty fragments without end", 4, floods(frame(0, b"", final=False) * 5000, first=frame(BINARY, b"", final=False))),
+    ("Ogg pages without audio", 4, floods(ogg(empty_pages()), first=ogg(heads()))),
     ("noise instead of frames", 4, sends(lambda: noise(4096))),
     ("noise instead of Ogg", 4, sends(lambda: ogg(noise(4096)))),
     ("a frame that says it has 2^62 bytes", 4, sends(b"\x82\xff" + struct.pack(">Q", 1 << 62) + bytes(1000))),

@@ -27,8 +27,9 @@ def ogg_crc(data):
 
 
 def ogg_page(sequence, flags, packet, serial=7, position=0):
-    """One page with one packet of less than 65,025 bytes."""
-    lacing = bytes([255] * (len(packet) // 255) + [len(packet) % 255])
+    """One page with one packet of less than 65,025 bytes, or with none."""
+    lacing = b"" if packet is None else bytes([255] * (len(packet) // 255) + [len(packet) % 255])
+    packet = packet or b""
     head = b"OggS" + struct.pack("<BBqIII", 0, flags, position, serial, sequence, 0) + bytes([len(lacing)]) + lacing
     crc = ogg_crc(head + packet)
     return head[:22] + struct.pack("<I", crc) + head[26:] + packet

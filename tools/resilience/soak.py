@@ -221,7 +221,8 @@ def soak(minutes, samples):
         f"p99 {lag['p99'] * 1000:.1f} ms, longest {lag['max'] * 1000:.1f} ms. "
         f"Beside them: {', '.join(f'{count} {what}' for what, count in sorted(seen.items()))}.",
         "",
-        f"The worker took {share:.2f} of a core. Descriptors: {before[1]} before the first client, {after[1]} half a minute after the last.",
+        f"The worker took {share:.2f} of a core. Descriptors: {before[1]} before the first client, "
+        f"{after[1]} half a minute after the last.",
         "",
     ]
     if after[1] > before[1] + DESCRIPTOR_GROWTH:

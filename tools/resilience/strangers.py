@@ -2,7 +2,7 @@
 
 import time
 
-from attacker import noise, reset, status_of, end_of
+from attacker import end_of, noise, reset, status_of
 from worker import PATH
 
 BURST = 50
