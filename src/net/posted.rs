@@ -73,7 +73,7 @@ impl Posting {
     pub(super) async fn begin(
         self,
         shared: &Arc<Shared>,
-        pick: impl FnOnce(&Fields) -> Result<Arc<Module>, Response>,
+        pick: impl FnOnce(&Fields) -> Result<Arc<Module>, Refusal>,
     ) -> Result<Posted, Response> {
         let Self {
             connecting,
@@ -105,7 +105,7 @@ impl Posting {
             Err(refusal) => {
                 drop(session.close(EndReason::BadMessage));
                 upload.discard().await;
-                return Err(refusal);
+                return Err(refusal.into_response());
             }
         };
         let session = enqueue(shared, &module, session, true).map_err(IntoResponse::into_response)?;

@@ -135,7 +135,7 @@ pub static MAIN: [Route; 19] = [
     Route {
         path: "/v1/audio/translations",
         method: Method::POST,
-        access: Access::Public,
+        access: Access::Authenticated,
         served: other_apis,
         answer: || openai(post(transcriptions::no_translations)),
     },

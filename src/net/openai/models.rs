@@ -12,6 +12,7 @@ use super::errors::Failed;
 use crate::auth::Scope;
 use crate::clock::unix_now;
 use crate::net::credentials::check;
+use crate::net::refusal::Refusal;
 use crate::net::{Module, Shared};
 use crate::protocol::openai::error::ApiError;
 
@@ -59,11 +60,11 @@ fn listening(shared: &Shared) -> impl Iterator<Item = &Arc<Module>> {
 ///
 /// # Errors
 /// The server has no module that transcribes.
-pub(super) fn find<'s>(shared: &'s Shared, model: Option<&str>) -> Result<&'s Arc<Module>, Failed> {
+pub(super) fn find<'s>(shared: &'s Shared, model: Option<&str>) -> Result<&'s Arc<Module>, Refusal> {
     let named = listening(shared).find(|module| Some(&*module.name) == model);
     named.or_else(|| listening(shared).next()).ok_or_else(|| {
         let message = "this server has no module that transcribes";
-        Failed(StatusCode::NOT_FOUND, ApiError::invalid(Some("model"), message))
+        Refusal::new(StatusCode::NOT_FOUND, message)
     })
 }
 

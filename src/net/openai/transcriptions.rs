@@ -15,6 +15,7 @@ use super::errors::Failed;
 use super::models;
 use crate::auth::Scope;
 use crate::captions::{Format, Transcript, Word};
+use crate::net::credentials::check;
 use crate::net::posted::{Posted, Posting};
 use crate::net::{Module, Shared};
 use crate::protocol::openai::error::ApiError;
@@ -25,7 +26,11 @@ use crate::stream::end::{End, EndReason};
 use crate::stream::output::Output;
 
 /// `POST /v1/audio/translations`: there is no model here that translates.
-pub(in crate::net) async fn no_translations() -> Response {
+pub(in crate::net) async fn no_translations(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    if let Err(refusal) = check(&shared, &parts, Scope::Listen).await {
+        return refusal.into_response();
+    }
     let message = "this server does not translate: POST /v1/audio/transcriptions writes down what is said";
     Failed(StatusCode::NOT_FOUND, ApiError::invalid(None, message)).into_response()
 }
@@ -45,7 +50,7 @@ async fn serve(shared: &Arc<Shared>, request: Request) -> Result<Response, Respo
     let mut picked = None;
     let posted = posting
         .begin(shared, |fields| {
-            let module = models::find(shared, fields.get("model")).map_err(IntoResponse::into_response)?;
+            let module = models::find(shared, fields.get("model"))?;
             picked = Some(Arc::clone(module));
             Ok(Arc::clone(module))
         })
@@ -95,7 +100,7 @@ impl Reading {
 
     /// Goes on until all of the body was taken, and a word was found or the file is over.
     async fn begin(&mut self) -> Result<(), End> {
-        while self.ended.is_none() && !(self.posted.upload.is_taken() && !self.waiting.is_empty()) {
+        while self.ended.is_none() && (self.waiting.is_empty() || !self.posted.upload.is_taken()) {
             self.go_on().await;
         }
         if let Some(end) = self.ended.take_if(|end| end.reason != EndReason::Done) {
@@ -136,8 +141,11 @@ impl Reading {
         if let Some(broken) = fields.broken {
             return Err(Failed::invalid(ApiError::invalid(None, broken.to_string())));
         }
-        let meant = models::find(shared, fields.get("model"))?;
-        if picked.is_some_and(|picked| !Arc::ptr_eq(picked, meant)) {
+        let meant = models::find(shared, fields.get("model")).ok();
+        if picked
+            .zip(meant)
+            .is_some_and(|(picked, meant)| !Arc::ptr_eq(picked, meant))
+        {
             let message = "put the field model in front of the file: it says which module the file goes to";
             return Err(Failed::invalid(ApiError::invalid(Some("model"), message)));
         }

@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::events;
 use super::session::Format;
-use super::{Asked, Shared, events};
+use super::shared::{Asked, Shared};
 use crate::protocol::dialect::{Decoder, FrameKind};
 use crate::protocol::openai::error::ApiError;
 use crate::stream::end::End;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::events::event;
 use super::item::Item;
-use super::{Asked, Shared};
+use super::shared::{Asked, Shared};
 use crate::protocol::close;
 use crate::protocol::dialect::{Encoder, FrameKind};
 use crate::protocol::segmenter::{Cause, Event, Segmenter};

@@ -2,13 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::ids::new_id;
 use super::session::Settings;
 use crate::protocol::openai::error::ApiError;
-
-/// Returns a new id of a kind of thing.
-pub(super) fn new_id(kind: &str) -> String {
-    format!("{kind}_{:032x}", rand::random::<u128>())
-}
 
 /// The event `name` with `fields`, an object.
 pub(super) fn event(name: &str, fields: Value) -> String {

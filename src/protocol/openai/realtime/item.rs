@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use serde_json::json;
 
-use super::events::{event, new_id};
+use super::events::event;
+use super::ids::new_id;
 
 /// A turn that is not complete yet.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::events::new_id;
+use super::ids::new_id;
 use crate::audio::g711::Law;
 use crate::protocol::openai::error::ApiError;
 use crate::protocol::query;
@@ -18,6 +18,9 @@ const COMMITTING: [&str; 2] = ["gpt-realtime-whisper", "gpt-live-transcribe"];
 /// A turn with as many words, or as long, is completed although it goes on: nothing is kept without a bound.
 const MOST_WORDS: usize = 2000;
 const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// Bytes of the settings as JSON.
+const MAX_SETTINGS: usize = 32 << 10;
 
 /// How audio is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +98,11 @@ impl Settings {
         }
         if let Some(include) = fields.get("include") {
             new.include = include.clone();
+        }
+        // They are echoed with every update.
+        if new.to_json().to_string().len() > MAX_SETTINGS {
+            let message = "the settings are too long: at most 32 KiB of JSON are kept";
+            return Err(wrong("session", message));
         }
         *self = new;
         Ok(())

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::protocol::dialect::FrameKind;
+use crate::stream::end::EndReason;
 use crate::stream::input::{Control, Encoding, Input, PcmRate};
 use crate::stream::output::Output;
 
@@ -330,6 +331,9 @@ fn an_update_changes_what_it_names_and_a_wrong_one_nothing() {
     assert_eq!(input["transcription"], json!({ "model": "m", "language": "fr" }));
     assert_eq!(input["noise_reduction"], json!({ "type": "near_field" }));
     assert_eq!(shown["include"], json!(["x"]));
+    let long = json!({ "include": ["x".repeat(40_000)] });
+    assert!(settings.update(&long).is_err());
+    assert_eq!(settings.to_json(), shown);
     let wrong = json!({ "include": [], "turn_detection": { "type": "other" } });
     assert!(settings.update(&wrong).is_err());
     assert_eq!(settings.to_json(), shown);
