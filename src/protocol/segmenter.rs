@@ -292,6 +292,7 @@ impl Segmenter {
             self.flush = Flush::No;
             self.speaking = false;
             self.finish(Cause::Endpoint, events);
+            self.utterance_end(events);
         } else {
             self.finish(Cause::Flush, events);
         }
