@@ -3,6 +3,7 @@
 //! [`layout`] describes a model as data: shapes, tensor names, memory. Two engines compute it with files of the same
 //! names, `cpu` and `cuda`. A kind of model (`stt`) says which parts a step has and in which order.
 
+pub mod codec;
 mod conditioning;
 mod cpu;
 #[cfg(all(test, not(feature = "cuda")))]

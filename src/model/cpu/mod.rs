@@ -12,7 +12,10 @@ pub(crate) mod sampling;
 mod stt;
 mod transformer;
 
+pub(super) use kernels::pool::Pool;
+pub(super) use memory::free_bytes;
+pub(super) use mimi::MimiDecoder;
 pub(super) use stt::load;
 
 #[cfg(test)]
-pub(super) use {formats::Formats, kernels::pool::Pool, lm::Lm, mimi::MimiEncoder};
+pub(super) use {formats::Formats, lm::Lm, mimi::MimiEncoder};

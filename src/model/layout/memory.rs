@@ -1,6 +1,8 @@
 //! The plan of a model's bytes: what its weights take, what each row takes for its state, and what each slot of a step
 //! takes for results in between. One plan for all engines, asked before anything is allocated.
 
+use std::ops::Add;
+
 use super::conv::ConvLayout;
 #[cfg(any(test, feature = "cuda"))]
 use super::dtype::Real;
@@ -42,7 +44,7 @@ pub(crate) const SPLIT: usize = 256;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Weights of the language model and of the codec's encoder, once.
+    /// Weights, once.
     pub weights: u64,
     /// State per row: keys and values of its context, the past of its convolutions, its last token and codes.
     pub row: u64,
@@ -51,7 +53,8 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Plans `rows` rows on a CPU, with weights of `weights` bytes for the language model.
+    /// Plans the language model and the codec's encoder for `rows` rows on a CPU, with weights of `weights` bytes for the
+    /// language model.
     #[must_use]
     pub fn cpu(lm: &LmConfig, mimi: &MimiConfig, weights: LmWeights, cache: KvFormat, rows: usize) -> Self {
         let weights = match weights {
@@ -65,7 +68,23 @@ impl MemoryPlan {
         }
     }
 
-    /// Plans `rows` rows on a GPU.
+    /// Plans the codec's decoder with its first `codebooks` codebooks for `rows` rows on a CPU: what a model that speaks
+    /// takes besides.
+    pub(crate) fn cpu_decoder(mimi: &MimiConfig, codebooks: usize, rows: usize) -> Self {
+        let (codec, shape) = (mimi.dimension, mimi.transformer_shape());
+        let seanet = SeanetLayout::decoder(mimi);
+        let past = past(&seanet) + mimi.upsample().channels;
+        let latents = mimi.quantizer.dimension + (STEPS + 1) * codec;
+        let slot =
+            cpu_transformer(&shape) + latents + cpu_seanet(&seanet, rows.max(1)) + mimi.frame_samples();
+        Self {
+            weights: WeightFormat::F32.bytes(mimi.decoder_values(codebooks)),
+            row: (rings(&shape, KvFormat::F32.into()) + FLOAT * past) as u64,
+            slot: (FLOAT * (slot + codebooks)) as u64,
+        }
+    }
+
+    /// Plans the language model and the codec's encoder for `rows` rows on a GPU.
     #[cfg(any(test, feature = "cuda"))]
     pub(crate) fn gpu(lm: &LmConfig, mimi: &MimiConfig, real: Real, cache: Cache, rows: usize) -> Self {
         Self {
@@ -113,6 +132,19 @@ impl MemoryPlan {
     }
 }
 
+impl Add for MemoryPlan {
+    type Output = Self;
+
+    /// Plans both parts of one model.
+    fn add(self, other: Self) -> Self {
+        Self {
+            weights: self.weights + other.weights,
+            row: self.row + other.row,
+            slot: self.slot + other.slot,
+        }
+    }
+}
+
 /// Bytes of the language model's weights, as far as they are known.
 #[derive(Clone, Copy, Debug)]
 pub enum LmWeights {
@@ -128,11 +160,14 @@ fn mimi_weights(lm: &LmConfig, mimi: &MimiConfig) -> u64 {
 }
 
 fn row(lm: &LmConfig, mimi: &MimiConfig, cache: Cache) -> u64 {
-    let seanet = SeanetLayout::encoder(mimi);
-    let past = seanet.all().map(|conv| conv.shape.past()).sum::<usize>() + mimi.downsample().shape.past();
-    let rings = rings(&lm.shape(), cache) + rings(&mimi.encoder_shape(), KvFormat::F32.into());
+    let past = past(&SeanetLayout::encoder(mimi)) + mimi.downsample().shape.past();
+    let rings = rings(&lm.shape(), cache) + rings(&mimi.transformer_shape(), KvFormat::F32.into());
     let token_and_codes = 1 + lm.audio_codebooks;
     (rings + FLOAT * (past + token_and_codes)) as u64
+}
+
+fn past(seanet: &SeanetLayout) -> usize {
+    seanet.all().map(|conv| conv.shape.past()).sum()
 }
 
 fn rings(s: &Shape, cache: Cache) -> usize {
@@ -141,18 +176,22 @@ fn rings(s: &Shape, cache: Cache) -> usize {
 
 // The buffers that `cpu/` allocates, in f32.
 fn cpu_slot(lm: &LmConfig, mimi: &MimiConfig, rows: usize) -> u64 {
-    let transformer = |s: &Shape| {
-        let scores = s.heads * s.context.next_multiple_of(8);
-        s.tokens * (6 * s.dim + s.up_width()) + scores
-    };
     let (d, codec) = (lm.transformer.d_model, mimi.dimension);
-    let language = transformer(&lm.shape()) + 2 * d + lm.text_out_vocab_size;
+    let language = cpu_transformer(&lm.shape()) + 2 * d + lm.text_out_vocab_size;
     let window = mimi.downsample().shape.window();
-    let encoder = transformer(&mimi.encoder_shape()) + (STEPS + 1) * codec + window;
-    let seanet = SeanetLayout::encoder(mimi);
-    let group = 2 * seanet.widest() + seanet.all().map(|conv| conv.shape.window()).sum::<usize>();
-    let group = (rows.min(CPU_CONV_GROUP) * group).div_ceil(rows);
-    (FLOAT * (language + encoder + group + mimi.frame_samples() + lm.audio_codebooks)) as u64
+    let encoder = cpu_transformer(&mimi.transformer_shape()) + (STEPS + 1) * codec + window;
+    let seanet = cpu_seanet(&SeanetLayout::encoder(mimi), rows);
+    (FLOAT * (language + encoder + seanet + mimi.frame_samples() + lm.audio_codebooks)) as u64
+}
+
+fn cpu_transformer(s: &Shape) -> usize {
+    let scores = s.heads * s.context.next_multiple_of(8);
+    s.tokens * (6 * s.dim + s.up_width()) + scores
+}
+
+fn cpu_seanet(seanet: &SeanetLayout, rows: usize) -> usize {
+    let windows = seanet.all().map(|conv| conv.shape.window()).sum::<usize>();
+    (rows.min(CPU_CONV_GROUP) * (2 * seanet.widest() + windows)).div_ceil(rows)
 }
 
 // The buffers that `cuda/` allocates, lines rounded up.
@@ -175,7 +214,7 @@ fn gpu_slot(lm: &LmConfig, mimi: &MimiConfig, real: Real, rows: usize) -> u64 {
     let group = (rows.min(GPU_CONV_GROUP) * group).div_ceil(rows);
     let q = &mimi.quantizer;
     let latents = 7 * mimi.dimension + q.dimension + q.bins;
-    let encoder = transformer(&mimi.encoder_shape(), Real::F32) + FLOAT * (group + latents);
+    let encoder = transformer(&mimi.transformer_shape(), Real::F32) + FLOAT * (group + latents);
     // The slot itself (24 bytes), its audio and codes, and what is downloaded: a token and the pauses.
     let exchange = 24 + FLOAT * (mimi.frame_samples() + lm.audio_codebooks + 1 + lm.pause_heads());
     (language + encoder + exchange) as u64
@@ -185,13 +224,18 @@ impl MimiConfig {
     /// Returns how many values the weights of the encoder with its first `codebooks` codebooks have.
     #[must_use]
     pub fn encoder_values(&self, codebooks: usize) -> u64 {
-        SeanetLayout::encoder(self)
-            .all()
-            .map(ConvLayout::values)
-            .sum::<u64>()
-            + self.encoder_shape().values()
-            + self.downsample().values()
-            + quantizer::values(self, codebooks)
+        self.half_values(&SeanetLayout::encoder(self), codebooks) + self.downsample().values()
+    }
+
+    /// Returns how many values the weights of the decoder with its first `codebooks` codebooks have.
+    #[must_use]
+    pub fn decoder_values(&self, codebooks: usize) -> u64 {
+        self.half_values(&SeanetLayout::decoder(self), codebooks) + self.upsample().values()
+    }
+
+    fn half_values(&self, seanet: &SeanetLayout, codebooks: usize) -> u64 {
+        let convolutions = seanet.all().map(ConvLayout::values).sum::<u64>();
+        convolutions + self.transformer_shape().values() + quantizer::values(self, codebooks)
     }
 }
 

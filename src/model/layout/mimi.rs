@@ -11,11 +11,14 @@ use super::transformer::{Feed, Shape};
 use crate::model::error::LoadError;
 use crate::model::weights::Weights;
 
-/// Encoder steps (25 Hz) in one frame.
+/// Steps of a transformer (25 Hz) in one frame.
 pub(crate) const STEPS: usize = 2;
 
 /// Name of the encoder's transformer.
-pub(crate) const TRANSFORMER: &str = "encoder_transformer.transformer";
+pub(crate) const ENCODER_TRANSFORMER: &str = "encoder_transformer.transformer";
+
+/// Name of the decoder's transformer.
+pub(crate) const DECODER_TRANSFORMER: &str = "decoder_transformer.transformer";
 
 /// Metadata key under which a checkpoint of other sizes than the published ones states them, as JSON.
 const METADATA_KEY: &str = "mimi_config";
@@ -41,7 +44,7 @@ pub struct MimiConfig {
     pub quantizer: QuantizerConfig,
 }
 
-/// The convolutional encoder (SEANet, arXiv:2009.02095, as in EnCodec and Mimi).
+/// The convolutional encoder and decoder (SEANet, arXiv:2009.02095, as in EnCodec and Mimi).
 #[derive(Clone, Debug, Deserialize)]
 pub struct SeanetConfig {
     pub n_filters: usize,
@@ -55,7 +58,7 @@ pub struct SeanetConfig {
     pub compress: usize,
 }
 
-/// The transformer between convolutions and quantizer.
+/// The transformers between convolutions and quantizer; encoder and decoder have one each, of the same shape.
 #[derive(Clone, Debug, Deserialize)]
 pub struct CodecTransformer {
     pub num_layers: usize,
@@ -75,6 +78,22 @@ pub struct QuantizerConfig {
     pub n_q: usize,
     /// Entries per codebook.
     pub bins: usize,
+}
+
+/// The transposed convolution of stride [`STEPS`] from latents to decoder steps: `{name}.weight`, `[channels, 1, taps]`.
+/// Each channel has taps of its own, and there is no bias.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UpsampleLayout {
+    pub(crate) name: &'static str,
+    pub(crate) channels: usize,
+    pub(crate) taps: usize,
+}
+
+impl UpsampleLayout {
+    /// Returns how many values the weights have.
+    pub(crate) fn values(&self) -> u64 {
+        (self.channels * self.taps) as u64
+    }
 }
 
 impl MimiConfig {
@@ -154,8 +173,8 @@ impl MimiConfig {
         (f64::from(self.sample_rate) / self.frame_rate) as usize
     }
 
-    /// Returns the shape of the transformer between convolutions and quantizer.
-    pub(crate) fn encoder_shape(&self) -> Shape {
+    /// Returns the shape of a transformer between convolutions and quantizer.
+    pub(crate) fn transformer_shape(&self) -> Shape {
         let t = &self.transformer;
         Shape {
             dim: self.dimension,
@@ -181,8 +200,18 @@ impl MimiConfig {
                 stride: STEPS,
                 steps: STEPS,
             },
+            upsampling: None,
             padding: Padding::Replicate,
             bias: false,
+        }
+    }
+
+    /// Returns the transposed convolution from one latent to two decoder steps.
+    pub(crate) fn upsample(&self) -> UpsampleLayout {
+        UpsampleLayout {
+            name: "upsample.convtr.convtr.convtr",
+            channels: self.dimension,
+            taps: 2 * STEPS,
         }
     }
 

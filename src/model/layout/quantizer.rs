@@ -7,11 +7,13 @@ use super::mimi::MimiConfig;
 /// Least usage of an entry: entries that were never used in training are not divided by zero.
 const LEAST_USAGE: f32 = 1e-5;
 
-/// One residual chain behind an input projection.
+/// One residual chain between projections.
 #[derive(Clone, Debug)]
 pub(crate) struct ChainLayout {
-    /// Name of the projection, `[width, dimension, 1]`.
-    pub(crate) project: String,
+    /// Name of the projection of latents to code vectors, `[width, dimension, 1]`.
+    pub(crate) input: String,
+    /// Name of the projection of code vectors to latents, `[dimension, width, 1]`.
+    pub(crate) output: String,
     pub(crate) books: Vec<CodebookLayout>,
 }
 
@@ -31,7 +33,8 @@ pub(crate) struct CodebookValues {
 /// Returns the two chains of the first `codebooks` codebooks.
 pub(crate) fn chains(codebooks: usize) -> [ChainLayout; 2] {
     [("rvq_first", 1), ("rvq_rest", codebooks.saturating_sub(1))].map(|(name, levels)| ChainLayout {
-        project: format!("quantizer.{name}.input_proj.weight"),
+        input: format!("quantizer.{name}.input_proj.weight"),
+        output: format!("quantizer.{name}.output_proj.weight"),
         books: (0..levels)
             .map(|level| {
                 let prefix = format!("quantizer.{name}.vq.layers.{level}._codebook");
@@ -44,7 +47,7 @@ pub(crate) fn chains(codebooks: usize) -> [ChainLayout; 2] {
     })
 }
 
-/// Returns how many values the weights of the first `codebooks` codebooks have.
+/// Returns how many values the weights of the first `codebooks` codebooks have, with the projections of one direction.
 pub(crate) fn values(config: &MimiConfig, codebooks: usize) -> u64 {
     let q = &config.quantizer;
     (2 * q.dimension * config.dimension + codebooks * q.bins * (q.dimension + 1)) as u64

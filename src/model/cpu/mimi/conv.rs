@@ -44,15 +44,14 @@ impl StreamConv {
             kernel,
             ..
         } = shape;
-        let raw = w.conv(&layout.name, [output, input, kernel])?;
-        // From `[output][input][kernel]` to `[output][kernel][input]`, as windows lie.
-        let at = |i: usize| raw[(i / (kernel * input) * input + i % input) * kernel + i / input % kernel];
-        let windowed: Vec<f32> = (0..raw.len()).map(at).collect();
+        let windowed = layout.windowed(&w.conv(&layout.name, layout.stored())?);
         let weight = Matrix::new(output, kernel * input, &windowed, WeightFormat::F32);
         let slack = weight.padded_cols() - weight.cols;
+        let channels = layout.channels_out();
         let bias = layout.bias_name();
+        let bias = bias.map(|name| w.values(&name, &[channels])).transpose()?;
         Ok(Self {
-            bias: bias.map(|name| w.values(&name, &[output])).transpose()?,
+            bias: bias.map(|bias| bias.repeat(output / channels)),
             history: vec![0.0; rows * shape.past()],
             fresh: vec![true; rows],
             windows: vec![0.0; group * shape.window() + slack],
@@ -62,8 +61,8 @@ impl StreamConv {
         })
     }
 
-    /// Returns the channels of an output step.
-    pub(super) fn channels_out(&self) -> usize {
+    /// Returns the values of an output step.
+    pub(super) fn step_out(&self) -> usize {
         self.shape.output
     }
 

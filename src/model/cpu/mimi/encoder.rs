@@ -11,12 +11,13 @@ use crate::model::cpu::transformer::Transformer;
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::Real;
 use crate::model::layout::memory::CPU_CONV_GROUP;
-use crate::model::layout::mimi::{MimiConfig, STEPS, TRANSFORMER};
+use crate::model::layout::mimi::{ENCODER_TRANSFORMER, MimiConfig, STEPS};
+use crate::model::layout::seanet::SeanetLayout;
 use crate::model::weights::Weights;
 use crate::stream::ids::RowId;
 
 /// The codec's formats: its weights as the file holds them (f32), f32 keys and values.
-const FORMATS: Formats = Formats {
+pub(super) const FORMATS: Formats = Formats {
     weights: None,
     cache: Real::F32,
 };
@@ -48,8 +49,14 @@ impl MimiEncoder {
     ) -> Result<Self, LoadError> {
         let d = config.dimension;
         Ok(Self {
-            seanet: Seanet::load(w, config, rows)?,
-            transformer: Transformer::load(w, TRANSFORMER, config.encoder_shape(), rows, FORMATS)?,
+            seanet: Seanet::load(w, &SeanetLayout::encoder(config), rows)?,
+            transformer: Transformer::load(
+                w,
+                ENCODER_TRANSFORMER,
+                config.transformer_shape(),
+                rows,
+                FORMATS,
+            )?,
             downsample: StreamConv::load(w, &config.downsample(), rows, rows)?,
             quantizer: Quantizer::load(w, config, codebooks)?,
             dimension: d,

@@ -30,7 +30,7 @@ impl Chain {
             config.quantizer.dimension,
             config.quantizer.bins,
         );
-        let projection = w.values(&layout.project, &[width, d, 1])?;
+        let projection = w.values(&layout.input, &[width, d, 1])?;
         let books = layout.books.iter().map(|book| {
             let (sums, usage) = (
                 w.values(&book.sums, &[bins, width])?,

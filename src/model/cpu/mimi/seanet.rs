@@ -1,4 +1,4 @@
-//! SEANet, the convolutional encoder: 24 kHz samples to latents at 25 Hz.
+//! SEANet, the convolutions between 24 kHz samples and steps at 25 Hz, in either direction.
 
 use super::conv::StreamConv;
 use crate::model::cpu::kernels::gemm::{Layout, Write};
@@ -8,112 +8,104 @@ use crate::model::cpu::kernels::{Unary, unary, unary_in_place};
 use crate::model::error::LoadError;
 use crate::model::layout::conv::ConvLayout;
 use crate::model::layout::memory::CPU_CONV_GROUP;
-use crate::model::layout::mimi::MimiConfig;
-use crate::model::layout::seanet::{LevelLayout, ResidualLayout, SeanetLayout};
+use crate::model::layout::seanet::{BlockLayout, SeanetLayout};
 use crate::model::weights::Weights;
 use crate::stream::ids::RowId;
 
-struct Residual {
-    narrow: StreamConv,
-    widen: StreamConv,
+enum Block {
+    Residual { narrow: StreamConv, widen: StreamConv },
+    Resample(StreamConv),
 }
 
-/// Residual blocks at one rate, and the convolution to the next.
-struct Level {
-    residuals: Vec<Residual>,
-    down: StreamConv,
-}
-
-/// The encoder's convolutions.
+/// The convolutions of the encoder or of the decoder.
 pub(super) struct Seanet {
     first: StreamConv,
-    levels: Vec<Level>,
+    blocks: Vec<Block>,
     last: StreamConv,
-    /// Two buffers between levels, `[group][steps × channels]`.
+    /// Two buffers between rates, `[group][steps × channels]`.
     trunk: Vec<f32>,
     next: Vec<f32>,
 }
 
 impl Seanet {
-    /// Loads `encoder.model.*`, with state for `rows` rows.
+    /// Loads the convolutions of `layout`, with state for `rows` rows.
     ///
     /// # Errors
     /// A tensor is missing or wrong.
-    pub(super) fn load(w: &Weights, config: &MimiConfig, rows: usize) -> Result<Self, LoadError> {
-        let layout = SeanetLayout::encoder(config);
+    pub(super) fn load(w: &Weights, layout: &SeanetLayout, rows: usize) -> Result<Self, LoadError> {
         let group = rows.min(CPU_CONV_GROUP);
         let conv = |layout: &ConvLayout| StreamConv::load(w, layout, rows, group);
-        let residual = |r: &ResidualLayout| {
-            Ok(Residual {
-                narrow: conv(&r.narrow)?,
-                widen: conv(&r.widen)?,
+        let block = |block: &BlockLayout| {
+            Ok(match block {
+                BlockLayout::Residual { narrow, widen } => Block::Residual {
+                    narrow: conv(narrow)?,
+                    widen: conv(widen)?,
+                },
+                BlockLayout::Resample(layout) => Block::Resample(conv(layout)?),
             })
         };
-        let level = |level: &LevelLayout| {
-            let residuals = level.residuals.iter().map(residual);
-            Ok(Level {
-                residuals: residuals.collect::<Result<_, LoadError>>()?,
-                down: conv(&level.down)?,
-            })
-        };
-        let levels = layout.levels.iter().map(level);
+        let blocks = layout.blocks.iter().map(block);
         let widest = group * layout.widest();
         Ok(Self {
             first: conv(&layout.first)?,
-            levels: levels.collect::<Result<_, LoadError>>()?,
+            blocks: blocks.collect::<Result<_, LoadError>>()?,
             last: conv(&layout.last)?,
             trunk: vec![0.0; widest],
             next: vec![0.0; widest],
         })
     }
 
-    /// Encodes one frame of each of `rows` (at most [`CPU_CONV_GROUP`]): `pcm` is `rows × samples`, `out` gets
-    /// `rows × 2 × dimension`.
-    pub(super) fn forward(&mut self, pool: &mut Pool, rows: &[RowId], pcm: &[f32], out: &mut [f32]) {
-        let samples = pcm.len() / rows.len().max(1);
-        for (slot, pcm) in pcm.chunks_exact(samples).enumerate() {
-            self.first.input(slot).copy_from_slice(pcm);
-        }
+    /// Computes one frame of each of `rows` (at most [`CPU_CONV_GROUP`]) from `x`, row after row, into `out`.
+    pub(super) fn forward(&mut self, pool: &mut Pool, rows: &[RowId], x: &[f32], out: &mut [f32]) {
         let Self {
             first,
-            levels,
+            blocks,
             last,
             trunk,
             next,
         } = self;
-        first.forward(pool, rows, trunk, Layout::dense(first.channels_out()), Write::Set);
-        for Level { residuals, down } in levels {
-            for Residual { narrow, widen } in residuals {
-                elu_into(pool, rows.len(), trunk, narrow);
-                let (windows, layout) = widen.inlet();
-                narrow.forward(pool, rows, windows, layout, Write::Set);
-                (0..rows.len()).for_each(|slot| unary_in_place(Unary::Elu, widen.input(slot)));
-                widen.forward(pool, rows, trunk, Layout::dense(widen.channels_out()), Write::Add);
+        for (slot, x) in x.chunks_exact(x.len() / rows.len().max(1)).enumerate() {
+            first.input(slot).copy_from_slice(x);
+        }
+        first.forward(pool, rows, trunk, Layout::dense(first.step_out()), Write::Set);
+        for block in blocks {
+            match block {
+                Block::Residual { narrow, widen } => {
+                    elu_into(pool, rows.len(), trunk, narrow);
+                    let (windows, layout) = widen.inlet();
+                    narrow.forward(pool, rows, windows, layout, Write::Set);
+                    (0..rows.len()).for_each(|slot| unary_in_place(Unary::Elu, widen.input(slot)));
+                    widen.forward(pool, rows, trunk, Layout::dense(widen.step_out()), Write::Add);
+                }
+                Block::Resample(conv) => {
+                    elu_into(pool, rows.len(), trunk, conv);
+                    conv.forward(pool, rows, next, Layout::dense(conv.step_out()), Write::Set);
+                    std::mem::swap(trunk, next);
+                }
             }
-            elu_into(pool, rows.len(), trunk, down);
-            down.forward(pool, rows, next, Layout::dense(down.channels_out()), Write::Set);
-            std::mem::swap(trunk, next);
         }
         elu_into(pool, rows.len(), trunk, last);
-        last.forward(pool, rows, out, Layout::dense(last.channels_out()), Write::Set);
+        last.forward(pool, rows, out, Layout::dense(last.step_out()), Write::Set);
     }
 
     /// Returns `row` to the start of a stream.
     pub(super) fn reset_row(&mut self, row: RowId) {
         let Self {
             first,
-            levels,
+            blocks,
             last,
             trunk: _,
             next: _,
         } = self;
         first.reset_row(row);
-        for Level { residuals, down } in levels {
-            for Residual { narrow, widen } in residuals {
-                narrow.reset_row(row);
-                widen.reset_row(row);
+        for block in blocks {
+            match block {
+                Block::Residual { narrow, widen } => {
+                    narrow.reset_row(row);
+                    widen.reset_row(row);
+                }
+                Block::Resample(conv) => conv.reset_row(row),
             }
-            down.reset_row(row);
         }
         last.reset_row(row);
     }

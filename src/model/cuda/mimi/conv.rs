@@ -58,16 +58,16 @@ impl Conv {
                 "convolution {name} (kernel {kernel}, stride {stride}, {steps} steps per frame) is not supported on a GPU"
             )));
         }
-        let raw = l.source.conv(name, [output, input, kernel])?;
+        let windowed = layout.windowed(&l.source.conv(name, layout.stored())?);
         let biases = match layout.bias_name() {
-            Some(name) => l.source.values(&name, &[output])?,
+            Some(name) => l.source.values(&name, &[layout.channels_out()])?,
             None => Vec::new(),
         };
         let wide = kernel * input + usize::from(layout.bias);
         let mut lines = Vec::with_capacity(output * wide);
-        for (o, filter) in raw.chunks_exact(input * kernel).enumerate() {
-            lines.extend((0..kernel * input).map(|i| filter[i % input * kernel + i / input]));
-            lines.extend(biases.get(o));
+        for (o, filter) in windowed.chunks_exact(input * kernel).enumerate() {
+            lines.extend(filter);
+            lines.extend(biases.get(o % layout.channels_out()));
         }
         // Lines of a product are as wide as the weights have rows: no filling up here, the next layer reads them dense.
         let mut weight = l.lines(lines.chunks_exact(wide), wide, Real::F32)?;

@@ -8,7 +8,7 @@ use crate::model::cuda::source::Loader;
 use crate::model::cuda::transformer::{Held, Transformer};
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::{Cache, Real};
-use crate::model::layout::mimi::{MimiConfig, STEPS, TRANSFORMER};
+use crate::model::layout::mimi::{ENCODER_TRANSFORMER, MimiConfig, STEPS};
 
 /// The encoder, with state for every row. All buffers are f32.
 pub(in crate::model::cuda) struct MimiEncoder {
@@ -50,7 +50,7 @@ impl MimiEncoder {
         let downsample = Conv::load(l, &config.downsample(), rows)?;
         Ok(Self {
             seanet: Seanet::load(l, config, rows, exact)?,
-            transformer: Transformer::load(l, TRANSFORMER, config.encoder_shape(), held, spans)?,
+            transformer: Transformer::load(l, ENCODER_TRANSFORMER, config.transformer_shape(), held, spans)?,
             quantizer: Quantizer::load(l, config, codebooks, rows)?,
             steps: l.space(rows * STEPS * d * 4)?,
             unfolded: l.space(rows * downsample.unfolded_bytes())?,

@@ -94,7 +94,7 @@ impl Chain {
     ) -> Result<Self, LoadError> {
         let d = config.dimension;
         let (width, bins) = (config.quantizer.dimension, config.quantizer.bins);
-        let values = l.source.values(&layout.project, &[width, d, 1])?;
+        let values = l.source.values(&layout.input, &[width, d, 1])?;
         let project = l.lines(values.chunks_exact(d), d, Real::F32)?;
         let mut books = Vec::with_capacity(layout.books.len());
         for book in &layout.books {

@@ -8,23 +8,17 @@ use crate::model::error::LoadError;
 use crate::model::layout::conv::ConvLayout;
 use crate::model::layout::memory::GPU_CONV_GROUP;
 use crate::model::layout::mimi::{MimiConfig, STEPS};
-use crate::model::layout::seanet::SeanetLayout;
+use crate::model::layout::seanet::{BlockLayout, SeanetLayout};
 
-struct Residual {
-    narrow: Conv,
-    widen: Conv,
-}
-
-/// Residual blocks at one rate, and the convolution to the next.
-struct Level {
-    residuals: Vec<Residual>,
-    down: Conv,
+enum Block {
+    Residual { narrow: Conv, widen: Conv },
+    Resample(Conv),
 }
 
 /// The encoder's convolutions, and f32 buffers of one group of slots.
 pub(super) struct Seanet {
     first: Conv,
-    levels: Vec<Level>,
+    blocks: Vec<Block>,
     last: Conv,
     trunk: Ptr,
     next: Ptr,
@@ -54,24 +48,22 @@ impl Seanet {
             Ok::<_, LoadError>(conv)
         };
         let first = conv(&layout.first)?;
-        let mut levels = Vec::with_capacity(layout.levels.len());
-        for level in &layout.levels {
-            let mut residuals = Vec::with_capacity(level.residuals.len());
-            for residual in &level.residuals {
-                residuals.push(Residual {
-                    narrow: conv(&residual.narrow)?,
-                    widen: conv(&residual.widen)?,
-                });
-            }
-            let down = conv(&level.down)?;
-            levels.push(Level { residuals, down });
+        let mut blocks = Vec::with_capacity(layout.blocks.len());
+        for block in &layout.blocks {
+            blocks.push(match block {
+                BlockLayout::Residual { narrow, widen } => Block::Residual {
+                    narrow: conv(narrow)?,
+                    widen: conv(widen)?,
+                },
+                BlockLayout::Resample(layout) => Block::Resample(conv(layout)?),
+            });
         }
         let last = conv(&layout.last)?;
         let group = rows.min(GPU_CONV_GROUP);
         let widest = group * layout.widest() * 4;
         Ok(Self {
             first,
-            levels,
+            blocks,
             last,
             trunk: l.space(widest)?,
             next: l.space(widest)?,
@@ -107,13 +99,17 @@ impl Seanet {
         };
         let (mut trunk, mut next) = (self.trunk, self.next);
         self.first.launch(b, io(pcm, trunk, false, false));
-        for Level { residuals, down } in &self.levels {
-            for Residual { narrow, widen } in residuals {
-                narrow.launch(b, io(trunk, self.narrow, true, false));
-                widen.launch(b, io(self.narrow, trunk, true, true));
+        for block in &self.blocks {
+            match block {
+                Block::Residual { narrow, widen } => {
+                    narrow.launch(b, io(trunk, self.narrow, true, false));
+                    widen.launch(b, io(self.narrow, trunk, true, true));
+                }
+                Block::Resample(conv) => {
+                    conv.launch(b, io(trunk, next, true, false));
+                    std::mem::swap(&mut trunk, &mut next);
+                }
             }
-            down.launch(b, io(trunk, next, true, false));
-            std::mem::swap(&mut trunk, &mut next);
         }
         self.last.launch(b, io(trunk, out, true, false));
     }
