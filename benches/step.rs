@@ -1,15 +1,17 @@
-//! What one model step costs: codec and language model together, by active rows.
+//! What one model step costs: codec and language model together, by active rows; and Mimi's decoder by itself.
 //!
 //! `cargo bench --bench step` runs the scaled-down shape; `-- stt-1b` and `-- stt-2.6b` add the true ones (random weights
-//! of 2 and 5 GB). With `MOSHI_BENCH_FULL=1` every ring is filled before the clock starts: a stream's cost once it is old.
+//! of 2 and 5 GB), `-- decoder` runs the decoder alone. With `MOSHI_BENCH_FULL=1` every ring is filled before the clock starts: a stream's cost once it is old.
 
 mod support;
 
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use moshi_server::model::codec::CodecDecoder;
 use moshi_server::model::device::Device;
 use moshi_server::model::{LoadOptions, Part, StepIo, StepOutput, load};
+use moshi_server::stream::frame::FRAME_SAMPLES;
 use moshi_server::stream::ids::RowId;
 
 fn step(c: &mut Criterion) {
@@ -93,5 +95,26 @@ fn step(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, step);
+// The published codec's decoder, all of whose codebooks are read; its rings are full when the clock starts.
+fn decoder(c: &mut Criterion) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let dir = std::env::temp_dir().join(format!("moshi-bench-{}", support::SMALL.name));
+    let codec = support::checkpoint(&dir, &support::SMALL, "f32").codec_file;
+    let mut group = c.benchmark_group("decoder");
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(4));
+    for rows in [1, 4, 16] {
+        let mut decoder = CodecDecoder::load(&codec, 32, rows, threads).expect("loads");
+        let ids: Vec<RowId> = (0..rows).map(|i| RowId(i as u16)).collect();
+        let codes: Vec<u32> = (0..rows as u32 * 32).map(|i| i * 7919 % 2048).collect();
+        let mut audio = vec![0.0; rows * FRAME_SAMPLES];
+        let mut step = || decoder.decode(&ids, &codes, &mut audio).expect("decodes");
+        (0..125).for_each(|_| step());
+        group.bench_function(BenchmarkId::from_parameter(rows), |b| b.iter(&mut step));
+    }
+}
+
+criterion_group!(benches, step, decoder);
 criterion_main!(benches);

@@ -1,10 +1,12 @@
-//! A model step on the CPU allocates nothing once its streams are under way: codec, attention, caches, sampling.
+//! A model step on the CPU allocates nothing once its streams are under way: codec (either way), attention, caches,
+//! sampling.
 
 mod counting;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use counting::allocations;
+use moshi_server::model::codec::CodecDecoder;
 use moshi_server::model::device::Device;
 use moshi_server::model::{LoadOptions, StepIo, StepOutput, load};
 use moshi_server::module::stt::SttModule;
@@ -14,8 +16,27 @@ use moshi_server::stream::ids::RowId;
 const WARM_UP: usize = 40;
 const STEADY: usize = 60;
 
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+// All rows, then only some of them: the batch changes its size while the count runs.
+fn batches() -> [Vec<RowId>; 3] {
+    [vec![0, 1, 2, 3], vec![0, 3], vec![2]].map(|ids| ids.into_iter().map(RowId).collect())
+}
+
+// Allocations of the steady ones of many steps.
+fn counted(mut step: impl FnMut(usize)) -> u64 {
+    (0..WARM_UP).for_each(&mut step);
+    let before = allocations();
+    (WARM_UP..WARM_UP + STEADY).for_each(&mut step);
+    allocations() - before
+}
+
 fn module() -> SttModule {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-1b");
+    let dir = fixture("tiny-1b");
     let text = std::fs::read_to_string(dir.join("config.toml")).unwrap();
     let table: toml::Table = text.parse().unwrap();
     let mut module: SttModule = table["modules"]["asr"].clone().try_into().unwrap();
@@ -46,17 +67,11 @@ fn a_steady_step_allocates_nothing() {
             device: Device::Cpu,
         };
         let mut model = load(&module.config().unwrap(), options).unwrap().model;
-        // all rows, then only some of them: the batch changes its size while the count runs
-        let batches = [vec![0, 1, 2, 3], vec![0, 3], vec![2]]
-            .map(|ids| ids.into_iter().map(RowId).collect::<Vec<RowId>>());
+        let batches = batches();
         let audio: Vec<f32> = (0..4 * 1920).map(|i| 0.3 * (i as f32 / 9.0).sin()).collect();
         let mut out = StepOutput::default();
         (0..4).for_each(|i| model.reset_row(RowId(i), u64::from(i)));
-        let mut before = 0;
-        for step in 0..WARM_UP + STEADY {
-            if step == WARM_UP {
-                before = allocations();
-            }
+        let made = counted(|step| {
             let rows = &batches[step % 3];
             let audio = &audio[..rows.len() * 1920];
             model
@@ -66,8 +81,18 @@ fn a_steady_step_allocates_nothing() {
                     out: &mut out,
                 })
                 .unwrap();
-        }
-        let made = allocations() - before;
+        });
         assert_eq!(made, 0, "in {STEADY} steps with weights of {dtype:?}");
     }
+    // In the same test: the allocations of another would be counted, too.
+    let mut decoder = CodecDecoder::load(&fixture("codec-plain").join("mimi.safetensors"), 32, 4, 2).unwrap();
+    let batches = batches();
+    let codes: Vec<u32> = (0..4 * 32).map(|i| i * 7 % 24).collect();
+    let mut audio = vec![0.0; 4 * 1920];
+    let made = counted(|step| {
+        let rows = &batches[step % 3];
+        let audio = &mut audio[..rows.len() * 1920];
+        decoder.decode(rows, &codes[..rows.len() * 32], audio).unwrap();
+    });
+    assert_eq!(made, 0, "in {STEADY} steps of the decoder");
 }

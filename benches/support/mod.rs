@@ -227,7 +227,6 @@ fn mimi_tensors(c: &MimiConfig) -> Vec<Tensor> {
         [d, ch, s.last_kernel_size],
         d,
     );
-    // The decoder is not used here; the comparison's peer loads it with the rest.
     conv("decoder.model.0.conv.conv".to_owned(), [ch, d, s.kernel_size], ch);
     let mut i = 2;
     for stride in &s.ratios {

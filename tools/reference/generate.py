@@ -198,7 +198,7 @@ def weight_normed(state: dict) -> dict:
     """The same convolutions in the form training holds them: direction and length apart."""
     out = {}
     for name, w in state.items():
-        if name.startswith("encoder.model.") and name.endswith("conv.weight"):
+        if name.startswith(("encoder.model.", "decoder.model.")) and name.endswith(("conv.weight", "convtr.weight")):
             length = w.flatten(1).norm(dim=1).view(-1, 1, 1)
             out[name.removesuffix("weight") + "weight_g"] = length
             out[name.removesuffix("weight") + "weight_v"] = w / length * 1.7
@@ -312,7 +312,7 @@ def differences(made: Path, kept: Path) -> list[str]:
             found.append(f"{other}: other tensors")
         for name in ours.keys() & theirs.keys():
             a, b = ours[name], theirs[name]
-            computed = name.endswith(("latents", "logits", "pauses", "embedding_sum"))
+            computed = name.endswith(("latents", "logits", "pauses", "embedding_sum", "audio"))
             if not (torch.allclose(a, b, rtol=1e-4, atol=1e-4) if computed else torch.equal(a, b)):
                 found.append(f"{other}: {name} differs by up to {(a.float() - b.float()).abs().max():.2e}")
     return found

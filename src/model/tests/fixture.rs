@@ -1,5 +1,6 @@
 //! Reading a fixture and making its audio.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
@@ -10,14 +11,22 @@ use crate::model::stt::{Conditioning, SttConfig};
 pub(in crate::model) struct Fixture {
     pub(in crate::model) dir: PathBuf,
     pub(in crate::model) config: SttConfig,
-    expected: Vec<u8>,
+    expected: Expected,
+}
+
+/// What the reference computed with a checkpoint.
+pub(in crate::model) struct Expected(Vec<u8>);
+
+/// Returns the folder of the fixture called `name`.
+pub(in crate::model) fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
 }
 
 impl Fixture {
     pub(in crate::model) fn open(name: &str) -> Self {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures")
-            .join(name);
+        let dir = folder(name);
         let text = std::fs::read_to_string(dir.join("config.toml")).unwrap();
         let table: toml::Table = text.parse().unwrap();
         let asr = &table["modules"]["asr"];
@@ -40,16 +49,29 @@ impl Fixture {
             kv_cache: None,
             lm: asr["model"].clone().try_into().unwrap(),
         };
-        let expected = std::fs::read(dir.join("expected.safetensors")).unwrap();
         Self {
+            expected: Expected::open(&dir),
             dir,
             config,
-            expected,
         }
+    }
+}
+
+impl Deref for Fixture {
+    type Target = Expected;
+
+    fn deref(&self) -> &Expected {
+        &self.expected
+    }
+}
+
+impl Expected {
+    pub(in crate::model) fn open(dir: &Path) -> Self {
+        Self(std::fs::read(dir.join("expected.safetensors")).unwrap())
     }
 
     pub(in crate::model) fn floats(&self, name: &str) -> Vec<f32> {
-        let tensors = SafeTensors::deserialize(&self.expected).unwrap();
+        let tensors = SafeTensors::deserialize(&self.0).unwrap();
         let data = tensors.tensor(name).unwrap().data();
         data.chunks_exact(4)
             .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
@@ -57,7 +79,7 @@ impl Fixture {
     }
 
     pub(in crate::model) fn ints(&self, name: &str) -> Vec<u32> {
-        let tensors = SafeTensors::deserialize(&self.expected).unwrap();
+        let tensors = SafeTensors::deserialize(&self.0).unwrap();
         let view = tensors.tensor(name).unwrap();
         match view.dtype().bitsize() {
             8 => view.data().iter().map(|b| u32::from(*b)).collect(),

@@ -1,5 +1,6 @@
 //! The engine against what the reference implementation computed (see `tools/reference`), and against itself.
 
+mod codec;
 pub(super) mod fixture;
 mod parity;
 mod rejects;
