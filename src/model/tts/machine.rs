@@ -51,7 +51,7 @@ pub(crate) struct Decision {
 }
 
 /// State of one row.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Machine {
     rules: MachineRules,
     entries: VecDeque<TextEntry>,
