@@ -1,16 +1,19 @@
 //! A model step on the CPU allocates nothing once its streams are under way: codec (either way), attention, caches,
-//! sampling.
+//! sampling, the text machine and the depformer.
 
 mod counting;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use counting::allocations;
 use moshi_server::model::codec::CodecDecoder;
 use moshi_server::model::device::Device;
+use moshi_server::model::tts::{self, SpeechCheckpoint, TtsConfig, load_voice};
 use moshi_server::model::{LoadOptions, StepIo, StepOutput, load};
 use moshi_server::module::stt::SttModule;
 use moshi_server::stream::ids::RowId;
+use moshi_server::stream::text::TextEntry;
 
 /// The fixture's rings hold 24 frames: all of them wrap before the count starts.
 const WARM_UP: usize = 40;
@@ -95,4 +98,45 @@ fn a_steady_step_allocates_nothing() {
         decoder.decode(rows, &codes[..rows.len() * 32], audio).unwrap();
     });
     assert_eq!(made, 0, "in {STEADY} steps of the decoder");
+}
+
+#[test]
+fn a_steady_step_of_speech_allocates_nothing() {
+    let dir = fixture("tiny-tts");
+    let mut config = TtsConfig::new(SpeechCheckpoint::read(&dir.join("config.json")).unwrap());
+    for file in [
+        &mut config.lm_file,
+        &mut config.codec_file,
+        &mut config.tokenizer_file,
+    ] {
+        *file = dir.join(&*file);
+    }
+    config.voice_steps = 6;
+    let options = LoadOptions {
+        rows: 4,
+        threads: 2,
+        device: Device::Cpu,
+    };
+    let mut model = tts::load(&config, options).unwrap().model;
+    let voice = Arc::new(load_voice(&dir.join("first.wav.0badcafe@7.safetensors"), "first").unwrap());
+    for row in (0..4).map(RowId) {
+        model.reset_row(row, u64::from(row.0));
+        model.set_voice(row, &voice).unwrap();
+        for word in 0..200u32 {
+            let tokens = (0..=word % 5).map(|token| 40 + token).collect();
+            model.push_text(row, TextEntry::Word(tokens));
+        }
+    }
+    let (batches, mut out) = (batches(), StepOutput::default());
+    let made = counted(|step| {
+        let rows = &batches[step % 3];
+        let io = &mut StepIo {
+            rows,
+            audio: &[],
+            out: &mut out,
+        };
+        model.step(io).unwrap();
+    });
+    assert!(out.sounds.iter().all(|sounds| *sounds));
+    assert_eq!(made, 0, "in {STEADY} steps");
 }

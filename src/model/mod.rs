@@ -1,7 +1,7 @@
 //! Streaming models over batch rows. Knows tensors and rows; knows no sessions and no sockets.
 //!
 //! [`layout`] describes a model as data: shapes, tensor names, memory. Two engines compute it with files of the same
-//! names, `cpu` and `cuda`. A kind of model (`stt`) says which parts a step has and in which order.
+//! names, `cpu` and `cuda`. A kind of model (`stt`, `tts`) says which parts a step has and in which order.
 
 pub mod codec;
 mod conditioning;
@@ -17,6 +17,7 @@ pub mod scripted;
 mod step;
 pub mod stt;
 pub mod tokenizer;
+pub mod tts;
 #[allow(unsafe_code, reason = "memory maps")]
 mod weights;
 

@@ -184,11 +184,15 @@ pub enum Part {
     MimiEncoder,
     /// The language model.
     Lm,
+    /// The depformer: the codes of a frame, codebook by codebook.
+    Depformer,
+    /// Mimi's decoder: codes to audio.
+    MimiDecoder,
 }
 
 impl Part {
     /// Every part, in the order of the enum.
-    pub const ALL: [Self; 2] = [Self::MimiEncoder, Self::Lm];
+    pub const ALL: [Self; 4] = [Self::MimiEncoder, Self::Lm, Self::Depformer, Self::MimiDecoder];
 }
 
 /// Times of a step's parts. Where parts run side by side, as on a GPU, a part's time is what it adds to the step.

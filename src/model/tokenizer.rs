@@ -1,11 +1,12 @@
-//! SentencePiece `.model` files: token ids to text.
+//! SentencePiece `.model` files: token ids to text and back.
 
 use std::path::Path;
 
+use kitoken::Kitoken;
 use sentencepiece_model::{SentencePieceModel, Type};
 
 use super::error::LoadError;
-use crate::stream::text::Detokenize;
+use crate::stream::text::{Detokenize, Tokenize};
 
 /// SentencePiece's mark for a space.
 const SPACE: char = '\u{2581}';
@@ -25,6 +26,7 @@ pub struct Tokenizer {
     unknown: String,
     /// Whether encoding put a space in front of the text, which decoding takes away again.
     dummy_prefix: bool,
+    encoder: Kitoken,
 }
 
 impl Tokenizer {
@@ -54,7 +56,9 @@ impl Tokenizer {
                 Type::Control | Type::Unused => Piece::Silent,
             }
         });
+        let encoder = Kitoken::from_sentencepiece_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
         Ok(Self {
+            encoder,
             pieces: pieces.collect(),
             unknown: model
                 .trainer()
@@ -105,6 +109,13 @@ impl Detokenize for Tokenizer {
         }
         flush_bytes(&mut bytes, &mut text);
         text
+    }
+}
+
+impl Tokenize for Tokenizer {
+    fn encode(&self, word: &str) -> Vec<u32> {
+        // Words that spell a control piece are text all the same.
+        self.encoder.encode(word, false).unwrap_or_default()
     }
 }
 

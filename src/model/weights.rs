@@ -11,6 +11,7 @@ use safetensors::tensor::{Dtype, Metadata};
 use super::error::LoadError;
 use super::layout::conv::WEIGHT_NORM;
 use super::layout::dtype::WeightFormat;
+use super::layout::transformer::Stack;
 
 /// Bytes of the length field before a safetensors header.
 const LENGTH_FIELD: usize = 8;
@@ -58,8 +59,14 @@ impl Weights {
         self.header.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Whether the file has the tensor `name`.
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.header.info(name).is_some()
+    }
+
+    /// Returns the shape of `name`. None where the file does not have it.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.header.info(name).map(|info| info.shape.as_slice())
     }
 
     /// Returns the format of `name` in the file, f32 where the file does not have it.
@@ -92,6 +99,21 @@ impl Weights {
     /// The file does not have the tensor, or with another shape, or in another type than f32, f16 and bf16.
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let (dtype, bytes) = self.bytes(name, shape)?;
+        self.decode(name, dtype, bytes)
+    }
+
+    /// Returns the values of one of the matrices of shape `shape` that the tensor `name` holds one below the other.
+    ///
+    /// # Errors
+    /// As for [`Self::values`].
+    pub(crate) fn stacked(&self, name: &str, shape: [usize; 2], stack: Stack) -> Result<Vec<f32>, LoadError> {
+        let [rows, cols] = shape;
+        let (dtype, bytes) = self.bytes(name, &[rows * stack.of, cols])?;
+        let len = bytes.len() / stack.of;
+        self.decode(name, dtype, &bytes[stack.index * len..][..len])
+    }
+
+    fn decode(&self, name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, LoadError> {
         let pairs = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
         match dtype {
             Dtype::F32 => Ok(bytes

@@ -1,10 +1,9 @@
 //! Keys and values of the last `context` positions of every row, as rings; rotary positions; attention over them.
 
-use half::bf16;
-
+use super::kernels::Hidden;
 use super::kernels::pool::Pool;
 use super::kernels::strips::{StripLayout, Strips};
-use super::kernels::{self, Hidden};
+use super::key_values::KeyValues;
 use crate::model::layout::dtype::Real;
 use crate::model::layout::transformer::Shape;
 use crate::stream::ids::RowId;
@@ -49,54 +48,11 @@ impl Rope {
     }
 }
 
-struct Rings<T> {
-    keys: Vec<T>,
-    values: Vec<T>,
-}
-
-/// Rings of one layer. What is computed with them is f32; bf16 takes half the memory, and half of what attention reads.
-/// It is held as its bits, so that zeroed memory need not be touched.
-enum LayerRings {
-    F32(Rings<f32>),
-    Bf16(Rings<u16>),
-}
-
-impl LayerRings {
-    fn new(format: Real, size: usize) -> Self {
-        match format {
-            Real::F32 => Self::F32(Rings {
-                keys: vec![0.0; size],
-                values: vec![0.0; size],
-            }),
-            Real::Bf16 => Self::Bf16(Rings {
-                keys: vec![0; size],
-                values: vec![0; size],
-            }),
-        }
-    }
-
-    /// Stores one key and one value of a head.
-    fn put(&mut self, at: usize, key: &[f32], value: &[f32]) {
-        match self {
-            Self::F32(rings) => {
-                rings.keys[at..][..key.len()].copy_from_slice(key);
-                rings.values[at..][..value.len()].copy_from_slice(value);
-            }
-            Self::Bf16(rings) => {
-                for (ring, vector) in [(&mut rings.keys, key), (&mut rings.values, value)] {
-                    let places = ring[at..].iter_mut().zip(vector);
-                    places.for_each(|(to, x)| *to = bf16::from_f32(*x).to_bits());
-                }
-            }
-        }
-    }
-}
-
 /// Rings of every layer, `[row][head][context][head_dim]` each: what one attention task reads is contiguous.
 ///
 /// Only memory of rows that were used is ever touched, so an idle row costs address space, not pages.
 pub(super) struct KvCache {
-    layers: Vec<LayerRings>,
+    layers: Vec<KeyValues>,
     positions: Vec<u64>,
     heads: usize,
     context: usize,
@@ -113,7 +69,7 @@ impl KvCache {
         let (heads, context, head_dim) = (shape.heads, shape.context, shape.head_dim());
         let size = rows * heads * context * head_dim;
         Self {
-            layers: (0..shape.layers).map(|_| LayerRings::new(format, size)).collect(),
+            layers: (0..shape.layers).map(|_| KeyValues::new(format, size)).collect(),
             positions: vec![0; rows],
             heads,
             context,
@@ -213,14 +169,7 @@ impl KvCache {
                 let q = &qkv[(n * tokens + t) * 3 * dim + head * hd..][..hd];
                 let seen = ring..ring + live * hd;
                 let (scores, out) = (scores.piece(0), out.piece(t));
-                match rings {
-                    LayerRings::F32(r) => {
-                        kernels::attend(q, &r.keys[seen.clone()], &r.values[seen], hidden, scores, out);
-                    }
-                    LayerRings::Bf16(r) => {
-                        kernels::attend_bf16(q, &r.keys[seen.clone()], &r.values[seen], hidden, scores, out);
-                    }
-                }
+                rings.attend(q, seen, hidden, scores, out);
             }
         });
     }
@@ -241,6 +190,8 @@ fn visible(position: u64, t: usize, tokens: usize, context: usize) -> (usize, Hi
 
 #[cfg(test)]
 mod tests {
+    use half::bf16;
+
     use super::*;
     use crate::model::layout::transformer::Feed;
 

@@ -20,7 +20,7 @@ pub(super) fn matrix(
     layout: &MatrixLayout,
     format: Option<WeightFormat>,
 ) -> Result<Matrix, LoadError> {
-    let values = w.values(&layout.name, &[layout.rows, layout.cols])?;
+    let values = w.stacked(&layout.name, [layout.rows, layout.cols], layout.stack)?;
     let format = format.unwrap_or_else(|| w.format(&layout.name));
     Ok(Matrix::new(layout.rows, layout.cols, &values, format))
 }

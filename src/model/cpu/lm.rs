@@ -3,19 +3,17 @@
 //! Step semantics are those of Kyutai's `stt-1b-en_fr` and `stt-2.6b-en`: at step `f` the model sees the text token that
 //! it chose at `f - 1` and the codes of frame `f - 1` (initial tokens at `f = 0`).
 
+use super::backbone::Backbone;
 use super::formats::Formats;
 use super::kernels::gemm::Write;
 use super::kernels::matrix::Matrix;
 use super::kernels::pool::Pool;
-use super::linear::{SLACK, linear, matrix};
+use super::linear::{linear, matrix};
 use super::sampling;
-use super::transformer::{Norm, Transformer};
 use crate::model::conditioning;
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::WeightFormat;
-use crate::model::layout::lm::{
-    OUT_NORM, TEXT_EMBEDDING, TEXT_HEAD, TRANSFORMER, audio_embedding, extra_head,
-};
+use crate::model::layout::lm::{TEXT_EMBEDDING, TEXT_HEAD, audio_embedding, extra_head};
 use crate::model::layout::transformer::MatrixLayout;
 use crate::model::stt::config::SttConfig;
 use crate::model::weights::Weights;
@@ -33,9 +31,7 @@ struct RowState {
 pub(crate) struct Lm {
     text_embedding: Matrix,
     audio_embeddings: Vec<Matrix>,
-    transformer: Transformer,
-    out_norm: Norm,
-    text_head: Matrix,
+    backbone: Backbone,
     pause_heads: Vec<Matrix>,
     /// Added to every input where the checkpoint is conditioned.
     condition: Option<Vec<f32>>,
@@ -46,8 +42,6 @@ pub(crate) struct Lm {
     /// Codes of each row's previous frame, `[row][codebook]`.
     codes: Vec<u32>,
     x: Vec<f32>,
-    hidden: Vec<f32>,
-    logits: Vec<f32>,
     pause_logits: Vec<f32>,
 }
 
@@ -66,10 +60,8 @@ impl Lm {
         lm.supported()?;
         let (shape, books) = (lm.shape(), lm.audio_codebooks);
         let (d, vocabulary, classes) = (shape.dim, lm.text_out_vocab_size, lm.pause_classes());
-        let table = |name: String, rows, format| {
-            let cols = d;
-            matrix(w, &MatrixLayout { name, rows, cols }, format)
-        };
+        let table = |name: String, rows, format| matrix(w, &MatrixLayout::new(name, rows, d), format);
+        let text_head = MatrixLayout::new(TEXT_HEAD.to_owned(), vocabulary, d);
         // Embeddings are gathered, not multiplied: quantising them would cost accuracy and gain nothing.
         let gathered = formats.weights.filter(|format| *format != WeightFormat::Q8);
         let audio = (0..books).map(|i| table(audio_embedding(i), lm.audio_vocab_size, gathered));
@@ -83,9 +75,7 @@ impl Lm {
         Ok(Self {
             text_embedding: table(TEXT_EMBEDDING.to_owned(), lm.text_in_vocab_size, gathered)?,
             audio_embeddings: audio.collect::<Result<_, _>>()?,
-            out_norm: Norm::load(w, &shape.feed.norm(OUT_NORM, d))?,
-            transformer: Transformer::load(w, TRANSFORMER, shape, rows, formats)?,
-            text_head: table(TEXT_HEAD.to_owned(), vocabulary, formats.weights)?,
+            backbone: Backbone::load(w, shape, &text_head, rows, formats)?,
             pause_heads: pause_heads.collect::<Result<_, _>>()?,
             condition: conditioning::load(w, lm, config.conditioning)?,
             temperature: config.temperature,
@@ -94,15 +84,13 @@ impl Lm {
             rows: vec![initial; rows],
             codes: vec![initial_code; rows * books],
             x: vec![0.0; rows * d],
-            hidden: vec![0.0; rows * d + SLACK],
-            logits: vec![0.0; rows * vocabulary],
             pause_logits: vec![0.0; classes],
         })
     }
 
     /// Returns `row` to the start of a stream that samples with `seed`.
     pub(crate) fn reset_row(&mut self, row: RowId, seed: u64) {
-        self.transformer.reset_row(row);
+        self.backbone.reset_row(row);
         self.rows[row.index()] = RowState { seed, ..self.initial };
         let books = self.audio_embeddings.len();
         self.codes[row.index() * books..][..books].fill(self.initial_code);
@@ -118,16 +106,13 @@ impl Lm {
         tokens: &mut Vec<u32>,
         pauses: &mut Vec<f32>,
     ) {
-        let (n, d) = (rows.len(), self.text_head.cols);
+        let (n, d) = (rows.len(), self.backbone.width());
         self.embed(rows, codes);
-        let (x, hidden) = (&mut self.x[..n * d], &mut self.hidden);
-        self.transformer.forward(pool, rows, x);
-        self.out_norm.apply(x, &mut hidden[..n * d]);
-        linear(pool, &self.text_head, n, hidden, d, &mut self.logits, Write::Set);
+        self.backbone.forward(pool, rows, &mut self.x[..n * d], None);
         self.choose(rows, tokens);
         pauses.clear();
         for i in 0..n {
-            let (hidden, logits) = (&self.hidden[i * d..], &mut self.pause_logits);
+            let (hidden, logits) = (&self.backbone.hidden()[i * d..], &mut self.pause_logits);
             for head in &self.pause_heads {
                 linear(pool, head, 1, hidden, d, logits, Write::Set);
                 pauses.push(first_class(logits));
@@ -137,7 +122,7 @@ impl Lm {
 
     // Sums the embeddings of what each row said last and of its previous codes; then `codes` are the previous ones.
     fn embed(&mut self, rows: &[RowId], codes: &[u32]) {
-        let (d, books) = (self.text_head.cols, self.audio_embeddings.len());
+        let (d, books) = (self.backbone.width(), self.audio_embeddings.len());
         let frames = self.x.chunks_exact_mut(d).zip(codes.chunks_exact(books));
         for (row, (x, new)) in rows.iter().zip(frames) {
             match &self.condition {
@@ -156,7 +141,7 @@ impl Lm {
 
     fn choose(&mut self, rows: &[RowId], tokens: &mut Vec<u32>) {
         tokens.clear();
-        for (row, logits) in rows.iter().zip(self.logits.chunks_exact(self.text_head.rows)) {
+        for (row, logits) in rows.iter().zip(self.backbone.logits()) {
             let state = &mut self.rows[row.index()];
             state.token = if self.temperature > 0.0 {
                 sampling::gumbel(logits, self.temperature, state.seed, state.steps)
@@ -168,10 +153,10 @@ impl Lm {
         }
     }
 
-    /// Returns the text logits of the last step, `rows × text_out_vocab_size`.
+    /// Returns the text logits of the last step, of one row.
     #[cfg(test)]
     pub(crate) fn logits(&self) -> &[f32] {
-        &self.logits
+        self.backbone.logits().next().unwrap()
     }
 }
 

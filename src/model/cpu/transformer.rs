@@ -1,6 +1,7 @@
 //! Pre-norm streaming transformer over batch rows. Mimi's (LayerNorm, GELU, layer scale) and the language model's
 //! (RMSNorm, SwiGLU) are two settings of it.
 
+use super::cross_attention::CrossAttention;
 use super::formats::Formats;
 use super::kernels::gemm::Write;
 use super::kernels::matrix::Matrix;
@@ -8,40 +9,12 @@ use super::kernels::pool::Pool;
 use super::kernels::{self, Unary};
 use super::kv_cache::{KvCache, Rope};
 use super::linear::{SLACK, linear, matrix};
+use super::norm::Norm;
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::WeightFormat;
-use crate::model::layout::transformer::{Feed, NormLayout, Shape};
+use crate::model::layout::transformer::{Feed, LayerLayout, Shape};
 use crate::model::weights::Weights;
 use crate::stream::ids::RowId;
-
-/// A norm over the channels of one token: RMSNorm without a bias, LayerNorm with one.
-pub(super) struct Norm {
-    weight: Vec<f32>,
-    bias: Option<Vec<f32>>,
-    eps: f32,
-}
-
-impl Norm {
-    pub(super) fn load(w: &Weights, layout: &NormLayout) -> Result<Self, LoadError> {
-        let bias = layout.bias.as_ref();
-        Ok(Self {
-            weight: w.values(&layout.weight, &layout.weight_shape)?,
-            bias: bias.map(|name| w.values(name, &[layout.dim])).transpose()?,
-            eps: layout.eps,
-        })
-    }
-
-    /// Normalises each token of `x` into `out`.
-    pub(super) fn apply(&self, x: &[f32], out: &mut [f32]) {
-        let d = self.weight.len();
-        for (x, out) in x.chunks_exact(d).zip(out.chunks_exact_mut(d)) {
-            match &self.bias {
-                None => kernels::rms_norm(x, &self.weight, self.eps, out),
-                Some(bias) => kernels::layer_norm(x, &self.weight, bias, self.eps, out),
-            }
-        }
-    }
-}
 
 struct Layer {
     norm1: Norm,
@@ -55,19 +28,10 @@ struct Layer {
 }
 
 impl Layer {
-    fn load(
-        w: &Weights,
-        prefix: &str,
-        index: usize,
-        s: &Shape,
-        format: Option<WeightFormat>,
-    ) -> Result<Self, LoadError> {
-        let layout = s.layer(prefix, index);
+    fn load(w: &Weights, layout: &LayerLayout, format: Option<WeightFormat>) -> Result<Self, LoadError> {
+        let dim = layout.norm1.dim;
         let scales = match &layout.scales {
-            Some([first, second]) => [
-                Some(w.values(first, &[s.dim])?),
-                Some(w.values(second, &[s.dim])?),
-            ],
+            Some([first, second]) => [Some(w.values(first, &[dim])?), Some(w.values(second, &[dim])?)],
             None => [None, None],
         };
         Ok(Self {
@@ -85,7 +49,8 @@ impl Layer {
 /// Weights, caches and scratch of a streaming transformer.
 pub(super) struct Transformer {
     shape: Shape,
-    layers: Vec<Layer>,
+    /// Layers per set of weights: one set, but where the weights change from step to step.
+    sets: Vec<Vec<Layer>>,
     kv: KvCache,
     rope: Rope,
     normed: Vec<f32>,
@@ -107,9 +72,26 @@ impl Transformer {
         rows: usize,
         formats: Formats,
     ) -> Result<Self, LoadError> {
-        check(&shape, prefix)?;
-        let layers = (0..shape.layers).map(|i| Layer::load(w, prefix, i, &shape, formats.weights));
-        let (layers, n) = (layers.collect::<Result<_, _>>()?, rows * shape.tokens);
+        let layers = shape.all_layers(prefix);
+        Self::load_sets(w, prefix, [&*layers].into_iter(), shape, rows, formats)
+    }
+
+    /// Loads the layers of several sets of weights, with state for `rows` rows. `name` is for messages.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub(super) fn load_sets<'a>(
+        w: &Weights,
+        name: &str,
+        sets: impl Iterator<Item = &'a [LayerLayout]>,
+        shape: Shape,
+        rows: usize,
+        formats: Formats,
+    ) -> Result<Self, LoadError> {
+        check(&shape, name)?;
+        let layer = |layout| Layer::load(w, layout, formats.weights);
+        let sets = sets.map(|layers| layers.iter().map(layer).collect());
+        let (sets, n) = (sets.collect::<Result<_, _>>()?, rows * shape.tokens);
         Ok(Self {
             kv: KvCache::new(rows, &shape, formats.cache),
             rope: Rope::new(shape.rope_frequencies(), n),
@@ -118,7 +100,7 @@ impl Transformer {
             mixed: vec![0.0; n * shape.dim + SLACK],
             hidden: vec![0.0; n * shape.up_width() + SLACK],
             branch: vec![0.0; n * shape.dim],
-            layers,
+            sets,
             shape,
         })
     }
@@ -128,7 +110,7 @@ impl Transformer {
         // Scratch is written before it is read in every step; weights and shape are not state.
         let Self {
             shape: _,
-            layers: _,
+            sets: _,
             kv,
             rope: _,
             normed: _,
@@ -142,9 +124,21 @@ impl Transformer {
 
     /// Advances `rows` by `tokens` each: `x` is `rows × tokens × dim`, replaced by the last layer's output.
     pub(super) fn forward(&mut self, pool: &mut Pool, rows: &[RowId], x: &mut [f32]) {
+        self.forward_with(pool, 0, rows, x, None);
+    }
+
+    /// Does the same with the weights of set `set`, and with `cross` between attention and feed-forward of each layer.
+    pub(super) fn forward_with(
+        &mut self,
+        pool: &mut Pool,
+        set: usize,
+        rows: &[RowId],
+        x: &mut [f32],
+        mut cross: Option<&mut CrossAttention>,
+    ) {
         let Self {
             shape,
-            layers,
+            sets,
             kv,
             rope,
             normed,
@@ -157,13 +151,16 @@ impl Transformer {
         let n = rows.len() * t;
         let first = rows.iter().map(|row| kv.position(*row));
         rope.turn_to(first.flat_map(|first| (0..t).map(move |i| first + i as u64)));
-        for (l, layer) in layers.iter().enumerate() {
+        for (l, layer) in sets[set].iter().enumerate() {
             let [scale1, scale2] = &layer.scales;
             layer.norm1.apply(x, &mut normed[..n * d]);
             linear(pool, &layer.in_proj, n, normed, d, qkv, Write::Set);
             kv.append(l, rows, rope, qkv);
             kv.attend(pool, l, rows, qkv, mixed);
             residual(pool, &layer.out_proj, n, mixed, d, scale1.as_deref(), branch, x);
+            if let Some(cross) = &mut cross {
+                cross.add(pool, l, rows, x);
+            }
             layer.norm2.apply(x, &mut normed[..n * d]);
             let width = layer.up.rows;
             linear(pool, &layer.up, n, normed, d, hidden, Write::Set);

@@ -15,7 +15,7 @@ use super::transformer::Shape;
 use crate::model::error::LoadError;
 
 const MIB: u64 = 1 << 20;
-const FLOAT: usize = size_of::<f32>();
+pub(super) const FLOAT: usize = size_of::<f32>();
 
 /// Rows whose convolutions the CPU computes together: enough to reuse the large late weights, few enough for the wide
 /// early layers to stay in cache.
@@ -170,7 +170,7 @@ fn past(seanet: &SeanetLayout) -> usize {
     seanet.all().map(|conv| conv.shape.past()).sum()
 }
 
-fn rings(s: &Shape, cache: Cache) -> usize {
+pub(super) fn rings(s: &Shape, cache: Cache) -> usize {
     s.layers * 2 * s.context * s.heads * cache.bytes(s.head_dim())
 }
 
@@ -184,7 +184,7 @@ fn cpu_slot(lm: &LmConfig, mimi: &MimiConfig, rows: usize) -> u64 {
     (FLOAT * (language + encoder + seanet + mimi.frame_samples() + lm.audio_codebooks)) as u64
 }
 
-fn cpu_transformer(s: &Shape) -> usize {
+pub(super) fn cpu_transformer(s: &Shape) -> usize {
     let scores = s.heads * s.context.next_multiple_of(8);
     s.tokens * (6 * s.dim + s.up_width()) + scores
 }

@@ -4,6 +4,9 @@
 
 use super::mimi::MimiConfig;
 
+/// Stands for the code of a codebook that is left out: it adds nothing to a frame.
+pub(crate) const ABSENT: u32 = u32::MAX;
+
 /// Least usage of an entry: entries that were never used in training are not divided by zero.
 const LEAST_USAGE: f32 = 1e-5;
 

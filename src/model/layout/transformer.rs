@@ -11,6 +11,7 @@ pub(crate) struct Shape {
     pub(crate) feed: Feed,
     /// Positions that a query can see, its own included.
     pub(crate) context: usize,
+    /// Longest period of the rotary positions; 0 where attention knows no positions.
     pub(crate) max_period: f64,
     pub(crate) layer_scale: bool,
     /// Tokens per row and step.
@@ -32,6 +33,16 @@ pub(crate) struct MatrixLayout {
     pub(crate) name: String,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
+    /// Where the tensor holds several matrices of this shape, one below the other.
+    pub(crate) stack: Stack,
+}
+
+/// Place of a matrix in its tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stack {
+    pub(crate) index: usize,
+    /// Matrices in the tensor.
+    pub(crate) of: usize,
 }
 
 /// Tensors of a norm over `dim` channels. Without a bias it is RMSNorm, with one LayerNorm.
@@ -55,6 +66,29 @@ pub(crate) struct LayerLayout {
     pub(crate) down: MatrixLayout,
     /// Names of the scales behind `out_proj` and `down`, `[dim]` each, in models that have them.
     pub(crate) scales: Option<[String; 2]>,
+}
+
+impl MatrixLayout {
+    /// Returns the layout of a matrix that is a tensor of its own.
+    pub(crate) fn new(name: String, rows: usize, cols: usize) -> Self {
+        let stack = Stack { index: 0, of: 1 };
+        Self {
+            name,
+            rows,
+            cols,
+            stack,
+        }
+    }
+
+    /// Returns the same matrix as one of several in its tensor.
+    pub(crate) fn stacked(self, stack: Stack) -> Self {
+        Self { stack, ..self }
+    }
+
+    /// Returns how many values the matrix has.
+    pub(crate) fn values(&self) -> u64 {
+        (self.rows * self.cols) as u64
+    }
 }
 
 impl Feed {
@@ -96,6 +130,9 @@ impl Shape {
     /// Returns the angle per position of each pair of a head's channels (RoFormer, arXiv:2104.09864).
     pub(crate) fn rope_frequencies(&self) -> Vec<f64> {
         let pairs = self.head_dim() / 2;
+        if self.max_period == 0.0 {
+            return vec![0.0; pairs];
+        }
         let frequency = |i: usize| self.max_period.powf(-(i as f64) / pairs as f64);
         (0..pairs).map(frequency).collect()
     }
@@ -104,11 +141,7 @@ impl Shape {
     pub(crate) fn layer(&self, prefix: &str, index: usize) -> LayerLayout {
         let (d, h) = (self.dim, self.hidden);
         let name = |part: &str| format!("{prefix}.layers.{index}.{part}");
-        let matrix = |part: &str, rows, cols| MatrixLayout {
-            name: name(part),
-            rows,
-            cols,
-        };
+        let matrix = |part: &str, rows, cols| MatrixLayout::new(name(part), rows, cols);
         let (up, down) = match self.feed {
             Feed::SwiGlu => ("gating.linear_in.weight", "gating.linear_out.weight"),
             Feed::Gelu => ("linear1.weight", "linear2.weight"),
@@ -123,6 +156,11 @@ impl Shape {
             down: matrix(down, d, h),
             scales: self.layer_scale.then(scales),
         }
+    }
+
+    /// Returns the tensors of all layers of the transformer called `prefix`.
+    pub(crate) fn all_layers(&self, prefix: &str) -> Vec<LayerLayout> {
+        (0..self.layers).map(|index| self.layer(prefix, index)).collect()
     }
 
     /// Returns how many values the weights have.

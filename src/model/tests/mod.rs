@@ -5,3 +5,6 @@ pub(super) mod fixture;
 mod parity;
 mod rejects;
 mod rows;
+pub(super) mod speaker;
+mod speech;
+mod speech_rows;

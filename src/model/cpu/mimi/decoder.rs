@@ -10,6 +10,7 @@ use crate::model::cpu::transformer::Transformer;
 use crate::model::error::LoadError;
 use crate::model::layout::memory::CPU_CONV_GROUP;
 use crate::model::layout::mimi::{DECODER_TRANSFORMER, MimiConfig, STEPS};
+use crate::model::layout::quantizer::ABSENT;
 use crate::model::layout::seanet::SeanetLayout;
 use crate::model::weights::Weights;
 use crate::stream::ids::RowId;
@@ -54,7 +55,8 @@ impl MimiDecoder {
         })
     }
 
-    /// Decodes one frame of each of `rows`, which are distinct: `codes` is `rows × codebooks`, `audio` gets
+    /// Decodes one frame of each of `rows`, which are distinct: `codes` is `rows × codebooks`, [`ABSENT`] where a
+    /// codebook is left out, `audio` gets
     /// `rows × samples`. Samples can lie slightly beyond [-1, 1].
     ///
     /// # Errors
@@ -95,7 +97,8 @@ impl MimiDecoder {
                 self.rows
             )));
         }
-        match codes.iter().find(|code| **code as usize >= bins) {
+        let unknown = |code: &&u32| **code as usize >= bins && **code != ABSENT;
+        match codes.iter().find(unknown) {
             None => Ok(()),
             Some(code) => Err(ModelError(format!(
                 "code {code} is not one of the codec's {bins}"

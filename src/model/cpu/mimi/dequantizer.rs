@@ -7,7 +7,7 @@ use crate::model::cpu::linear::{SLACK, linear};
 use crate::model::error::LoadError;
 use crate::model::layout::dtype::WeightFormat;
 use crate::model::layout::mimi::MimiConfig;
-use crate::model::layout::quantizer::{self, ChainLayout, CodebookValues};
+use crate::model::layout::quantizer::{self, ABSENT, ChainLayout, CodebookValues};
 use crate::model::weights::Weights;
 
 /// One residual chain before an output projection.
@@ -88,7 +88,8 @@ impl Dequantizer {
             self.sums[..rows * width].fill(0.0);
             let sums = self.sums.chunks_exact_mut(width);
             for (sum, codes) in sums.zip(codes.chunks_exact(levels)) {
-                for (book, code) in chain.books.iter().zip(&codes[level..]) {
+                let coded = chain.books.iter().zip(&codes[level..]);
+                for (book, code) in coded.filter(|(_, code)| **code != ABSENT) {
                     let entry = &book[*code as usize * width..][..width];
                     sum.iter_mut().zip(entry).for_each(|(sum, x)| *sum += x);
                 }
