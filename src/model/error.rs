@@ -36,6 +36,8 @@ pub enum LoadError {
         key: &'static str,
         reason: String,
     },
+    #[error("{path} holds no voice: {reason}")]
+    Voice { path: PathBuf, reason: String },
     #[error("{path} is not a SentencePiece model: {reason}")]
     Tokenizer { path: PathBuf, reason: String },
     #[error(

@@ -16,6 +16,7 @@ pub mod scripted;
 mod step;
 pub mod stt;
 pub mod tokenizer;
+pub mod voice_file;
 #[allow(unsafe_code, reason = "memory maps")]
 mod weights;
 

@@ -65,18 +65,18 @@ pub(super) async fn collect(from: WriteHalf) -> (Vec<ServerMsg>, End) {
     drop(side);
     let failed = || End::from(EndReason::EngineFailed);
     let mut messages = Vec::new();
-    let reason = loop {
+    let over_because = loop {
         tokio::select! {
             end = &mut close => return (messages, end.unwrap_or_else(|_| failed())),
             output = outbox.recv() => match output {
-                Ok(output @ (Output::Word { .. } | Output::WordEnd { .. })) => messages.push(output.into()),
+                Ok(output @ (Output::Word { .. } | Output::WordEnd { .. })) => messages.extend(ServerMsg::of(output)),
                 Ok(_) => {}
-                Err(reason) => break reason,
+                Err(end) => break end,
             }
         }
     };
     // The session decides what it means.
-    let _ = over.send(reason);
+    let _ = over.send(over_because);
     (messages, close.await.unwrap_or_else(|_| failed()))
 }
 
@@ -130,7 +130,7 @@ pub(super) fn too_big(limits: &Limits) -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
-fn status_of(reason: EndReason) -> StatusCode {
+pub(super) fn status_of(reason: EndReason) -> StatusCode {
     match reason {
         EndReason::BadAudio => StatusCode::UNPROCESSABLE_ENTITY,
         EndReason::BadMessage => StatusCode::BAD_REQUEST,

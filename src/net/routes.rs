@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::host::{self, Hosts};
 use super::page::Files;
-use super::{Module, Shared, admin, credentials, info, upgrade, upload};
+use super::{Module, Shared, admin, credentials, info, say, upgrade, upload};
 use crate::auth::Access;
 use crate::config::ServerConfig;
 
@@ -113,7 +113,7 @@ pub struct ModuleRoute {
     answer: fn(Arc<Module>) -> MethodRouter<Arc<Shared>>,
 }
 
-/// A socket for live audio, and files.
+/// A socket for live audio or text, and whole files or texts.
 pub static MODULE: [ModuleRoute; 2] = [
     ModuleRoute {
         method: Method::GET,
@@ -123,7 +123,10 @@ pub static MODULE: [ModuleRoute; 2] = [
     ModuleRoute {
         method: Method::POST,
         access: Access::Authenticated,
-        answer: |module| post(move |state, request| upload::transcribe(state, module, request)),
+        answer: |module| match module.voices {
+            Some(_) => post(move |state, request| say::speak(state, module, request)),
+            None => post(move |state, request| upload::transcribe(state, module, request)),
+        },
     },
 ];
 

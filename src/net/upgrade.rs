@@ -22,6 +22,7 @@ use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
 use crate::session::state::{Authenticated, Connecting, Queued, Session};
 use crate::stream::end::{End, EndReason};
+use crate::stream::voice::{Speaker, SpeakerRequest};
 use crate::telemetry::{labels, logs};
 
 /// `GET` on a module's path.
@@ -68,6 +69,13 @@ async fn open(
         }
     };
     let subprotocol = principal.subprotocol;
+    let speaker = match speaker(module, &dialect.speaker).await {
+        Ok(speaker) => speaker,
+        Err(refusal) => {
+            drop(connecting.close(EndReason::BadMessage));
+            return Err(refusal.into_response());
+        }
+    };
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     // Clients that do not know the queue are to hear at once that there is no room.
     let waits = dialect.can_queue || !shared.server.classic_full;
@@ -77,7 +85,7 @@ async fn open(
         Ok(session) => {
             let context = shared.context.clone();
             after(upgrading, held, shared, move |upgraded| {
-                socket::serve(upgraded, dialect, session, context).instrument(span)
+                socket::serve(upgraded, dialect, speaker, session, context).instrument(span)
             });
         }
         Err(Denied::NoRow(Refused::Full)) if shared.server.classic_full => {
@@ -90,6 +98,30 @@ async fn open(
         Err(denied) => return Err(denied.into_response()),
     }
     Ok(answer(response, subprotocol))
+}
+
+/// Returns how a stream of `module` begins to speak, for a client that asked so; none where the module does not speak.
+///
+/// # Errors
+/// There is no such voice.
+pub(super) async fn speaker(module: &Module, asked: &SpeakerRequest) -> Result<Option<Speaker>, Refusal> {
+    let Some(voices) = module.voices.clone() else {
+        return Ok(None);
+    };
+    let name = asked.voice.clone();
+    // It may be read from a file.
+    let found = tokio::task::spawn_blocking(move || voices.find(name.as_deref())).await;
+    match found {
+        Ok(Ok(voice)) => Ok(Some(Speaker {
+            voice,
+            sampling: asked.sampling,
+        })),
+        Ok(Err(unknown)) => Err(Refusal::new(StatusCode::BAD_REQUEST, unknown.to_string())),
+        Err(_) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal failure",
+        )),
+    }
 }
 
 // Browsers cannot read the status of a failed upgrade; a page may ask to get a close code instead.

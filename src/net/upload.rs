@@ -89,7 +89,7 @@ async fn serve(shared: &Arc<Shared>, module: &Module, request: Request) -> Resul
     let session = enqueue(shared, module, session, true).map_err(IntoResponse::into_response)?;
 
     let seen = Arc::new(LastSeen::default());
-    let (connection, outbox, reading, writing) = connection::connect(&limits, Arc::clone(&seen));
+    let (connection, outbox, reading, writing) = connection::connect(&limits, Arc::clone(&seen), None);
     tokio::spawn(task::run(session, connection, outbox, shared.context.clone()).instrument(span));
     let ReadHalf { inbox, gone, .. } = reading;
     let (messages, end) = tokio::select! {

@@ -68,7 +68,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         match wrote {
             Ok(()) => ping_at = Instant::now() + limits.ping,
             Err(reason) => {
-                source.end(reason);
+                source.end(reason.into());
                 // Nothing more can be written to this client.
                 let _ = close.await;
                 return;
@@ -87,7 +87,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
 /// The outbox, and the channel that tells the session when it is over.
 struct Source {
     outbox: OutboxRx,
-    over: Option<oneshot::Sender<EndReason>>,
+    over: Option<oneshot::Sender<End>>,
 }
 
 impl Source {
@@ -96,16 +96,16 @@ impl Source {
         if self.over.is_some() {
             match self.outbox.recv().await {
                 Ok(output) => return output,
-                Err(reason) => self.end(reason),
+                Err(end) => self.end(end),
             }
         }
         std::future::pending().await
     }
 
-    fn end(&mut self, reason: EndReason) {
+    fn end(&mut self, end: End) {
         if let Some(over) = self.over.take() {
             // The session may have ended first.
-            let _ = over.send(reason);
+            let _ = over.send(end);
         }
     }
 }
@@ -168,7 +168,11 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
 
     async fn put(&mut self, output: Output) -> Result<(), WebSocketError> {
         let kind = self.encoder.encode(output, &mut self.encoded);
-        self.send(kind).await
+        self.send(kind).await?;
+        while let Some(kind) = self.encoder.more(&mut self.encoded) {
+            self.send(Some(kind)).await?;
+        }
+        Ok(())
     }
 
     async fn send(&mut self, kind: Option<FrameKind>) -> Result<(), WebSocketError> {

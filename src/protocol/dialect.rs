@@ -10,6 +10,7 @@ use super::query::BadQuery;
 use crate::stream::end::End;
 use crate::stream::input::Input;
 use crate::stream::output::Output;
+use crate::stream::voice::SpeakerRequest;
 
 /// Kind of a WebSocket message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,11 @@ pub trait Encoder: Send {
     /// Writes `output` into `message`, which is cleared first. `None` is an event that this client does not know.
     fn encode(&mut self, output: Output, message: &mut Vec<u8>) -> Option<FrameKind>;
 
+    /// Writes a further message of the last event into `message`, which is cleared first, as long as there is one.
+    fn more(&mut self, _message: &mut Vec<u8>) -> Option<FrameKind> {
+        None
+    }
+
     /// Writes the last message before the close frame into `message`, which is cleared first, for a client that was let in
     /// only to be told why it cannot stay. `None` where the close frame says it all.
     fn refuse(&mut self, why: &str, message: &mut Vec<u8>) -> Option<FrameKind>;
@@ -46,6 +52,10 @@ pub struct Dialect {
     pub encoder: Box<dyn Encoder>,
     /// The client knows that it may have to wait for a row. Others are to hear at once that there is none.
     pub can_queue: bool,
+    /// Messages of so many bytes are taken even where the configuration allows only shorter ones.
+    pub least_message_bytes: usize,
+    /// What a client of a module that speaks asks of its voice.
+    pub speaker: SpeakerRequest,
 }
 
 /// Opens a dialect as the query string of a request asks.

@@ -11,6 +11,7 @@ use crate::protocol::query::BadQuery;
 use crate::stream::end::End;
 use crate::stream::input::{AudioBytes, Control, Encoding, Input};
 use crate::stream::output::Output;
+use crate::stream::voice::SpeakerRequest;
 
 /// Opens the dialect as `query` asks.
 ///
@@ -27,6 +28,8 @@ pub fn dialect(form: Form) -> Dialect {
         decoder: Box::new(Half(form)),
         encoder: Box::new(Half(form)),
         can_queue: form.extras,
+        least_message_bytes: 0,
+        speaker: SpeakerRequest::default(),
     }
 }
 
@@ -45,7 +48,7 @@ impl Decoder for Half {
 
 impl Encoder for Half {
     fn encode(&mut self, output: Output, message: &mut Vec<u8>) -> Option<FrameKind> {
-        self.write(&ServerMsg::from(output), message)
+        self.write(&ServerMsg::of(output)?, message)
     }
 
     fn refuse(&mut self, why: &str, message: &mut Vec<u8>) -> Option<FrameKind> {
