@@ -10,9 +10,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use moshi_server::model::scripted::{Scripted, ScriptedConfig};
 use moshi_server::pipeline::outbox::OutboxRx;
 use moshi_server::pipeline::rows::RowLease;
-use moshi_server::pipeline::{PipelineMeters, PipelineOptions, StageEnd, links, wire};
+use moshi_server::pipeline::{KindMeters, PipelineMeters, PipelineOptions, StageEnd, links, wire};
 use moshi_server::stream::input::{AudioBytes, Encoding};
 use moshi_server::stream::output::Output;
+use moshi_server::stream::text::Vocabulary;
+use moshi_server::stream::voice::Speaker;
 use moshi_server::telemetry::Meters;
 
 static FRAME: [u8; 4 * 1920] = [0; 4 * 1920];
@@ -31,18 +33,20 @@ fn sessions(rows: usize) -> Vec<(RowLease, OutboxRx)> {
     let (mut free, wiring) = wire(rows, options);
     let (ends, _) = links::ends::<StageEnd>(4);
     let meters = Meters::default();
-    let (engine, transcription) = (meters.engine("bench"), meters.transcription("bench"));
+    let engine = meters.engine("bench");
+    let text = Vocabulary::Reads(text);
+    let kind = KindMeters::register(&meters, "bench", &text);
     let meters = PipelineMeters {
         all: &meters,
         engine: &engine,
-        transcription: &transcription,
+        kind: &kind,
     };
     let started = wiring.start("bench", model, text, Box::new(|_| {}), &ends, meters);
     assert!(started.is_ok());
     let session = || {
         let lease = free.lease()?;
         let (tx, rx) = links::outbox(64, 192);
-        lease.attach(tx).ok()?;
+        lease.attach(tx, Speaker::default()).ok()?;
         Some((lease, rx))
     };
     std::iter::from_fn(session).take(rows).collect()

@@ -6,9 +6,11 @@ use moshi_server::auth::inspect::{Inspector, Subject};
 use moshi_server::auth::{BetterAuthConfig, Secrets};
 use moshi_server::config::expand::Expander;
 use moshi_server::module::Config;
-use moshi_server::protocol::kyutai::Form;
+use moshi_server::pipeline::input::text::{Cutter, Piece};
+use moshi_server::protocol::dialect::FrameKind;
 use moshi_server::protocol::kyutai::client::{ClientMsg, Sound};
-use moshi_server::stream::input::{Encoding, PcmRate};
+use moshi_server::protocol::kyutai::{Form, tts};
+use moshi_server::stream::input::{Encoding, Input, PcmRate};
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 
 /// A frame of a client is a message or an error, in every form of session; floats come whole.
@@ -32,6 +34,28 @@ pub fn client_msg(data: &[u8]) {
             decode(Encoding::F32, &[&bytes]);
         }
         let _ = ClientMsg::from_text(data, form);
+    }
+}
+
+/// A frame of a client that has something said is an input or an error, a voice has as many numbers as it says, and a text is
+/// cut to its end into words without white space.
+pub fn speech_msg(data: &[u8]) {
+    let Ok(mut dialect) = tts::open("") else { return };
+    for kind in [FrameKind::Binary, FrameKind::Text] {
+        match dialect.decoder.decode(kind, Bytes::copy_from_slice(data)) {
+            Ok(Some(Input::Voice(voice))) => assert_eq!(voice.embedding.len(), voice.width * voice.steps),
+            Ok(Some(Input::Text(text))) => {
+                let mut cutter = Cutter::new(text);
+                for piece in cutter.by_ref() {
+                    match piece {
+                        Piece::Word(word) => assert!(!word.is_empty() && !word.contains(char::is_whitespace)),
+                        Piece::Pause { steps, .. } => assert!((1..=125).contains(&steps)),
+                    }
+                }
+                assert_eq!(cutter.left(), 0);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use counting::allocations;
 use moshi_server::model::codec::CodecDecoder;
 use moshi_server::model::device::Device;
-use moshi_server::model::tts::{self, SpeechCheckpoint, TtsConfig, load_voice};
+use moshi_server::model::tts::{self, SpeechCheckpoint, TtsConfig};
+use moshi_server::model::voice_file;
 use moshi_server::model::{LoadOptions, StepIo, StepOutput, load};
 use moshi_server::module::stt::SttModule;
 use moshi_server::stream::ids::RowId;
@@ -118,7 +119,7 @@ fn a_steady_step_of_speech_allocates_nothing() {
         device: Device::Cpu,
     };
     let mut model = tts::load(&config, options).unwrap().model;
-    let voice = Arc::new(load_voice(&dir.join("first.wav.0badcafe@7.safetensors"), "first").unwrap());
+    let voice = Arc::new(voice_file::read("first", &dir.join("first.wav.0badcafe@7.safetensors")).unwrap());
     for row in (0..4).map(RowId) {
         model.reset_row(row, u64::from(row.0));
         model.set_voice(row, &voice).unwrap();

@@ -1,6 +1,8 @@
-//! Audio in any form to what the models hear: mono, 24 kHz, f32 in [-1, 1]. Pure: bytes in, samples out.
+//! Audio in any form to what the models hear: mono, 24 kHz, f32 in [-1, 1]; and what models say to what listeners are sent.
+//! Pure: bytes in, samples out, and the other way.
 
 pub mod decode;
+pub mod encode;
 pub mod file;
 pub mod g711;
 pub mod live;
@@ -11,3 +13,4 @@ pub mod ogg_writer;
 pub mod opus;
 pub mod pcm;
 pub mod resample;
+pub mod wav_writer;

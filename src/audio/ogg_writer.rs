@@ -1,10 +1,35 @@
-//! Opus packets to an Ogg byte stream (RFC 7845), as recorders in browsers write it: what a client sends.
+//! Opus packets to an Ogg byte stream (RFC 7845), as recorders in browsers write it: what a client sends, and what it is sent.
 
 use crate::audio::ogg::checksum;
 use crate::audio::opus::packet_samples;
 
 /// Segments a page can have.
 const SEGMENTS: usize = 255;
+
+/// What the header of a stream says (RFC 7845, section 5).
+pub struct OpusHead {
+    /// Samples at 48 kHz that a player drops at the start.
+    pub pre_skip: u16,
+    /// Rate of what was encoded, in Hz; for people.
+    pub input_rate: u32,
+    pub vendor: &'static str,
+}
+
+impl OpusHead {
+    /// That of a recording client. No samples are to be skipped at the start: whole packets stay whole frames, and what is
+    /// heard is 6.5 ms late.
+    pub const CLIENT: Self = Self {
+        pre_skip: 0,
+        input_rate: 24_000,
+        vendor: "moshi-server",
+    };
+    /// That of Kyutai's server.
+    pub const KYUTAI: Self = Self {
+        pre_skip: 3840,
+        input_rate: 48_000,
+        vendor: "KyutaiMoshi",
+    };
+}
 
 /// Writes one mono stream at 24 kHz.
 pub struct OggOpusWriter {
@@ -24,13 +49,16 @@ impl OggOpusWriter {
         }
     }
 
-    /// The two header pages. No samples are to be skipped at the start: whole packets stay whole frames, and what is heard
-    /// is 6.5 ms late.
-    pub fn headers(&mut self) -> Vec<u8> {
-        let mut head = b"OpusHead\x01\x01\0\0".to_vec();
-        head.extend(24_000u32.to_le_bytes());
+    /// The two header pages.
+    pub fn headers(&mut self, header: &OpusHead) -> Vec<u8> {
+        let mut head = b"OpusHead\x01\x01".to_vec();
+        head.extend(header.pre_skip.to_le_bytes());
+        head.extend(header.input_rate.to_le_bytes());
         head.extend([0; 3]);
-        let tags = b"OpusTags\x0c\0\0\0moshi-server\0\0\0\0";
+        let mut tags = b"OpusTags".to_vec();
+        tags.extend((header.vendor.len() as u32).to_le_bytes());
+        tags.extend(header.vendor.as_bytes());
+        tags.extend([0; 4]);
         let mut out = Vec::new();
         for (flags, packet) in [(2, &head[..]), (0, &tags[..])] {
             self.page(flags, &lacing(packet), packet, &mut out);
@@ -95,7 +123,7 @@ mod tests {
     fn another_reader_finds_the_packets_and_their_times() {
         let packets = encode(&tone(480 * 300, 1), 1, 480, Application::Voice);
         let mut writer = OggOpusWriter::new(7);
-        let mut bytes = writer.headers();
+        let mut bytes = writer.headers(&OpusHead::CLIENT);
         // More than a page can hold at once, then one by one.
         let (many, few) = packets.split_at(290);
         bytes.extend(writer.packets(many.iter().map(Vec::as_slice)));
@@ -131,7 +159,7 @@ mod tests {
     fn the_server_hears_every_sample() {
         let packets = encode(&tone(480 * 10, 1), 1, 480, Application::Voice);
         let mut writer = OggOpusWriter::new(1);
-        let mut bytes = writer.headers();
+        let mut bytes = writer.headers(&OpusHead::CLIENT);
         bytes.extend(writer.packets(packets.iter().map(Vec::as_slice)));
         let mut heard = 0;
         OggOpus::default()

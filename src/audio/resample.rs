@@ -1,4 +1,4 @@
-//! Streaming conversion of one channel to 24 kHz, in blocks of about 20 ms.
+//! Streaming conversion of one channel to 24 kHz, or from it, in blocks of about 20 ms.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
@@ -9,7 +9,7 @@ use crate::stream::frame::SAMPLE_RATE;
 pub const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
 
 /// Converts a stream. Output is aligned with input: the filter's delay is cut off at the start and made up for by
-/// [`Resampler::finish`], so `n` samples in are `n · 24000 / rate` samples out, rounded up.
+/// [`Resampler::finish`], so `n` samples in are `n · to / from` samples out, rounded up.
 pub struct Resampler {
     /// None where the rate is the models' own.
     engine: Option<Engine>,
@@ -17,7 +17,8 @@ pub struct Resampler {
 
 struct Engine {
     fft: Fft<f32>,
-    rate: u32,
+    from: u32,
+    to: u32,
     /// Input short of a block.
     pending: Vec<f32>,
     block_in: usize,
@@ -30,16 +31,23 @@ struct Engine {
 }
 
 impl Resampler {
-    /// A converter from `rate` Hz; none when `rate` is outside [`RATES`].
+    /// A converter from `rate` Hz to the models' own rate; none when `rate` is outside [`RATES`].
     #[must_use]
     pub fn new(rate: u32) -> Option<Self> {
-        if rate == SAMPLE_RATE {
+        Self::between(rate, SAMPLE_RATE)
+    }
+
+    /// A converter between two rates in Hz; none when one is outside [`RATES`].
+    #[must_use]
+    pub fn between(from: u32, to: u32) -> Option<Self> {
+        if from == to {
             return Some(Self::identity());
         }
-        if !RATES.contains(&rate) {
+        if !RATES.contains(&from) || !RATES.contains(&to) {
             return None;
         }
-        let (from, to) = (rate as usize, SAMPLE_RATE as usize);
+        let rates = (from, to);
+        let (from, to) = (from as usize, to as usize);
         // Fixed blocks of at least 20 ms: shorter ones would dull the treble. They are an even number of the smallest
         // ones that fit both rates, or the filter's delay would be half a sample off.
         let smallest = from / gcd(from, to);
@@ -54,7 +62,8 @@ impl Resampler {
         Some(Self {
             engine: Some(Engine {
                 fft,
-                rate,
+                from: rates.0,
+                to: rates.1,
                 pending,
                 block_in,
                 block_out,
@@ -82,7 +91,7 @@ impl Resampler {
     /// Gives the tail that was held back and starts over, for a new stream.
     pub fn finish(&mut self, emit: &mut impl FnMut(&[f32])) {
         let Some(engine) = &mut self.engine else { return };
-        let due = (engine.taken * u64::from(SAMPLE_RATE)).div_ceil(u64::from(engine.rate));
+        let due = (engine.taken * u64::from(engine.to)).div_ceil(u64::from(engine.from));
         let silence = vec![0.0; engine.block_in];
         while engine.given < due {
             engine.push(&silence, due, emit);

@@ -116,7 +116,7 @@ fn fixed(key: &str) -> Entry {
     let principal = Principal::new(
         format!("key:{:08x}", digest[0] >> 32).into(),
         Method::ApiKey,
-        Arc::new([Scope::Listen]),
+        Arc::new(Scope::CLIENT),
     );
     Entry {
         digest,

@@ -121,7 +121,7 @@ mod tests {
         let secret = secrets.issue(&who, None, 600, 100).unwrap();
         assert_eq!(secret.expires_at, 110);
         let holder = secrets.find(secret.id.expose(), 101).unwrap();
-        assert_eq!(holder.may(Scope::Admin), Err(Reason::MissingScope));
+        assert_eq!(holder.may(&[Scope::Admin]), Err(Reason::MissingScope));
         assert_eq!(
             secrets.issue(&holder, None, 600, 101).err(),
             Some(Reason::MissingScope)

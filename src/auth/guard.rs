@@ -57,6 +57,20 @@ impl Guard {
         needs: Scope,
         now: i64,
     ) -> Result<Principal, Refusal> {
+        self.check_any(parts, peer, &[needs], now).await
+    }
+
+    /// The same, for a route that takes any of the scopes `needs`.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub async fn check_any(
+        &self,
+        parts: &Parts,
+        peer: SocketAddr,
+        needs: &[Scope],
+        now: i64,
+    ) -> Result<Principal, Refusal> {
         let presented = Presented::from_parts(parts);
         let mut principal = self.judge(&presented, &parts.headers, peer, now).await?;
         principal

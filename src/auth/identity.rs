@@ -39,15 +39,22 @@ impl Method {
     }
 }
 
-/// What a principal may do; a route states which scope it takes. People signed in through the auth server may listen; a key has the
-/// scopes it was made with.
+/// What a principal may do; a route states which scope it takes. People signed in through the auth server may listen and speak, as may
+/// the keys of the configuration; a key of the key file has the scopes it was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Send audio, get words.
     Listen,
+    /// Send text, get speech.
+    Speak,
     /// Everything, the operator's routes included.
     Admin,
+}
+
+impl Scope {
+    /// Those of clients: any of them lets one see what there is.
+    pub const CLIENT: [Self; 2] = [Self::Listen, Self::Speak];
 }
 
 /// How much a principal may use. `None` is no limit.
@@ -99,15 +106,16 @@ impl Principal {
 
     /// Returns the principal of every client of a server that has no credentials.
     pub(super) fn anonymous() -> Self {
-        Self::new("anonymous".into(), Method::Anonymous, Arc::new([Scope::Listen]))
+        Self::new("anonymous".into(), Method::Anonymous, Arc::new(Scope::CLIENT))
     }
 
-    /// Checks that the principal has `scope`. An administrator has every scope.
+    /// Checks that the principal has one of `scopes`. An administrator has every scope.
     ///
     /// # Errors
     /// [`Reason::MissingScope`]
-    pub(super) fn may(&self, scope: Scope) -> Result<(), Reason> {
-        if self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) {
+    pub(super) fn may(&self, scopes: &[Scope]) -> Result<(), Reason> {
+        let has = |scope| self.scopes.contains(scope);
+        if scopes.iter().any(has) || has(&Scope::Admin) {
             Ok(())
         } else {
             Err(Reason::MissingScope)

@@ -153,7 +153,7 @@ impl BetterAuth {
         let mut principal = Principal::new(
             format!("user:{}", identity.user_id).into(),
             method,
-            Arc::new([Scope::Listen]),
+            Arc::new(Scope::CLIENT),
         );
         let ends = match self.on_expiry {
             OnExpiry::Token => Some(identity.exp),

@@ -11,6 +11,7 @@ pub mod gpu_check;
 pub mod keys;
 mod live;
 pub mod load;
+pub mod speak;
 pub mod token;
 pub mod transcribe;
 pub mod validate;
@@ -37,6 +38,7 @@ pub enum Command {
     Validate(validate::Args),
     Configs(configs::Args),
     Transcribe(transcribe::Args),
+    Speak(speak::Args),
     Demo(demo::Args),
     Load(Box<load::Args>),
     Keys(keys::Args),
@@ -88,6 +90,7 @@ impl Command {
             Self::Validate(args) => validate::run(args),
             Self::Configs(args) => configs::run(args),
             Self::Transcribe(args) => transcribe::run(args),
+            Self::Speak(args) => speak::run(args),
             Self::Demo(args) => demo::run(args),
             Self::Load(args) => load::run(*args),
             Self::Keys(args) => keys::run(args),

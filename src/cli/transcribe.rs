@@ -79,7 +79,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What the server is shown: what was given, or what the environment holds.
-fn credential(
+pub(super) fn credential(
     token: Option<String>,
     key: Option<String>,
     env: impl Fn(&str) -> Option<String>,

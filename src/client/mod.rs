@@ -1,14 +1,17 @@
-//! A client of this server and of Kyutai's: what the `transcribe` and `demo` commands and the load tool speak with.
+//! A client of this server and of Kyutai's: what the `transcribe`, `speak` and `demo` commands and the load
+//! tool speak with.
 
 mod connect;
 pub mod finish;
 mod latency;
 mod session;
+mod speech;
 mod stream;
 
 pub use connect::{Credential, Endpoint};
 pub use latency::Latency;
 pub use session::{Receiver, Sender};
+pub use speech::{SpeechReport, speak};
 pub use stream::{Report, stream};
 
 /// Why a conversation with a server failed.
@@ -42,6 +45,8 @@ pub enum ClientError {
     Lost,
     #[error("the server sent something that is no message: {0}")]
     Message(String),
+    #[error("cannot write the audio: {0}")]
+    Output(#[from] std::io::Error),
     #[error(transparent)]
     WebSocket(fastwebsockets::WebSocketError),
 }

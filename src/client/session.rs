@@ -8,13 +8,13 @@ use fastwebsockets::{
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::Mutex;
 
 use crate::audio::pcm;
 use crate::client::ClientError;
 use crate::protocol::kyutai::Form;
-use crate::protocol::kyutai::server::ServerMsg;
 
 type Socket = TokioIo<Upgraded>;
 /// Shared, because the reading half must answer pings.
@@ -132,6 +132,22 @@ impl Sender {
         self.control(&Control::EndOfStream).await
     }
 
+    /// Sends something to say.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn text(&self, text: &str) -> Result<(), ClientError> {
+        self.send(Frame::text(Payload::Borrowed(text.as_bytes()))).await
+    }
+
+    /// Says that there is no more to say.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn end_of_text(&self) -> Result<(), ClientError> {
+        self.send(Frame::binary(Payload::Borrowed(&[0]))).await
+    }
+
     /// Closes the connection.
     ///
     /// # Errors
@@ -181,7 +197,7 @@ impl Receiver {
     ///
     /// # Errors
     /// The server closed for another reason, the connection was lost, or a message made no sense.
-    pub async fn next(&mut self) -> Result<Option<ServerMsg>, ClientError> {
+    pub async fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, ClientError> {
         loop {
             let writer = self.writer.clone();
             let mut answer = move |frame| {
@@ -208,7 +224,7 @@ impl Receiver {
     }
 }
 
-fn closed(payload: &[u8]) -> Result<Option<ServerMsg>, ClientError> {
+fn closed<M>(payload: &[u8]) -> Result<Option<M>, ClientError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return Ok(None);
     };

@@ -250,7 +250,10 @@ async fn a_ping_is_answered_while_messages_are_awaited() {
     })
     .await;
     let (_sender, mut receiver) = endpoint.connect().await.unwrap();
-    assert_eq!(receiver.next().await.unwrap(), Some(ServerMsg::Ready));
+    assert_eq!(
+        receiver.next::<ServerMsg>().await.unwrap(),
+        Some(ServerMsg::Ready)
+    );
     server.await.unwrap();
 }
 

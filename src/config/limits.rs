@@ -35,6 +35,9 @@ pub struct Limits {
     /// Audio of one session that may be between its socket and the model (1.2 s). Reading stops there.
     #[serde(rename = "audio_ahead_s", deserialize_with = "seconds")]
     pub audio_ahead: Duration,
+    /// Speech of one session that was made and that its socket has not taken (4 s). The row waits there.
+    #[serde(rename = "speech_ahead_s", deserialize_with = "seconds")]
+    pub speech_ahead: Duration,
     /// Longest time one message may wait for room before the session ends with 1008 (10 s).
     #[serde(rename = "stall_s", deserialize_with = "seconds")]
     pub stall: Duration,
@@ -50,7 +53,8 @@ pub struct Limits {
     /// A peer that sends nothing at all, pongs included, is gone (20 s).
     #[serde(rename = "peer_timeout_s", deserialize_with = "seconds")]
     pub peer_timeout: Duration,
-    /// A session without audio for this long ends with 1008 (120 s); so does one whose end takes longer.
+    /// A session without audio for this long ends with 1008 (120 s); so does one whose end takes longer. One that speaks is idle
+    /// when it is given no text and says nothing.
     #[serde(rename = "idle_s", deserialize_with = "seconds")]
     pub idle: Duration,
     /// Longest session (none).
@@ -99,6 +103,7 @@ impl Default for Limits {
             max_message_bytes: 256 << 10,
             inbox_messages: 8,
             audio_ahead: Duration::from_millis(1200),
+            speech_ahead: Duration::from_secs(4),
             stall: Duration::from_secs(10),
             outbox_messages: 256,
             write_timeout: Duration::from_secs(5),
@@ -125,6 +130,13 @@ impl Limits {
     #[must_use]
     pub fn frames_ahead(&self, frame: Duration) -> usize {
         let frames = self.audio_ahead.as_nanos() / frame.as_nanos().max(1);
+        usize::try_from(frames).unwrap_or(usize::MAX).max(2)
+    }
+
+    /// Whole frames of speech that one session may have between the model and its socket; at least two.
+    #[must_use]
+    pub fn speech_frames_ahead(&self, frame: Duration) -> usize {
+        let frames = self.speech_ahead.as_nanos() / frame.as_nanos().max(1);
         usize::try_from(frames).unwrap_or(usize::MAX).max(2)
     }
 
@@ -200,6 +212,12 @@ impl Limits {
         }
         if self.audio_ahead < Duration::from_millis(160) || self.audio_ahead > Duration::from_secs(60) {
             found.push(("audio_ahead_s", "must be from 0.16 (two frames) to 60".to_owned()));
+        }
+        if self.speech_ahead < Duration::from_millis(160) || self.speech_ahead > Duration::from_secs(60) {
+            found.push((
+                "speech_ahead_s",
+                "must be from 0.16 (two frames) to 60".to_owned(),
+            ));
         }
         if self.peer_timeout <= self.ping {
             found.push((

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::guess;
 use super::session::{TestRun, open};
 use crate::client::{ClientError, Endpoint, Receiver, Sender};
+use crate::protocol::kyutai::server::ServerMsg;
 use crate::stream::frame::{FRAME_DURATION, FRAME_SAMPLES};
 
 /// A way to be rude.
@@ -120,7 +121,7 @@ async fn paced(sender: &Sender, chunks: u32) -> Result<(), ClientError> {
 }
 
 async fn read_out(mut receiver: Receiver) -> Result<(), ClientError> {
-    while receiver.next().await?.is_some() {}
+    while receiver.next::<ServerMsg>().await?.is_some() {}
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::sound::{Clip, Opus, PACKET};
-use crate::audio::ogg_writer::OggOpusWriter;
+use crate::audio::ogg_writer::{OggOpusWriter, OpusHead};
 use crate::client::{ClientError, Sender};
 
 /// What one session says, and in what pieces.
@@ -72,7 +72,7 @@ impl Voice {
             }
             Form::Opus { opus, writer, begun } => {
                 if !std::mem::replace(begun, true) {
-                    sender.ogg(&writer.headers()).await?;
+                    sender.ogg(&writer.headers(&OpusHead::CLIENT)).await?;
                 }
                 let from = (self.said / PACKET as u64 % opus.packets.len() as u64) as usize;
                 let packets = opus

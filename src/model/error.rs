@@ -38,8 +38,8 @@ pub enum LoadError {
     },
     #[error("{path} does not describe a checkpoint that speaks ({reason}); is it the `config.json` of one?")]
     Checkpoint { path: PathBuf, reason: String },
-    #[error("{path} holds no voice: expected a tensor `speaker_wavs` of shape [1, width, steps]")]
-    Voice { path: PathBuf },
+    #[error("{path} holds no voice: {reason}")]
+    Voice { path: PathBuf, reason: String },
     #[error("{path} is not a SentencePiece model: {reason}")]
     Tokenizer { path: PathBuf, reason: String },
     #[error(

@@ -18,6 +18,7 @@ mod step;
 pub mod stt;
 pub mod tokenizer;
 pub mod tts;
+pub mod voice_file;
 #[allow(unsafe_code, reason = "memory maps")]
 mod weights;
 

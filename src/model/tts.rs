@@ -9,7 +9,7 @@ pub(crate) mod machine;
 
 use std::sync::Arc;
 
-pub use self::checkpoint::{SpeechCheckpoint, load_voice};
+pub use self::checkpoint::SpeechCheckpoint;
 use self::config::TtsCheckpoint;
 pub use self::config::TtsConfig;
 use super::cpu;

@@ -63,12 +63,6 @@ impl Weights {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.header.info(name).is_some()
     }
-
-    /// Returns the shape of `name`. None where the file does not have it.
-    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.header.info(name).map(|info| info.shape.as_slice())
-    }
-
     /// Returns the format of `name` in the file, f32 where the file does not have it.
     pub(crate) fn format(&self, name: &str) -> WeightFormat {
         match self.header.info(name).map(|info| info.dtype) {

@@ -15,10 +15,11 @@ use crate::auth::Scope;
 use crate::model::StreamModel;
 use crate::net::{Module, ModuleInfo};
 use crate::pipeline::engine::Heart;
-use crate::pipeline::{self, PipelineError, PipelineMeters, PipelineOptions, StageEnd, links};
+use crate::pipeline::{self, KindMeters, PipelineError, PipelineMeters, PipelineOptions, StageEnd, links};
 use crate::protocol::dialect::OpenDialect;
 use crate::session::admission::Admission;
-use crate::stream::text::Detokenize;
+use crate::stream::text::Vocabulary;
+use crate::stream::voice::Voices;
 use crate::telemetry::Meters;
 use crate::telemetry::labels::EngineFault;
 
@@ -46,7 +47,9 @@ pub struct LoadedModule {
     pub info: ModuleInfo,
     /// The same checkpoint on each device; at least one.
     pub models: Vec<Placed>,
-    pub text: Arc<dyn Detokenize>,
+    pub text: Vocabulary,
+    /// Of a model that speaks.
+    pub voices: Option<Arc<dyn Voices>>,
 }
 
 /// One pipeline.
@@ -183,8 +186,10 @@ fn start_module(
         info,
         models,
         text,
+        voices,
     } = module;
-    let (engine, transcription) = (meters.engine(&name), meters.transcription(&name));
+    let engine = meters.engine(&name);
+    let kind = KindMeters::register(meters, &name, &text);
     publish(&name, &info, &models, meters);
     let (rows, wirings): (Vec<_>, Vec<_>) = models
         .iter()
@@ -200,6 +205,7 @@ fn start_module(
         scope,
         admission,
         info,
+        voices,
         meters: engine,
     });
     let several = models.len() > 1;
@@ -214,9 +220,9 @@ fn start_module(
         let meters = PipelineMeters {
             all: meters,
             engine: &served.meters,
-            transcription: &transcription,
+            kind: &kind,
         };
-        let running = wiring.start(&name, placed.model, Arc::clone(&text), row_free, ends, meters)?;
+        let running = wiring.start(&name, placed.model, text.clone(), row_free, ends, meters)?;
         members.push(Member {
             name,
             module: Arc::clone(&served),

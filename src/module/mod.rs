@@ -5,6 +5,7 @@ pub mod fleet;
 pub mod hub;
 pub mod scripted;
 pub mod stt;
+pub mod voices;
 
 use std::fmt;
 use std::path::Path;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use self::fleet::LoadedModule;
 use self::hub::{Hub, HubError};
+use self::voices::VoicesError;
 use crate::config::expand::Expander;
 use crate::config::kind::{Kind, Kinds, ModuleTable};
 use crate::config::{self, ConfigErrors, Warning, bundled};
@@ -55,6 +57,8 @@ pub enum ModuleError {
     File(#[from] HubError),
     #[error(transparent)]
     Model(#[from] LoadError),
+    #[error(transparent)]
+    Voices(#[from] VoicesError),
     #[error("no device to load it on")]
     NoDevice,
 }
@@ -75,6 +79,10 @@ pub const KINDS: Kinds<ModuleConfig> = Kinds {
         Kind {
             types: scripted::TYPES,
             read: |table| Some(Arc::new(scripted::read(table)?)),
+        },
+        Kind {
+            types: scripted::SPEECH_TYPES,
+            read: |table| Some(Arc::new(scripted::read_speech(table)?)),
         },
     ],
     unsupported: &["PyBatchedAsr", "Tts", "Py", "PyPost", "Mimi", "Lm"],

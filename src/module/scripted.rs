@@ -1,21 +1,31 @@
-//! Modules of type `Scripted`: the whole server with a model that transcribes a pattern in the audio and takes as long as it
-//! is told to. For capacity and failure tests.
+//! Modules of type `Scripted` and `ScriptedTts`: the whole server with a model that transcribes a pattern in the audio, or says
+//! one, and takes as long as it is told to. For capacity and failure tests.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::fleet::{LoadedModule, Placed};
 use super::hub::Hub;
+use super::voices::VoiceFolder;
 use super::{Description, Loader, Module, ModuleError};
 use crate::auth::Scope;
 use crate::config::kind::{Checks, ModuleTable, TableReader};
+use crate::model::scripted::speech::ScriptedSpeech;
 use crate::model::scripted::{Scripted, ScriptedConfig};
 use crate::net::ModuleInfo;
 use crate::protocol::kyutai;
+use crate::stream::text::Vocabulary;
+use crate::stream::voice::Voices;
 
-/// Values of `type`.
+/// Values of `type` that transcribe.
 pub const TYPES: &[&str] = &["Scripted"];
+/// Values of `type` that speak.
+pub const SPEECH_TYPES: &[&str] = &["ScriptedTts"];
+/// Ending of the files of voices.
+const VOICE_ENDING: &str = ".safetensors";
 
 /// Keys of the table.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,6 +47,13 @@ pub struct ScriptedModule {
     pub hang_after_steps: Option<u64>,
     /// The step after this many panics.
     pub panic_after_steps: Option<u64>,
+    /// Folder of the voices, of a module that speaks.
+    pub voice_folder: Option<String>,
+    /// The voice of those who name none.
+    pub default_voice: Option<String>,
+    /// The type is one that speaks.
+    #[serde(skip)]
+    speaks: bool,
 }
 
 fn one() -> usize {
@@ -49,7 +66,21 @@ fn six() -> u32 {
 
 /// Reads the table.
 pub fn read(table: TableReader<'_, '_>) -> Option<ScriptedModule> {
-    table.read(None, &[], |_| Vec::new())
+    table.read(None, &[], files)
+}
+
+/// Reads the table of a module that speaks.
+pub fn read_speech(table: TableReader<'_, '_>) -> Option<ScriptedModule> {
+    let module = table.read(None, &[], files)?;
+    Some(ScriptedModule {
+        speaks: true,
+        ..module
+    })
+}
+
+fn files(module: &mut ScriptedModule) -> Vec<(&'static str, &mut String)> {
+    let folder = module.voice_folder.iter_mut();
+    folder.map(|folder| ("voice_folder", folder)).collect()
 }
 
 impl ScriptedModule {
@@ -83,6 +114,15 @@ impl ModuleTable for ScriptedModule {
                 checks.wrong(key, "must be a number of seconds from 0 to 3600");
             }
         }
+        let voices = [
+            ("voice_folder", &self.voice_folder),
+            ("default_voice", &self.default_voice),
+        ];
+        for (key, value) in voices {
+            if value.is_some() && !self.speaks {
+                checks.wrong(key, "is for modules that speak, of type `ScriptedTts`");
+            }
+        }
     }
 }
 
@@ -96,14 +136,32 @@ impl Module for ScriptedModule {
 
     fn load(&self, name: &str, loader: &Loader<'_>) -> Result<LoadedModule, ModuleError> {
         let rows = loader.rows.unwrap_or(self.batch_size);
-        let (model, text) = Scripted::load(&self.scripted(rows));
+        let config = self.scripted(rows);
+        let (model, text, voices) = if self.speaks {
+            let (model, tokenizer) = ScriptedSpeech::load(&config);
+            let voices = match &self.voice_folder {
+                Some(folder) => {
+                    VoiceFolder::open(Path::new(folder), VOICE_ENDING, self.default_voice.as_deref())?
+                }
+                None => VoiceFolder::default(),
+            };
+            let voices: Arc<dyn Voices> = Arc::new(voices);
+            (model, Vocabulary::Speaks(tokenizer), Some(voices))
+        } else {
+            let (model, text) = Scripted::load(&config);
+            (model, Vocabulary::Reads(text), None)
+        };
         Ok(LoadedModule {
             name: name.to_owned(),
             path: self.path.clone(),
-            dialect: kyutai::asr::open,
-            scope: Scope::Listen,
+            dialect: if self.speaks {
+                kyutai::tts::open
+            } else {
+                kyutai::asr::open
+            },
+            scope: if self.speaks { Scope::Speak } else { Scope::Listen },
             info: ModuleInfo {
-                kind: "scripted",
+                kind: if self.speaks { "scripted_tts" } else { "scripted" },
                 files: None,
             },
             models: vec![Placed {
@@ -111,6 +169,7 @@ impl Module for ScriptedModule {
                 model,
             }],
             text,
+            voices,
         })
     }
 }

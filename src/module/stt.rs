@@ -19,6 +19,7 @@ use crate::model::stt::{Conditioning, LoadOptions, SttConfig};
 use crate::model::{self};
 use crate::net::ModuleInfo;
 use crate::protocol::kyutai;
+use crate::stream::text::Vocabulary;
 
 /// Values of `type`.
 pub const TYPES: &[&str] = &["BatchedAsr", "Asr"];
@@ -165,7 +166,8 @@ impl Module for SttModule {
                 files: Some((file(&config.lm_file), file(&config.codec_file))),
             },
             models,
-            text: text.ok_or(ModuleError::NoDevice)?,
+            text: Vocabulary::Reads(text.ok_or(ModuleError::NoDevice)?),
+            voices: None,
         })
     }
 }

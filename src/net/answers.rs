@@ -57,7 +57,7 @@ pub(super) fn too_big(limits: &Limits) -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
-fn status_of(reason: EndReason) -> StatusCode {
+pub(super) fn status_of(reason: EndReason) -> StatusCode {
     match reason {
         EndReason::BadAudio => StatusCode::UNPROCESSABLE_ENTITY,
         EndReason::BadMessage => StatusCode::BAD_REQUEST,

@@ -29,8 +29,23 @@ pub(super) fn peer(parts: &Parts) -> SocketAddr {
 /// # Errors
 /// The credentials are missing, not valid, or do not allow it.
 pub(super) async fn check(shared: &Shared, parts: &Parts, needs: Scope) -> Result<Principal, Refusal> {
+    check_any(shared, parts, &[needs]).await
+}
+
+/// Returns who sends the request, which needs any scope of a client.
+///
+/// # Errors
+/// As [`check`].
+pub(super) async fn check_client(shared: &Shared, parts: &Parts) -> Result<Principal, Refusal> {
+    check_any(shared, parts, &Scope::CLIENT).await
+}
+
+async fn check_any(shared: &Shared, parts: &Parts, needs: &[Scope]) -> Result<Principal, Refusal> {
     let began = Instant::now();
-    let checked = shared.guard.check(parts, peer(parts), needs, unix_now()).await;
+    let checked = shared
+        .guard
+        .check_any(parts, peer(parts), needs, unix_now())
+        .await;
     shared.context.meters.auth.judged(&checked, began.elapsed());
     checked
 }
@@ -47,7 +62,7 @@ pub(super) async fn admin_only(State(shared): State<Arc<Shared>>, request: Reque
 /// `GET /api/auth-check`: whether credentials are good. Browsers cannot read why an upgrade failed; they ask here first.
 pub(super) async fn check_only(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    match check(&shared, &parts, Scope::Listen).await {
+    match check_client(&shared, &parts).await {
         Ok(_) => no_store(Json(serde_json::json!({ "ok": true }))),
         Err(refusal) => refusal.into_response(),
     }
@@ -67,7 +82,7 @@ pub(super) async fn ticket(State(shared): State<Arc<Shared>>, request: Request) 
 /// # Errors
 /// The credentials are missing, not valid or a ticket themselves, or too many tickets are unused.
 pub(super) async fn issue(shared: &Shared, parts: &Parts) -> Result<Ticket, Refusal> {
-    let principal = check(shared, parts, Scope::Listen).await?;
+    let principal = check_client(shared, parts).await?;
     shared.guard.ticket(&principal, unix_now())
 }
 

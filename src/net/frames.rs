@@ -219,7 +219,8 @@ mod tests {
         // The beginning of a message, and a hundred thousand parts of it that are empty; each with its mask.
         let mut flood = vec![0x02, 0x80, 0, 0, 0, 0];
         flood.extend([0x00, 0x80, 0, 0, 0, 0].repeat(100_000));
-        let (_connection, _outbox, to, _writer) = connection::connect(&Limits::default(), Arc::default());
+        let (_connection, _outbox, to, _writer) =
+            connection::connect(&Limits::default(), Arc::default(), None);
         let reading = tokio::spawn(async move {
             let (frames, _) = after_handshake_split(&*flood, tokio::io::sink(), Role::Server);
             Messages::new(frames, 4096).next(&to).await.map(drop)

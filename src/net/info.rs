@@ -9,10 +9,9 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::credentials::check;
+use super::credentials::check_client;
 use super::{Module, Shared};
 use crate::auth::Refusal;
-use crate::auth::Scope;
 use crate::shutdown::Lifecycle;
 
 /// What a module says of itself.
@@ -80,7 +79,7 @@ pub(super) async fn modules_info(
     request: Request,
 ) -> Result<Json<Vec<BTreeMap<&'static str, String>>>, Refusal> {
     let (parts, _) = request.into_parts();
-    check(&shared, &parts, Scope::Listen).await?;
+    check_client(&shared, &parts).await?;
     Ok(Json(
         shared.modules.iter().map(|module| describe(module)).collect(),
     ))

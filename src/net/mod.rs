@@ -23,6 +23,7 @@ mod prerecorded;
 mod reader;
 mod refusal;
 pub mod routes;
+mod say;
 mod services;
 mod sink;
 pub mod slots;
@@ -43,6 +44,7 @@ use crate::protocol::dialect::OpenDialect;
 use crate::session::admission::Admission;
 use crate::session::context::Context;
 use crate::session::registry::Registry;
+use crate::stream::voice::Voices;
 use crate::telemetry::catalogue::EngineMeters;
 
 /// A module as the network sees it.
@@ -59,6 +61,8 @@ pub struct Module {
     pub admission: Arc<Admission>,
     /// What `/api/modules_info` says of it besides its slots.
     pub info: ModuleInfo,
+    /// Of a module that speaks: its clients send text and get audio.
+    pub voices: Option<Arc<dyn Voices>>,
     pub meters: EngineMeters,
 }
 

@@ -10,7 +10,7 @@ use crate::stream::output::Output;
 /// The output of one session, taken as a writer takes it.
 pub(super) struct Outputs {
     outbox: OutboxRx,
-    over: Option<oneshot::Sender<EndReason>>,
+    over: Option<oneshot::Sender<End>>,
     close: oneshot::Receiver<End>,
 }
 
@@ -37,16 +37,16 @@ impl Outputs {
     pub(super) async fn next(&mut self) -> Result<Output, End> {
         let failed = |_| End::from(EndReason::EngineFailed);
         if self.over.is_some() {
-            let reason = tokio::select! {
+            let end = tokio::select! {
                 end = &mut self.close => return Err(end.unwrap_or_else(failed)),
                 output = self.outbox.recv() => match output {
                     Ok(output) => return Ok(output),
-                    Err(reason) => reason,
+                    Err(end) => end,
                 },
             };
             if let Some(over) = self.over.take() {
                 // The session decides what it means.
-                let _ = over.send(reason);
+                let _ = over.send(end);
             }
         }
         (&mut self.close).await.map_or_else(|e| Err(failed(e)), Err)

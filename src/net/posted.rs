@@ -111,7 +111,7 @@ impl Posting {
         let session = enqueue(shared, &module, session, true).map_err(IntoResponse::into_response)?;
         let span = logs::session_span(id, &module.name, method);
         let seen = Arc::new(LastSeen::default());
-        let (connection, outbox, reading, writing) = connection::connect(&limits, Arc::clone(&seen));
+        let (connection, outbox, reading, writing) = connection::connect(&limits, Arc::clone(&seen), None);
         tokio::spawn(task::run(session, connection, outbox, shared.context.clone()).instrument(span));
         let ReadHalf { inbox, gone, .. } = reading;
         Ok(Posted {

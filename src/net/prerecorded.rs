@@ -18,6 +18,7 @@ use crate::auth::Scope;
 use crate::captions::Transcript;
 use crate::protocol::deepgram;
 use crate::protocol::deepgram::prerecorded::Options;
+use crate::protocol::kyutai::server::ServerMsg;
 use crate::protocol::query;
 use crate::protocol::segmenter::Word;
 use crate::stream::end::{End, EndReason};
@@ -86,7 +87,9 @@ async fn words(posted: &mut Posted) -> (Vec<Word>, End) {
     let end = loop {
         match posted.next().await {
             Ok(output @ (Output::Word { .. } | Output::WordEnd { .. })) => {
-                heard.hear(&output.into());
+                if let Some(message) = ServerMsg::of(output) {
+                    heard.hear(&message);
+                }
             }
             Ok(_) => {}
             Err(end) => break end,

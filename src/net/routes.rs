@@ -12,7 +12,7 @@ use axum::routing::{MethodRouter, get, post};
 use super::host::{self, Hosts};
 use super::openai::{models, realtime, shaped, transcriptions};
 use super::page::Files;
-use super::{Module, Shared, admin, credentials, info, prerecorded, services, transcribe, upgrade};
+use super::{Module, Shared, admin, credentials, info, prerecorded, say, services, transcribe, upgrade};
 use crate::auth::Access;
 use crate::config::ServerConfig;
 use crate::protocol::{deepgram, gradium};
@@ -208,7 +208,7 @@ pub struct ModuleRoute {
     answer: fn(Arc<Module>) -> MethodRouter<Arc<Shared>>,
 }
 
-/// A socket for live audio, and files.
+/// A socket for live audio or text, and whole files or texts.
 pub static MODULE: [ModuleRoute; 2] = [
     ModuleRoute {
         method: Method::GET,
@@ -218,7 +218,10 @@ pub static MODULE: [ModuleRoute; 2] = [
     ModuleRoute {
         method: Method::POST,
         access: Access::Authenticated,
-        answer: |module| post(move |state, request| transcribe::transcribe(state, module, request)),
+        answer: |module| match module.voices {
+            Some(_) => post(move |state, request| say::speak(state, module, request)),
+            None => post(move |state, request| transcribe::transcribe(state, module, request)),
+        },
     },
 ];
 

@@ -19,12 +19,19 @@ use crate::session::context::Context;
 use crate::session::state::{Queued, Session};
 use crate::session::task;
 use crate::stream::end::End;
+use crate::stream::voice::Speaker;
 
 /// Time for a client to answer our close frame before the connection is cut.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves `session` over the upgraded connection, to the end of both.
-pub(super) async fn serve(upgraded: Upgraded, dialect: Dialect, session: Session<Queued>, context: Context) {
+pub(super) async fn serve(
+    upgraded: Upgraded,
+    dialect: Dialect,
+    speaker: Option<Speaker>,
+    session: Session<Queued>,
+    context: Context,
+) {
     let limits = Arc::clone(&context.limits);
     // Only the listener makes connections, and it makes them from such streams.
     let Ok(parts) = upgraded.downcast::<TokioIo<StallTimeout>>() else {
@@ -35,10 +42,9 @@ pub(super) async fn serve(upgraded: Upgraded, dialect: Dialect, session: Session
     let watched = socket.as_fd().try_clone_to_owned().ok().map(hang_up_watch);
     let (read, write) = socket.into_split();
     let early = Cursor::new(parts.read_buf);
-    let (mut connection, outbox, reading, writing) = connection::connect(&limits, Arc::default());
+    let (mut connection, outbox, reading, writing) = connection::connect(&limits, Arc::default(), speaker);
     connection.hung_up = watched;
-    let longest = dialect.decoder.max_message();
-    let most = longest.unwrap_or(limits.max_message_bytes);
+    let most = limits.max_message_bytes.max(dialect.decoder.longest_message());
     let asks = reading.inbox.downgrade();
     let reader = tokio::spawn(reader::read(early.chain(read), dialect.decoder, most, reading));
     let writer = tokio::spawn(writer::write(write, dialect.encoder, limits, writing, asks, None));
@@ -60,7 +66,7 @@ pub(super) async fn turn_away(
         return;
     };
     let (read, write) = parts.io.into_inner().into_inner().into_split();
-    let (connection, outbox, reading, writing) = connection::connect(&limits, Arc::default());
+    let (connection, outbox, reading, writing) = connection::connect(&limits, Arc::default(), None);
     let early = Cursor::new(parts.read_buf);
     let asks = reading.inbox.downgrade();
     let reader = tokio::spawn(reader::read(

@@ -37,7 +37,9 @@ async fn serve(shared: &Arc<Shared>, module: Arc<Module>, request: Request) -> R
     let end = loop {
         match posted.next().await {
             // A file's client is told nothing besides words.
-            Ok(output @ (Output::Word { .. } | Output::WordEnd { .. })) => messages.push(output.into()),
+            Ok(output @ (Output::Word { .. } | Output::WordEnd { .. })) => {
+                messages.extend(ServerMsg::of(output))
+            }
             Ok(_) => {}
             Err(end) => break end,
         }

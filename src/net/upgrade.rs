@@ -24,6 +24,7 @@ use crate::session::admission::Refused;
 use crate::session::registry::TooMany;
 use crate::session::state::{Authenticated, Connecting, Queued, Session};
 use crate::stream::end::{End, EndReason};
+use crate::stream::voice::{Speaker, SpeakerRequest};
 use crate::telemetry::{labels, logs};
 
 /// `GET` on a module's path.
@@ -92,6 +93,13 @@ pub(super) async fn open(
     };
     let dialect = dialect(&parts, Some(&principal)).map_err(bad)?;
     let subprotocol = principal.subprotocol;
+    let speaker = match speaker(module, &dialect.speaker).await {
+        Ok(speaker) => speaker,
+        Err(refusal) => {
+            drop(connecting.close(EndReason::BadMessage));
+            return Err(refusal.into_response());
+        }
+    };
     let span = logs::session_span(connecting.id(), &module.name, principal.method.label());
     // Clients that do not know the queue are to hear at once that there is no room.
     let waits = dialect.can_queue || full == Full::Refuse;
@@ -102,7 +110,7 @@ pub(super) async fn open(
         Ok(session) => {
             let context = shared.context.clone();
             after(upgrading, held, shared, move |upgraded| {
-                socket::serve(upgraded, dialect, session, context).instrument(span)
+                socket::serve(upgraded, dialect, speaker, session, context).instrument(span)
             });
         }
         Err(Denied::NoRow(Refused::Full)) if full == Full::Close => {
@@ -127,6 +135,30 @@ pub(super) fn add(response: &mut Response, fields: Vec<(&'static str, String)>) 
                 .headers_mut()
                 .insert(HeaderName::from_static(name), value);
         }
+    }
+}
+
+/// Returns how a stream of `module` begins to speak, for a client that asked so; none where the module does not speak.
+///
+/// # Errors
+/// There is no such voice.
+pub(super) async fn speaker(module: &Module, asked: &SpeakerRequest) -> Result<Option<Speaker>, Refusal> {
+    let Some(voices) = module.voices.clone() else {
+        return Ok(None);
+    };
+    let name = asked.voice.clone();
+    // It may be read from a file.
+    let found = tokio::task::spawn_blocking(move || voices.find(name.as_deref())).await;
+    match found {
+        Ok(Ok(voice)) => Ok(Some(Speaker {
+            voice,
+            sampling: asked.sampling,
+        })),
+        Ok(Err(unknown)) => Err(Refusal::new(StatusCode::BAD_REQUEST, unknown.to_string())),
+        Err(_) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal failure",
+        )),
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         match wrote {
             Ok(()) => ping_at = Instant::now() + limits.ping,
             Err(reason) => {
-                source.end(reason);
+                source.end(reason.into());
                 // Nothing more can be written to this client.
                 let _ = close.await;
                 return;
@@ -95,7 +95,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
 /// The outbox, and the channel that tells the session when it is over.
 struct Source {
     outbox: OutboxRx,
-    over: Option<oneshot::Sender<EndReason>>,
+    over: Option<oneshot::Sender<End>>,
 }
 
 impl Source {
@@ -104,16 +104,16 @@ impl Source {
         if self.over.is_some() {
             match self.outbox.recv().await {
                 Ok(output) => return output,
-                Err(reason) => self.end(reason),
+                Err(end) => self.end(end),
             }
         }
         std::future::pending().await
     }
 
-    fn end(&mut self, reason: EndReason) {
+    fn end(&mut self, end: End) {
         if let Some(over) = self.over.take() {
             // The session may have ended first.
-            let _ = over.send(reason);
+            let _ = over.send(end);
         }
     }
 }

@@ -9,6 +9,7 @@ use super::bounds::Bounds;
 use super::credits::Credits;
 use super::frame::FrameBuf;
 use super::phase::{Phase, PhaseEvent};
+use super::speaking::Speaking;
 use crate::stream::frame::FRAME_SAMPLES;
 use crate::stream::ids::{RowId, RowKey};
 
@@ -209,6 +210,9 @@ pub struct EngineCols {
     pub credit: Col<CreditReturn>,
     /// Credits for the row's output; what is taken of them its client has not read yet.
     pub room: Col<Option<Arc<Credits>>>,
+    pub speaking: Col<Speaking>,
+    /// Whether the model takes text and gives audio; so all its rows do.
+    pub speaks: bool,
 }
 
 impl EngineCols {
@@ -230,6 +234,8 @@ impl EngineCols {
             ready_since: Col::new(rows, || None),
             credit: Col::new(rows, CreditReturn::default),
             room: Col::new(rows, || None),
+            speaking: Col::new(rows, || Speaking::new(bounds)),
+            speaks: false,
         }
     }
 
@@ -249,6 +255,8 @@ impl EngineCols {
             ready_since,
             credit,
             room,
+            speaking,
+            speaks: _,
         } = self;
         ring[row].clear();
         consumed[row] = 0;
@@ -261,6 +269,7 @@ impl EngineCols {
         ready_since[row] = None;
         credit[row] = CreditReturn::default();
         room[row] = None;
+        speaking[row].wipe();
     }
 
     /// Iterates over all rows, lowest first.

@@ -72,8 +72,13 @@ impl Credits {
 
     /// Takes `n`, waiting for them. More than [`Self::size`] are never free. Only one task may wait.
     pub async fn take(&self, n: u32) {
+        self.take_and_leave(n, 0).await;
+    }
+
+    /// Takes `n`, waiting until they and `left` more are free. Only one task may wait.
+    pub async fn take_and_leave(&self, n: u32, left: u32) {
         poll_fn(|context| {
-            if self.has_or_wake(n, context.waker()) && self.try_take(n) {
+            if self.has_or_wake(n + left, context.waker()) && self.try_take(n) {
                 Poll::Ready(())
             } else {
                 Poll::Pending

@@ -15,7 +15,7 @@ use super::messages::Pcm;
 use super::metrics::EngineGauges;
 use super::systems::ingest::{self, Ingested};
 use super::systems::plan::{BatchPlan, Decision};
-use super::systems::{expire, plan, resolve, step};
+use super::systems::{expire, plan, resolve, speak, step};
 use super::tick::TickOutput;
 use crate::model::{ModelError, Ports, Spec, StreamModel, Tail};
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
@@ -33,8 +33,9 @@ pub enum EngineError {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the model takes {frame_samples} samples per frame at {sample_rate} Hz with {ports:?}; this server feeds \
-     {FRAME_SAMPLES} at {SAMPLE_RATE} Hz to models with {:?}",
-    Ports::TRANSCRIPTION
+     {FRAME_SAMPLES} at {SAMPLE_RATE} Hz to models with {:?} or {:?}",
+    Ports::TRANSCRIPTION,
+    Ports::SPEECH
 )]
 pub struct Unsupported {
     frame_samples: usize,
@@ -115,7 +116,7 @@ impl Engine {
     /// The model has other frames or ports.
     pub fn check(spec: &Spec) -> Result<(), Unsupported> {
         let frames = (spec.frame_samples, spec.sample_rate) == (FRAME_SAMPLES, SAMPLE_RATE);
-        if frames && spec.ports == Ports::TRANSCRIPTION {
+        if frames && [Ports::TRANSCRIPTION, Ports::SPEECH].contains(&spec.ports) {
             return Ok(());
         }
         Err(Unsupported {
@@ -137,11 +138,13 @@ impl Engine {
             Tail::Silence { frames } => frames,
             Tail::RunDry => 0,
         };
+        let mut cols = EngineCols::new(bounds);
+        cols.speaks = model.spec().ports == Ports::SPEECH;
         Self {
             delay,
             model,
             coalesce,
-            cols: EngineCols::new(bounds),
+            cols,
             plan: BatchPlan::new(bounds.rows),
             pcm: vec![0.0; bounds.rows * FRAME_SAMPLES],
             input,
@@ -187,6 +190,7 @@ impl Engine {
             resolve::resolve(cols, row, self.delay, &mut out.before);
         }
         step::reset(cols, &mut *self.model, out);
+        speak::speak(cols, &mut *self.model, out);
         let decision = plan::plan(cols, now, self.coalesce, &self.waker, &mut self.plan);
         if decision == Decision::Step {
             let began = Instant::now();
@@ -196,6 +200,7 @@ impl Engine {
             self.heart.end();
             let ended = Instant::now();
             self.gauges.on_step(out, ended - began, ended);
+            speak::begun(cols, &self.plan.rows, &out.step.spoken);
             for row in &self.plan.rows {
                 resolve::resolve(cols, *row, self.delay, &mut out.after);
             }

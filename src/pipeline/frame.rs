@@ -1,12 +1,11 @@
 //! Audio in flight: pooled blocks of samples that go back to their pool when dropped.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::links::pool::{Returns, Unused, pool};
 use crate::stream::frame::FRAME_SAMPLES;
-
-/// Storage of one block.
-type Block = Box<[f32; FRAME_SAMPLES]>;
+use crate::stream::sound::{Reuse, Samples as Block, Sound};
 
 /// Up to a frame of samples. Dropping it gives its storage back.
 pub struct FrameBuf {
@@ -99,6 +98,39 @@ impl FramePool {
             arrived: None,
             home: self.home.clone(),
         }
+    }
+}
+
+impl Reuse for Returns<Block> {
+    fn take_back(&self, samples: Block) {
+        self.put(samples);
+    }
+}
+
+/// Hands out frames of speech. It grows to the most that were ever in flight, which the credits of the clients' output bound.
+pub struct SoundPool {
+    unused: Unused<Block>,
+    home: Arc<dyn Reuse>,
+}
+
+impl SoundPool {
+    /// A pool that keeps up to `blocks` unused blocks.
+    #[must_use]
+    pub fn new(blocks: usize) -> Self {
+        let (home, unused) = pool(blocks);
+        let home = Arc::new(home);
+        Self { unused, home }
+    }
+
+    /// Returns a frame of `samples`, cut off or filled up with silence where they are not one.
+    #[must_use]
+    pub fn sound(&self, samples: &[f32]) -> Sound {
+        let block = self.unused.take();
+        let mut block = block.unwrap_or_else(|| Box::new([0.0; FRAME_SAMPLES]));
+        let (kept, rest) = block.split_at_mut(samples.len().min(FRAME_SAMPLES));
+        kept.copy_from_slice(&samples[..kept.len()]);
+        rest.fill(0.0);
+        Sound::new(block, Some(Arc::clone(&self.home)))
     }
 }
 

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use super::credits::Credits;
 use super::frame::FrameBuf;
+use super::input::text::Piece;
 use super::outbox::OutboxTx;
+use super::speaking::Saying;
 use crate::stream::end::EndReason;
 use crate::stream::ids::RowKey;
 use crate::stream::input::{AudioBytes, Control};
+use crate::stream::voice::{Speaker, Voice};
 
 /// What the stages need to know of a session that takes a row.
 pub struct Attach {
     /// Credits of the session's input: each stage gives back those of the input it uses up.
     pub credits: Arc<Credits>,
     pub outbox: OutboxTx,
+    pub speaker: Speaker,
 }
 
 /// From sessions to the input stage. One sender per row at a time, so the order of a row is the order of its session.
@@ -27,6 +31,16 @@ pub enum Ingress {
         key: RowKey,
         charge: u32,
         audio: AudioBytes,
+    },
+    /// A word or a pause, for which [`MIN_CHARGE`](super::credits::MIN_CHARGE) credits were taken.
+    Text {
+        key: RowKey,
+        piece: Piece,
+    },
+    /// A voice, for which as many were taken.
+    Voice {
+        key: RowKey,
+        voice: Arc<Voice>,
     },
     Control {
         key: RowKey,
@@ -48,6 +62,11 @@ pub enum Pcm {
         key: RowKey,
         buf: FrameBuf,
         credit: u32,
+    },
+    /// Something that a speaking row is told.
+    Saying {
+        key: RowKey,
+        saying: Saying,
     },
     Control {
         key: RowKey,

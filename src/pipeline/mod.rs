@@ -16,6 +16,7 @@ pub mod outbox;
 pub mod output;
 pub mod phase;
 pub mod rows;
+pub mod speaking;
 pub mod systems;
 pub mod tick;
 
@@ -29,15 +30,15 @@ use tokio::sync::mpsc;
 
 use self::bounds::Bounds;
 use self::engine::{Engine, Heart, Unsupported};
-use self::frame::FramePool;
+use self::frame::{FramePool, SoundPool};
 use self::input::stage::InputStage;
 use self::metrics::EngineGauges;
-use self::output::stage::{OutputStage, RowFree};
+use self::output::stage::{Assembly, OutputStage, RowFree};
 use self::rows::Rows;
 use crate::model::StreamModel;
-use crate::stream::text::Detokenize;
+use crate::stream::text::Vocabulary;
 use crate::telemetry::Meters;
-use crate::telemetry::catalogue::{EngineMeters, Transcription};
+use crate::telemetry::catalogue::{EngineMeters, Speech, Transcription};
 
 /// How to run a pipeline.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +55,25 @@ pub struct PipelineOptions {
 pub struct PipelineMeters<'m> {
     pub all: &'m Meters,
     pub engine: &'m EngineMeters,
-    pub transcription: &'m Transcription,
+    pub kind: &'m KindMeters,
+}
+
+/// The series that only one kind of model has.
+#[derive(Clone)]
+pub enum KindMeters {
+    Transcription(Transcription),
+    Speech(Speech),
+}
+
+impl KindMeters {
+    /// Makes the series of `module`, whose model has this vocabulary. Called once per module.
+    #[must_use]
+    pub fn register(meters: &Meters, module: &str, vocabulary: &Vocabulary) -> Self {
+        match vocabulary {
+            Vocabulary::Reads(_) => Self::Transcription(meters.transcription(module)),
+            Vocabulary::Speaks(_) => Self::Speech(meters.speech(module)),
+        }
+    }
 }
 
 /// A pipeline that could not be started.
@@ -64,6 +83,8 @@ pub enum PipelineError {
     Model(#[from] Unsupported),
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
+    #[error("the model's ports, its vocabulary and its metrics are those of different kinds")]
+    Mismatch,
 }
 
 /// The report of a stage thread that ended.
@@ -121,7 +142,7 @@ impl Wiring {
         self,
         name: &str,
         model: Box<dyn StreamModel>,
-        text: Arc<dyn Detokenize>,
+        text: Vocabulary,
         row_free: RowFree,
         ends: &mpsc::Sender<StageEnd>,
         meters: PipelineMeters<'_>,
@@ -132,9 +153,21 @@ impl Wiring {
             ingress,
         } = self;
         Engine::check(model.spec())?;
+        let speaks = model.spec().ports.audio_out;
+        let (assembly, tokenizer) = match (text, meters.kind.clone()) {
+            (Vocabulary::Reads(text), KindMeters::Transcription(meters)) if !speaks => {
+                (Assembly::Transcripts { text, meters }, None)
+            }
+            (Vocabulary::Speaks(tokenizer), KindMeters::Speech(meters)) if speaks => {
+                // Keeps unused frames for about two seconds of every row.
+                let sounds = SoundPool::new(32 * bounds.rows);
+                (Assembly::Speech { sounds, meters }, Some(tokenizer))
+            }
+            _ => return Err(PipelineError::Mismatch),
+        };
         let heart = Arc::new(Heart::default());
         let (pcm_tx, pcm_rx) = links::pcm(bounds);
-        let (step_tx, step_rx, first) = links::steps(bounds.rows, model.spec().pause_heads);
+        let (step_tx, step_rx, first) = links::steps(model.spec());
         let mut threads = Vec::with_capacity(options.shards + 2);
         let shards = ingress.len();
         for (i, input) in ingress.into_iter().enumerate() {
@@ -145,6 +178,7 @@ impl Wiring {
                 shards,
                 pool,
                 pcm_tx.clone(),
+                tokenizer.clone(),
                 meters.all.audio.clone(),
             );
             threads.push(spawn(name, &format!("in-{i}"), ends, move || {
@@ -153,13 +187,7 @@ impl Wiring {
         }
         let waker = pcm_tx.waker();
         drop(pcm_tx);
-        let output = OutputStage::new(
-            model.spec(),
-            text,
-            row_free,
-            meters.all.clone(),
-            meters.transcription.clone(),
-        );
+        let output = OutputStage::new(model.spec(), assembly, row_free, meters.all.clone());
         let gauges = EngineGauges::new(meters.all.clone(), meters.engine.clone());
         let engine = Engine::new(
             model,

@@ -4,26 +4,31 @@
 //! So a client that does not read stalls its own row and nobody else.
 
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::mpsc;
 
 use super::credits::Credits;
-use crate::stream::end::EndReason;
+use crate::stream::end::{End, EndReason};
 use crate::stream::output::Output;
 
 /// Most events of one step of one row: the step itself, a word, and its end. The engine takes so many credits for each.
 pub const STEP_EVENTS: u32 = 3;
 
 struct Shared {
-    end: AtomicU8,
+    /// Why the output is over. A sender that is dropped without a word has failed.
+    end: OnceLock<End>,
     /// Credits for the events of steps.
     room: Arc<Credits>,
     /// The session, when it waits for the client to read.
     reader: AtomicWaker,
+    /// Frames of speech that the writer took.
+    sounds: AtomicU64,
+    /// Cancels that the session has asked for and the writer has not met yet. Speech in front of them is dropped.
+    cancels: AtomicU32,
 }
 
 pub(super) struct Event {
@@ -62,10 +67,11 @@ impl OutboxTx {
         room: Credits,
     ) -> (Self, OutboxRx) {
         let shared = Arc::new(Shared {
-            // A sender that is dropped without a word has failed.
-            end: AtomicU8::new(EndReason::EngineFailed as u8),
+            end: OnceLock::new(),
             room: Arc::new(room),
             reader: AtomicWaker::new(),
+            sounds: AtomicU64::new(0),
+            cancels: AtomicU32::new(0),
         });
         let receiver = OutboxRx {
             events: rx,
@@ -111,9 +117,10 @@ impl OutboxTx {
             .map_err(|_| NotTaken)
     }
 
-    /// Ends the output because of `reason`.
-    pub fn finish(self, reason: EndReason) {
-        self.shared.end.store(reason as u8, Ordering::Release);
+    /// Ends the output.
+    pub fn finish(self, end: impl Into<End>) {
+        // Only the first end counts, and nobody else can have set one.
+        let _ = self.shared.end.set(end.into());
     }
 }
 
@@ -148,6 +155,17 @@ impl OutboxRoom {
     pub fn has_credits(&self) -> bool {
         self.shared.room.has(STEP_EVENTS)
     }
+
+    /// Returns the number of frames of speech that the client's writer has taken.
+    #[must_use]
+    pub fn sounds(&self) -> u64 {
+        self.shared.sounds.load(Ordering::Relaxed)
+    }
+
+    /// Drops the speech that the client has not taken, up to the next [`Output::Cancelled`].
+    pub fn cancel(&self) {
+        self.shared.cancels.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 fn half(free: usize, all: usize) -> bool {
@@ -159,17 +177,24 @@ impl OutboxRx {
     ///
     /// # Errors
     /// The output is over, for the reason returned.
-    pub async fn recv(&mut self) -> Result<Output, EndReason> {
-        match self.events.recv().await {
-            Some(event) => Ok(self.took(event)),
-            None => Err(EndReason::ALL[usize::from(self.shared.end.load(Ordering::Acquire))]),
+    pub async fn recv(&mut self) -> Result<Output, End> {
+        while let Some(event) = self.events.recv().await {
+            if let Some(output) = self.took(event) {
+                return Ok(output);
+            }
         }
+        let end = self.shared.end.get().cloned();
+        Err(end.unwrap_or_else(|| EndReason::EngineFailed.into()))
     }
 
     /// Returns the next event if it is there already.
     pub fn try_recv(&mut self) -> Option<Output> {
-        let event = self.events.try_recv().ok()?;
-        Some(self.took(event))
+        loop {
+            let event = self.events.try_recv().ok()?;
+            if let Some(output) = self.took(event) {
+                return Some(output);
+            }
+        }
     }
 
     /// True when no event is there.
@@ -178,14 +203,28 @@ impl OutboxRx {
         self.events.is_empty()
     }
 
-    fn took(&self, event: Event) -> Output {
+    // None for speech that was cancelled.
+    fn took(&self, event: Event) -> Option<Output> {
         if event.of_step {
             self.shared.room.give(1);
         }
         if half(self.events.capacity(), self.events.max_capacity()) {
             self.shared.reader.wake();
         }
-        event.output
+        let cancels = &self.shared.cancels;
+        match &event.output {
+            Output::Sound(_) | Output::Spoken { .. } if cancels.load(Ordering::Acquire) > 0 => return None,
+            Output::Sound(_) => {
+                self.shared.sounds.fetch_add(1, Ordering::Relaxed);
+            }
+            Output::Cancelled { .. } => {
+                let less = |cancels: u32| cancels.checked_sub(1);
+                // A cancel that the session did not ask for drops nothing.
+                let _ = cancels.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+            }
+            _ => {}
+        }
+        Some(event.output)
     }
 }
 
@@ -230,7 +269,7 @@ mod tests {
         room.free().await;
         rx.recv().await.unwrap();
         rx.recv().await.unwrap();
-        assert_eq!(rx.recv().await, Err(EndReason::Done));
+        assert_eq!(rx.recv().await, Err(EndReason::Done.into()));
     }
 
     #[tokio::test]

@@ -76,7 +76,8 @@ impl Phase {
             (Self::Resetting, E::ResetDone) => Some(Self::Active),
             (Self::Resetting, E::Input) => Some(Self::Resetting),
             (Self::Active, E::Input) => Some(Self::Active),
-            (Self::Active, E::Reset) => Some(Self::Resetting),
+            // A cancel may come at any time before the end.
+            (Self::Resetting | Self::Active | Self::Flushing, E::Reset) => Some(Self::Resetting),
             (Self::Active, E::Flush) => Some(Self::Flushing),
             (Self::Active, E::End) => Some(Self::Ending),
             (Self::Flushing, E::Input) => Some(Self::Flushing),

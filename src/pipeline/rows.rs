@@ -7,11 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::bounds::Bounds;
 use super::credits::{Credits, MIN_CHARGE};
+use super::input::text::Piece;
 use super::links::{IngressTx, LinkError};
 use super::messages::{Attach, Ingress};
 use super::outbox::OutboxTx;
 use crate::stream::ids::{RowId, RowKey};
 use crate::stream::input::{AudioBytes, Control};
+use crate::stream::voice::{Speaker, Voice};
 
 /// A set of rows that gives out the lowest first, so that the rows in use stay dense.
 #[derive(Clone, Debug)]
@@ -157,14 +159,15 @@ impl RowLease {
         self.largest_charge
     }
 
-    /// Starts the stream: the row is reset, what happens in it goes to `outbox`.
+    /// Starts the stream: the row is reset, what happens in it goes to `outbox`. `speaker` is for models that speak.
     ///
     /// # Errors
     /// The pipeline has ended.
-    pub fn attach(&self, outbox: OutboxTx) -> Result<(), LinkError> {
+    pub fn attach(&self, outbox: OutboxTx, speaker: Speaker) -> Result<(), LinkError> {
         let attach = Box::new(Attach {
             credits: Arc::clone(&self.credits),
             outbox,
+            speaker,
         });
         self.ingress.send(
             self.key,
@@ -182,6 +185,24 @@ impl RowLease {
     pub fn audio(&self, audio: AudioBytes, charge: u32) -> Result<(), LinkError> {
         let key = self.key;
         self.ingress.send(key, Ingress::Audio { key, charge, audio })
+    }
+
+    /// Sends a word or a pause for which [`MIN_CHARGE`] credits were taken.
+    ///
+    /// # Errors
+    /// The pipeline has ended.
+    pub fn text(&self, piece: Piece) -> Result<(), LinkError> {
+        let key = self.key;
+        self.ingress.send(key, Ingress::Text { key, piece })
+    }
+
+    /// Sends a voice for which [`MIN_CHARGE`] credits were taken.
+    ///
+    /// # Errors
+    /// The pipeline has ended.
+    pub fn voice(&self, voice: Arc<Voice>) -> Result<(), LinkError> {
+        let key = self.key;
+        self.ingress.send(key, Ingress::Voice { key, voice })
     }
 
     /// Sends a control message for which [`MIN_CHARGE`] credits were taken.

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::outbox::OutboxTx;
-use crate::model::StepOutput;
-use crate::stream::end::EndReason;
+use crate::model::{Spec, StepOutput};
+use crate::stream::end::End;
 use crate::stream::ids::RowKey;
 
 /// Something that happened to a row.
@@ -26,7 +26,11 @@ pub enum RowEvent {
     Ended {
         asked: Instant,
     },
-    Failed(EndReason),
+    Failed(End),
+    /// The model was given a word or a pause, of which the client is told so.
+    Given(Box<str>),
+    /// All text so far was forgotten.
+    Cancelled,
     /// The session left the row.
     Detached,
 }
@@ -43,6 +47,8 @@ pub struct TickOutput {
     pub arrived: Vec<Option<Instant>>,
     /// Samples that wait in each row.
     pub buffered: Vec<u32>,
+    /// Whether the row had waited for its client before this step: for text, or for room for its output.
+    pub waited: Vec<bool>,
     /// Tokens and pause probabilities, in the order of `keys`.
     pub step: StepOutput,
     pub after: Vec<(RowKey, RowEvent)>,
@@ -50,16 +56,22 @@ pub struct TickOutput {
 
 impl TickOutput {
     #[must_use]
-    pub fn new(rows: usize, heads: usize) -> Self {
+    pub fn new(spec: &Spec) -> Self {
+        let rows = spec.rows;
+        let frames = if spec.ports.audio_out { rows } else { 0 };
         Self {
             before: Vec::with_capacity(rows),
             keys: Vec::with_capacity(rows),
             client_samples: Vec::with_capacity(rows),
             arrived: Vec::with_capacity(rows),
             buffered: Vec::with_capacity(rows),
+            waited: Vec::with_capacity(rows),
             step: StepOutput {
                 tokens: Vec::with_capacity(rows),
-                pauses: Vec::with_capacity(rows * heads),
+                pauses: Vec::with_capacity(rows * spec.pause_heads),
+                audio: Vec::with_capacity(frames * spec.frame_samples),
+                sounds: Vec::with_capacity(frames),
+                spoken: Vec::with_capacity(frames),
                 ..StepOutput::default()
             },
             after: Vec::with_capacity(rows),
@@ -80,6 +92,7 @@ impl TickOutput {
             client_samples,
             arrived,
             buffered,
+            waited,
             step,
             after,
         } = self;
@@ -88,6 +101,7 @@ impl TickOutput {
         client_samples.clear();
         arrived.clear();
         buffered.clear();
+        waited.clear();
         step.clear();
         after.clear();
     }

@@ -17,6 +17,7 @@ use super::query::BadQuery;
 use crate::stream::end::End;
 use crate::stream::input::Input;
 use crate::stream::output::Output;
+use crate::stream::voice::SpeakerRequest;
 
 /// Kind of a WebSocket message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +40,10 @@ pub trait Decoder: Send {
         false
     }
 
-    /// Returns the bytes of the longest message, where clients send longer ones than `max_message_bytes`.
-    fn max_message(&self) -> Option<usize> {
-        None
+    /// Returns the bytes of the longest message of its clients, which is taken even where `max_message_bytes` allows only
+    /// shorter ones.
+    fn longest_message(&self) -> usize {
+        0
     }
 }
 
@@ -99,6 +101,8 @@ pub struct Dialect {
     pub encoder: Box<dyn Encoder>,
     /// The client knows that it may have to wait for a row. Others are to hear at once that there is none.
     pub can_queue: bool,
+    /// What a client of a module that speaks asks of its voice.
+    pub speaker: SpeakerRequest,
 }
 
 /// Opens a dialect as the query string of a request asks.

@@ -10,11 +10,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::Limits;
 use crate::pipeline::bounds::Bounds;
 use crate::pipeline::links;
-use crate::pipeline::outbox::{OutboxRx, OutboxTx};
+use crate::pipeline::outbox::{OutboxRx, OutboxTx, STEP_EVENTS};
 use crate::stream::end::{End, EndReason};
 use crate::stream::frame::FRAME_DURATION;
 use crate::stream::input::Input;
 use crate::stream::output::Output;
+use crate::stream::voice::Speaker;
 
 /// What comes from the client's side.
 #[derive(Debug)]
@@ -75,12 +76,14 @@ pub struct Connection {
     pub gone: oneshot::Receiver<()>,
     pub side: mpsc::Sender<SideMsg>,
     /// Fires when the outbox is over, and why.
-    pub over: oneshot::Receiver<EndReason>,
+    pub over: oneshot::Receiver<End>,
     /// Ends the connection.
     pub close: oneshot::Sender<End>,
     pub seen: Arc<LastSeen>,
     /// Asked while the session waits for a row, when nothing of the connection is read.
     pub hung_up: Option<HungUp>,
+    /// Of a stream that speaks: how it begins to.
+    pub speaker: Option<Speaker>,
 }
 
 impl Connection {
@@ -114,17 +117,27 @@ pub struct ReadHalf {
 pub struct WriteHalf {
     pub outbox: OutboxRx,
     pub side: mpsc::Receiver<SideMsg>,
-    pub over: oneshot::Sender<EndReason>,
+    pub over: oneshot::Sender<End>,
     pub close: oneshot::Receiver<End>,
 }
 
 /// Makes a connection with its ends: for the session, for the output stage, for the reader and for the writer of the client.
+/// `speaker` is that of a stream that speaks.
 #[must_use]
-pub fn connect(limits: &Limits, seen: Arc<LastSeen>) -> (Connection, OutboxTx, ReadHalf, WriteHalf) {
+pub fn connect(
+    limits: &Limits,
+    seen: Arc<LastSeen>,
+    speaker: Option<Speaker>,
+) -> (Connection, OutboxTx, ReadHalf, WriteHalf) {
     let (inbox_tx, inbox) = links::inbox(limits.inbox_messages);
     let (side, side_rx) = links::side();
     let bounds = Bounds::new(1, limits.frames_ahead(FRAME_DURATION));
-    let (outbox, outbox_rx) = links::outbox(limits.outbox_messages, bounds.answers());
+    let events = match &speaker {
+        // A frame needs one credit, and the step that makes it must find those of all its events.
+        Some(_) => limits.speech_frames_ahead(FRAME_DURATION) + STEP_EVENTS as usize,
+        None => limits.outbox_messages,
+    };
+    let (outbox, outbox_rx) = links::outbox(events, bounds.answers());
     let (gone_tx, gone) = oneshot::channel();
     let (over_tx, over) = oneshot::channel();
     let (close, close_rx) = oneshot::channel();
@@ -148,6 +161,7 @@ pub fn connect(limits: &Limits, seen: Arc<LastSeen>) -> (Connection, OutboxTx, R
         close,
         seen,
         hung_up: None,
+        speaker,
     };
     (connection, outbox, reader, writer)
 }

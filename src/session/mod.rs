@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod connection;
 pub mod context;
+mod drain;
 pub mod id;
 pub mod limits;
 mod outgoing;

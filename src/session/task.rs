@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
-
 use super::connection::{Connection, Inbound};
 use super::context::Context;
+use super::drain::drained;
 use super::limits::{Deadlines, Due, reached};
 use super::outgoing::Outgoing;
 use super::renewal::{Renewal, valid_for};
-use super::state::{Active, Closed, DrainWhy, Draining, Queued, Session, Summary};
+use super::state::{Active, Closed, DrainWhy, Queued, Session, Summary};
 use super::waiting;
 use crate::auth::{Allowance, Principal, Refusal};
-use crate::pipeline::credits::MIN_CHARGE;
 use crate::pipeline::outbox::{OutboxRoom, OutboxTx};
 use crate::pipeline::rows::RowLease;
 use crate::shutdown::Lifecycle;
@@ -68,7 +66,7 @@ enum Event {
     /// The user's minutes of the day are used up.
     MinutesUsed,
     /// The outbox is over.
-    Over(EndReason),
+    Over(End),
     /// The pipeline behind the row has failed.
     Lost,
     /// A renewed credential was checked.
@@ -97,6 +95,15 @@ struct Serving<'a> {
     deadlines: Deadlines,
     allowance: Allowance,
     renewal: Renewal,
+    /// Frames of speech that the client had taken when the deadline was looked at.
+    taken: Taken,
+}
+
+/// Frames of speech that the client had taken when a deadline passed. If it has taken more since, the stream goes on.
+#[derive(Default)]
+struct Taken {
+    idle: u64,
+    stall: u64,
 }
 
 impl<'a> Serving<'a> {
@@ -116,7 +123,8 @@ impl<'a> Serving<'a> {
         if let Some(valid) = valid_for(session.principal()) {
             deadlines.set(Due::Expiry, now, valid);
         }
-        let outgoing = Outgoing::new(session.lease().largest_charge());
+        let speaks = connection.speaker.is_some();
+        let outgoing = Outgoing::new(session.lease().largest_charge(), limits.max_message_bytes, speaks);
         Self {
             connection,
             context,
@@ -125,11 +133,13 @@ impl<'a> Serving<'a> {
             deadlines,
             allowance: session.allowance(),
             renewal: Renewal::default(),
+            taken: Taken::default(),
         }
     }
 
     async fn run(mut self, session: Session<Active>, outbox: OutboxTx) -> Ending {
-        if session.lease().attach(outbox).is_err() {
+        let speaker = self.connection.speaker.take().unwrap_or_default();
+        if session.lease().attach(outbox, speaker).is_err() {
             return (
                 session.close(EndReason::EngineFailed),
                 EndReason::EngineFailed.into(),
@@ -151,25 +161,27 @@ impl<'a> Serving<'a> {
     // Every branch is safe to cancel.
     async fn event(&mut self, lease: &RowLease) -> Event {
         let due = self.deadlines.next();
-        let charge = self.outgoing.waiting();
+        let (charge, reserve) = (self.outgoing.waiting(), self.outgoing.reserve());
+        let reads = self.outgoing.takes_more();
         tokio::select! {
             biased;
-            over = &mut self.connection.over => Event::Over(over.unwrap_or(EndReason::PeerGone)),
+            over = &mut self.connection.over => Event::Over(over.unwrap_or_else(|_| EndReason::PeerGone.into())),
             () = lease.lost() => Event::Lost,
             Ok(()) = self.context.lifecycle.changed() => {
                 Event::Lifecycle(*self.context.lifecycle.borrow_and_update())
             }
             due = reached(due) => Event::Due(due),
             () = self.allowance.used_up() => Event::MinutesUsed,
-            () = credits(&self.room, lease, charge.unwrap_or(0)), if charge.is_some() => Event::Credits,
-            inbound = self.connection.inbox.recv(), if charge.is_none() => Event::Inbound(inbound),
+            // First: a cancel overtakes the text that waits.
+            inbound = self.connection.inbox.recv(), if reads => Event::Inbound(inbound),
+            () = credits(&self.room, lease, charge.unwrap_or(0), reserve), if charge.is_some() => Event::Credits,
             judged = self.renewal.verdict() => Event::Renewed(judged),
         }
     }
 
     fn on_event(&mut self, event: Event, session: &Session<Active>) -> Next {
         match event {
-            Event::Over(reason) => reason.into(),
+            Event::Over(end) => Next::End(end),
             Event::Lost => EndReason::EngineFailed.into(),
             Event::Lifecycle(lifecycle) => self.on_lifecycle(lifecycle),
             Event::Due(due) => self.on_due(due),
@@ -205,8 +217,21 @@ impl<'a> Serving<'a> {
                 let cut = self.outgoing.audio(audio);
                 self.on_cut(cut, session.lease())
             }
-            Input::Control(Control::End) => Next::Drain(DrainWhy::EndOfStream),
+            Input::Text(text) => {
+                self.deadlines
+                    .set(Due::Idle, Instant::now(), self.context.limits.idle);
+                self.outgoing.text(text);
+                self.on_cut(Ok(()), session.lease())
+            }
+            Input::Voice(voice) => {
+                self.outgoing.voice(voice);
+                self.on_cut(Ok(()), session.lease())
+            }
+            Input::Control(Control::End) if !self.outgoing.speaks() => Next::Drain(DrainWhy::EndOfStream),
             Input::Control(control) => {
+                if control == Control::Cancel {
+                    self.room.cancel();
+                }
                 self.outgoing.control(control);
                 self.on_cut(Ok(()), session.lease())
             }
@@ -242,6 +267,9 @@ impl<'a> Serving<'a> {
         if let Err(end) = cut {
             return Next::End(end);
         }
+        if self.outgoing.has_ended() {
+            return Next::Drain(DrainWhy::EndOfStream);
+        }
         if let Some(charge) = self.outgoing.waiting() {
             let full = &self.context.meters.links.full;
             if !lease.credits().has(charge) {
@@ -268,10 +296,29 @@ impl<'a> Serving<'a> {
                 self.deadlines.set(Due::Peer, self.connection.seen.at(), timeout);
                 Next::Go
             }
+            // A client that hears what it has sent before is not idle, and text that waits for it is not stalled.
+            Due::Idle if self.outgoing.waiting().is_some() || self.hears(due) => {
+                self.deadlines.set(due, Instant::now(), self.context.limits.idle);
+                Next::Go
+            }
+            Due::Stall if self.hears(due) => {
+                self.deadlines.set(due, Instant::now(), self.context.limits.stall);
+                Next::Go
+            }
             Due::Drain => Next::Drain(DrainWhy::Shutdown),
             Due::Stall if !self.room.is_free() || !self.room.has_credits() => EndReason::SlowReader.into(),
             over => over.reason().into(),
         }
+    }
+
+    // Whether the client has taken speech since the deadline `due` passed before.
+    fn hears(&mut self, due: Due) -> bool {
+        let before = match due {
+            Due::Stall => &mut self.taken.stall,
+            _ => &mut self.taken.idle,
+        };
+        let now = self.room.sounds();
+        std::mem::replace(before, now) != now
     }
 
     fn on_lifecycle(&mut self, lifecycle: Lifecycle) -> Next {
@@ -299,54 +346,17 @@ impl<'a> Serving<'a> {
             _ => Instant::now() + self.context.limits.idle,
         };
         let session = session.drain(why, until);
-        let reason = drained(&session, self.connection, self.context).await;
-        let end = match (reason, why) {
-            (EndReason::Done, DrainWhy::Shutdown) => EndReason::Restart,
-            (reason, _) => reason,
+        let end = drained(&session, self.connection, self.context, &self.room).await;
+        let end = match (end.reason, why) {
+            (EndReason::Done, DrainWhy::Shutdown) => EndReason::Restart.into(),
+            _ => end,
         };
-        (session.close(end), end.into())
+        (session.close(end.reason), end)
     }
 }
 
-// Takes `charge` once the client has read enough of its output. Safe to cancel.
-async fn credits(room: &OutboxRoom, lease: &RowLease, charge: u32) {
+// Takes `charge`, and leaves `reserve`, once the client has read enough of its output. Safe to cancel.
+async fn credits(room: &OutboxRoom, lease: &RowLease, charge: u32, reserve: u32) {
     room.free().await;
-    lease.credits().take(charge).await;
-}
-
-// Asks the row for the rest of its output and waits until all of it is written.
-async fn drained(
-    session: &Session<Draining>,
-    connection: &mut Connection,
-    context: &mut Context,
-) -> EndReason {
-    let lease = session.lease();
-    let late = sleep_until(session.until().into());
-    tokio::pin!(late);
-    let mut asked = false;
-    loop {
-        tokio::select! {
-            biased;
-            over = &mut connection.over => return over.unwrap_or(EndReason::PeerGone),
-            () = lease.lost() => return EndReason::EngineFailed,
-            () = lease.credits().take(MIN_CHARGE), if !asked => {
-                asked = true;
-                if lease.control(Control::End).is_err() {
-                    return EndReason::EngineFailed;
-                }
-            }
-            Some(inbound) = connection.inbox.recv() => if let Inbound::Ended(end) = inbound {
-                return end.reason;
-            },
-            Ok(()) = context.lifecycle.changed() => {
-                if *context.lifecycle.borrow() == Lifecycle::Failed {
-                    return EndReason::EngineFailed;
-                }
-            }
-            () = &mut late => return match session.why() {
-                DrainWhy::EndOfStream => EndReason::Stalled,
-                DrainWhy::Shutdown => EndReason::Restart,
-            },
-        }
-    }
+    lease.credits().take_and_leave(charge, reserve).await;
 }

@@ -51,7 +51,7 @@ pub(super) async fn wait_for_row(
                 Turn::Over => break EndReason::GoingAway,
             },
             _ = &mut connection.gone => return Err((session, connection.last_word())),
-            over = &mut connection.over => break over.unwrap_or(EndReason::PeerGone),
+            over = &mut connection.over => break over.map_or(EndReason::PeerGone, |end| end.reason),
             due = &mut expired => break due.reason(),
             _ = look.tick() => if connection.hung_up.as_ref().is_some_and(|hung_up| hung_up()) {
                 break EndReason::PeerGone;

@@ -1,13 +1,20 @@
 //! What a client sends into its stream.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::secret::Secret;
+use super::voice::Voice;
 
 /// One thing a client says, whatever protocol it says it in.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     Audio(AudioBytes),
+    /// Something to say. Its end is the end of a word.
+    Text(String),
+    /// The voice to say it in.
+    Voice(Arc<Voice>),
     Control(Control),
     /// Nothing, but the client is there and will send audio: the session does not count as idle.
     KeepAlive,
@@ -15,7 +22,7 @@ pub enum Input {
     Renew(Secret),
 }
 
-/// A request that takes effect at its place in the audio.
+/// A request that takes effect at its place in the audio or in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Reset the model's state; the clock of the stream goes on.
@@ -24,8 +31,10 @@ pub enum Control {
     Mark(i64),
     /// Process all audio up to here now, without waiting for more.
     Flush,
-    /// No more audio follows: send what is left and close.
+    /// No more input follows: send what is left and close.
     End,
+    /// Stop speaking at once, and forget all text so far. It takes effect before what waits in front of it.
+    Cancel,
 }
 
 /// Mono audio as it came: bytes, and how to read them.

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod input;
 pub mod output;
 pub mod secret;
+pub mod sound;
 pub mod stage;
 pub mod text;
 pub mod voice;

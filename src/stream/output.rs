@@ -1,8 +1,11 @@
-//! What happens in a stream, as its client is told. Times are seconds of the client's own audio.
+//! What happens in a stream, as its client is told. Times are seconds of the client's own audio, or of the audio that it is
+//! sent.
 
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+
+use super::sound::Sound;
 
 /// Most pause heads of a checkpoint.
 pub const MAX_PAUSE_HEADS: usize = 8;
@@ -32,6 +35,13 @@ pub enum Output {
     Mark { id: i64 },
     /// All audio before the client's flush has been processed.
     Flushed,
+    /// A frame of speech.
+    Sound(Sound),
+    /// A word that is being said, or a pause, from `start` to `stop` of the audio that the client is sent. Its audio comes
+    /// later.
+    Spoken { text: Box<str>, start: f64, stop: f64 },
+    /// The client's cancel was done: nothing of the text before it follows, and the next audio begins at `at`.
+    Cancelled { at: f64 },
     /// The stream is over and nothing more follows.
     End,
     /// Number of sessions that get a row before this one, and this one.

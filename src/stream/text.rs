@@ -1,5 +1,7 @@
 //! Text as models see it.
 
+use std::sync::Arc;
+
 /// Turns token ids into text.
 pub trait Detokenize: Send + Sync {
     /// Returns the text of `ids`, without a leading space. Ids outside the vocabulary are skipped.
@@ -10,6 +12,15 @@ pub trait Detokenize: Send + Sync {
 pub trait Tokenize: Send + Sync {
     /// Returns the ids of one word, which has no white space. Empty where the vocabulary has nothing for it.
     fn encode(&self, word: &str) -> Vec<u32>;
+}
+
+/// The vocabulary of a model, as its pipeline uses it.
+#[derive(Clone)]
+pub enum Vocabulary {
+    /// Tokens become words.
+    Reads(Arc<dyn Detokenize>),
+    /// Words become tokens.
+    Speaks(Arc<dyn Tokenize>),
 }
 
 /// One thing that a speaking stream says, in the order it is said.

@@ -1,5 +1,7 @@
 //! Whose voice speaks, and how.
 
+use std::sync::Arc;
+
 /// A voice as a speaking model is conditioned on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Voice {
@@ -31,3 +33,33 @@ pub struct Sampling {
     /// Makes the row's sampling repeatable.
     pub seed: Option<u64>,
 }
+
+/// How a stream begins to speak.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Speaker {
+    /// None is the model's own voice.
+    pub voice: Option<Arc<Voice>>,
+    pub sampling: Sampling,
+}
+
+/// What a request asks of the speaker.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpeakerRequest {
+    /// Name of a voice. None is the one that the module is configured with.
+    pub voice: Option<String>,
+    pub sampling: Sampling,
+}
+
+/// The voices of a module.
+pub trait Voices: Send + Sync {
+    /// Returns the voice called `name`, or the module's own where there is no name. May read a file.
+    ///
+    /// # Errors
+    /// There is no such voice, or its file cannot be used: words for the client.
+    fn find(&self, name: Option<&str>) -> Result<Option<Arc<Voice>>, UnknownVoice>;
+}
+
+/// A voice that cannot be had. The message says which there are.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UnknownVoice(pub String);

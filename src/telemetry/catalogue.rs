@@ -9,7 +9,7 @@ use super::buckets::{CHECK, LAG, ROWS, SESSION, SPEED, STEP, WAIT, WORD};
 use super::instrument::{Family, Instrument, Metric, SecondsCounter, Store, Unit, area};
 use super::labels::{
     Codec, Dropped, Edge, EngineFault, FileEnd, FlushKind, LinkName, Outcome, Pair, Refused, SharedLink,
-    StepStage, Unserved, Verdict,
+    SpeechStep, StepStage, Unserved, Verdict,
 };
 use crate::auth::Method;
 use crate::stream::end::EndReason;
@@ -95,7 +95,7 @@ area! {
         batch: Histogram = "moshi_engine_batch_rows", Unit::Of("rows"), in ROWS,
             "Rows advanced in one step.";
         frames: Counter = "moshi_engine_frames_total", Unit::Of("frames"),
-            "Frames of 80 ms that the model heard, silence fed to flush included.";
+            "Frames of 80 ms that the model heard or said, silence fed to flush included.";
         faults: Family<Counter, EngineFault> = "moshi_engine_faults_total", Unit::Of("faults"),
             "Failures that ended an engine, and the sessions on its device.";
         lag: Histogram = "moshi_engine_lag_seconds", Unit::Seconds, in LAG,
@@ -114,6 +114,24 @@ area! {
             "Time from a request for everything heard so far to its answer.";
         words: Counter = "moshi_word_words_total", Unit::Of("words"),
             "Words sent.";
+    }
+}
+
+area! {
+    /// What a module that speaks tells. Each series has the label `module`.
+    Speech {
+        first: Histogram = "moshi_speech_first_seconds", Unit::Seconds, in WORD,
+            "Time from the first word of an utterance to the first frame of its audio.";
+        speed: Histogram = "moshi_speech_realtime_ratio", Unit::Ratio, in SPEED,
+            "Seconds of audio made for each second from the first frame of a session to its end. Clients that play what comes see gaps below 1.";
+        underruns: Counter = "moshi_speech_underruns_total", Unit::Of("gaps"),
+            "Frames that came after a client that plays at once had run out, though its row had text and room.";
+        steps: Family<Counter, SpeechStep> = "moshi_speech_steps_total", Unit::Of("steps"),
+            "Steps, by whether they gave audio.";
+        words: Counter = "moshi_speech_words_total", Unit::Of("words"),
+            "Words and pauses that were said.";
+        audio: SecondsCounter = "moshi_speech_audio_seconds_total", Unit::Seconds,
+            "Audio made, in seconds of sound.";
     }
 }
 
@@ -249,6 +267,7 @@ pub const CATALOGUE: &[Area] = areas! {
     "Admission", Admission;
     "Engine", EngineMeters, "module";
     "Words", Transcription, "module";
+    "Speech", Speech, "module";
     "Audio", Audio;
     "Posted files", Files;
     "Queues", Links;

@@ -193,6 +193,16 @@ label! {
 }
 
 label! {
+    /// What a step of a model that speaks gave.
+    SpeechStep, "kind", {
+        /// No audio: the first steps of utterances, which cost little.
+        Light = "light",
+        /// A frame of at least one row.
+        Full = "full",
+    }
+}
+
+label! {
     /// Why an engine stopped.
     EngineFault, "reason", {
         /// A stage returned an error or panicked.

@@ -8,7 +8,7 @@ use metrics::Gauge;
 use super::buckets::STEP_BUDGET;
 use super::catalogue::{
     Admission, Audio, Auth, BUILD_INFO, Connections, EngineMeters, Files, Gpu, HealthState, Links,
-    MODEL_INFO, Process, Runtime, Sessions, Transcription,
+    MODEL_INFO, Process, Runtime, Sessions, Speech, Transcription,
 };
 use super::exposition;
 use super::instrument::{Instrument, Store};
@@ -89,6 +89,12 @@ impl Meters {
     #[must_use]
     pub fn transcription(&self, module: &str) -> Transcription {
         Transcription::register(&self.store, &[("module", module.to_owned().into())])
+    }
+
+    /// Makes the handles for the speech of one module. Called once per module.
+    #[must_use]
+    pub fn speech(&self, module: &str) -> Speech {
+        Speech::register(&self.store, &[("module", module.to_owned().into())])
     }
 
     /// Makes the handles of one graphics card. Called once per card.

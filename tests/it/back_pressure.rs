@@ -9,10 +9,12 @@ use moshi_server::model::scripted::{Scripted, ScriptedConfig};
 use moshi_server::pipeline::credits::MIN_CHARGE;
 use moshi_server::pipeline::outbox::OutboxRx;
 use moshi_server::pipeline::rows::RowLease;
-use moshi_server::pipeline::{PipelineMeters, PipelineOptions, StageEnd, links, wire};
+use moshi_server::pipeline::{KindMeters, PipelineMeters, PipelineOptions, StageEnd, links, wire};
 use moshi_server::stream::frame::FRAME_SAMPLES;
 use moshi_server::stream::input::{AudioBytes, Control, Encoding};
 use moshi_server::stream::output::Output;
+use moshi_server::stream::text::Vocabulary;
+use moshi_server::stream::voice::Speaker;
 use moshi_server::telemetry::Meters;
 
 const AHEAD: usize = 15;
@@ -54,11 +56,13 @@ fn pipeline(count: usize, hang_after_steps: Option<u64>, outbox: usize) -> Vec<(
     let (mut rows, wiring) = wire(count, options());
     let (ends, _) = links::ends::<StageEnd>(4);
     let meters = Meters::default();
-    let (engine, transcription) = (meters.engine("test"), meters.transcription("test"));
+    let engine = meters.engine("test");
+    let text = Vocabulary::Reads(text);
+    let kind = KindMeters::register(&meters, "test", &text);
     let meters = PipelineMeters {
         all: &meters,
         engine: &engine,
-        transcription: &transcription,
+        kind: &kind,
     };
     wiring
         .start("test", model, text, Box::new(|_| {}), &ends, meters)
@@ -67,7 +71,7 @@ fn pipeline(count: usize, hang_after_steps: Option<u64>, outbox: usize) -> Vec<(
         .map(|_| {
             let lease = rows.lease().unwrap();
             let (tx, rx) = links::outbox(outbox, ANSWERS);
-            lease.attach(tx).unwrap();
+            lease.attach(tx, Speaker::default()).unwrap();
             (lease, rx)
         })
         .collect()

@@ -27,6 +27,27 @@ proptest! {
     }
 
     #[test]
+    fn frames_of_any_bytes_to_a_server_that_speaks(data in vec(any::<u8>(), 0..300)) {
+        bodies::speech_msg(&data);
+    }
+
+    #[test]
+    fn texts_that_nearly_are_pauses(text in "(<break|time=|\"| |[0-9.]{1,4}|ms|s|/>|>|:|[a-z\u{e9}\u{2013}]{1,3}){0,20}") {
+        bodies::speech_msg(text.as_bytes());
+    }
+
+    #[test]
+    fn voices_of_any_shape(numbers in vec(any::<u8>(), 0..20), shape in vec(any::<u8>(), 0..6)) {
+        let mut frame = b"\x83\xa4type\xa5Voice\xaaembeddings".to_vec();
+        frame.push(0x90 | (numbers.len() as u8).min(15));
+        frame.extend(numbers.iter().take(15).map(|n| n & 0x7f));
+        frame.extend(b"\xa5shape");
+        frame.push(0x90 | shape.len() as u8);
+        frame.extend(shape.iter().map(|n| n & 0x7f));
+        bodies::speech_msg(&frame);
+    }
+
+    #[test]
     fn credentials_of_any_bytes(data in vec(any::<u8>(), 0..300)) {
         bodies::credentials(&data);
     }

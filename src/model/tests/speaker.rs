@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::fixture::folder;
 use crate::model::device::Device;
-use crate::model::tts::{SpeechCheckpoint, TtsConfig, load, load_voice};
+use crate::model::tts::{SpeechCheckpoint, TtsConfig, load};
+use crate::model::voice_file;
 use crate::model::{LoadOptions, Readiness, StepIo, StepOutput, StreamModel};
 use crate::stream::ids::RowId;
 use crate::stream::text::TextEntry;
@@ -58,7 +59,7 @@ fn script() -> Vec<TextEntry> {
 
 pub(super) fn voice(name: &str) -> Voice {
     let file = format!("{name}.wav{}", checkpoint().voice_suffix());
-    load_voice(&folder(NAME).join(file), name).unwrap()
+    voice_file::read(name, &folder(NAME).join(file)).unwrap()
 }
 
 pub(super) fn model(config: &TtsConfig, rows: usize) -> Box<dyn StreamModel> {

@@ -1,16 +1,11 @@
 //! A speaking checkpoint as its `config.json` describes it, and its voices.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::model::error::LoadError;
 use crate::model::layout::speech::SpeechLm;
-use crate::model::weights::Weights;
-use crate::stream::voice::Voice;
-
-/// The tensor that a voice's file holds, `[1, width, steps]`.
-const VOICE_TENSOR: &str = "speaker_wavs";
 
 /// What `config.json` says of a checkpoint.
 #[derive(Clone, Debug, Deserialize)]
@@ -92,27 +87,4 @@ impl SpeechCheckpoint {
             None => ".safetensors".to_owned(),
         }
     }
-}
-
-/// Reads the voice in the file at `path`, to be called `name`.
-///
-/// # Errors
-/// The file cannot be read, or holds no voice.
-pub fn load_voice(path: &Path, name: &str) -> Result<Voice, LoadError> {
-    let w = Weights::open(path)?;
-    let shape = w.shape(VOICE_TENSOR).map(<[usize]>::to_vec);
-    let Some(shape) = shape.filter(|shape| shape.len() == 3 && shape[0] == 1) else {
-        return Err(LoadError::Voice {
-            path: PathBuf::from(path),
-        });
-    };
-    let values = w.values(VOICE_TENSOR, &shape)?;
-    let (width, steps) = (shape[1], shape[2]);
-    let vectors = (0..steps).flat_map(|step| (0..width).map(move |i| i * steps + step));
-    Ok(Voice {
-        name: Some(name.into()),
-        embedding: vectors.map(|at| values[at]).collect(),
-        steps,
-        width,
-    })
 }

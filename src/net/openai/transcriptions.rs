@@ -18,6 +18,7 @@ use crate::captions::{Format, Transcript, Word};
 use crate::net::credentials::check;
 use crate::net::posted::{Posted, Posting};
 use crate::net::{Module, Shared};
+use crate::protocol::kyutai::server::ServerMsg;
 use crate::protocol::openai::error::ApiError;
 use crate::protocol::openai::transcription::{
     Event, Options, Plain, ResponseFormat, Segment, TimedWord, Usage, Verbose, sse,
@@ -128,7 +129,9 @@ impl Reading {
                 if let Output::Word { text, .. } = &output {
                     self.waiting.push_back(text.clone());
                 }
-                self.heard.hear(&output.into());
+                if let Some(message) = ServerMsg::of(output) {
+                    self.heard.hear(&message);
+                }
             }
             Ok(_) => {}
             Err(end) => self.ended = Some(end),

@@ -1,3 +1,4 @@
-//! The input stage: what clients send becomes frames for the engine.
+//! The input stage: what clients send becomes frames and tokens for the engine.
 
 pub mod stage;
+pub mod text;

@@ -1,4 +1,5 @@
-//! The input stage's threads: each owns the decoders of the rows of its shard and cuts their audio into frames.
+//! The input stage's threads: each owns the decoders of the rows of its shard, cuts their audio into frames and makes tokens
+//! of their words.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,12 +7,15 @@ use std::sync::Arc;
 use crate::audio::decode::Decoder;
 use crate::pipeline::credits::{Credits, MIN_CHARGE};
 use crate::pipeline::frame::{FrameBuf, FramePool};
+use crate::pipeline::input::text::Piece;
 use crate::pipeline::links::{IngressRx, LinkError, PcmTx};
 use crate::pipeline::messages::{Attach, Ingress, Pcm};
+use crate::pipeline::speaking::Saying;
 use crate::stream::end::EndReason;
 use crate::stream::frame::{FRAME_SAMPLES, SAMPLE_RATE};
 use crate::stream::ids::{RowId, RowKey};
 use crate::stream::input::{AudioBytes, Control, Encoding};
+use crate::stream::text::{TextEntry, Tokenize};
 use crate::telemetry::catalogue::Audio;
 use crate::telemetry::labels::Codec;
 
@@ -45,13 +49,22 @@ pub struct InputStage {
     streams: Box<[Option<Stream>]>,
     shards: usize,
     sink: Sink,
+    /// Of a model that speaks.
+    tokenizer: Option<Arc<dyn Tokenize>>,
     meters: Audio,
 }
 
 impl InputStage {
     /// The shard `i` of `shards` has the rows `r` with `r % shards == i`.
     #[must_use]
-    pub fn new(rows: usize, shards: usize, pool: FramePool, output: PcmTx, meters: Audio) -> Self {
+    pub fn new(
+        rows: usize,
+        shards: usize,
+        pool: FramePool,
+        output: PcmTx,
+        tokenizer: Option<Arc<dyn Tokenize>>,
+        meters: Audio,
+    ) -> Self {
         let streams = std::iter::repeat_with(|| None)
             .take(rows.div_ceil(shards))
             .collect();
@@ -59,6 +72,7 @@ impl InputStage {
             streams,
             shards,
             sink: Sink { pool, output },
+            tokenizer,
             meters,
         }
     }
@@ -82,6 +96,14 @@ impl InputStage {
         match message {
             Ingress::Attach { key, attach } => self.open(key, attach),
             Ingress::Audio { key, charge, audio } => self.audio(key, charge, &audio),
+            Ingress::Text { key, piece } => match self.entry(piece) {
+                Some(saying) => self.say(key, saying),
+                None => {
+                    self.give(key, MIN_CHARGE);
+                    Ok(())
+                }
+            },
+            Ingress::Voice { key, voice } => self.say(key, Saying::Voice(voice)),
             Ingress::Control { key, control } => self.control(key, control),
             Ingress::Detach { key } => {
                 self.slot(key.row).take_if(|stream| stream.key == key);
@@ -136,6 +158,40 @@ impl InputStage {
         }
         stream.refund();
         Ok(())
+    }
+
+    // None for a word that the vocabulary has nothing for.
+    fn entry(&self, piece: Piece) -> Option<Saying> {
+        let tokenizer = self.tokenizer.as_ref()?;
+        Some(match piece {
+            Piece::Pause { steps, text } => Saying::Entry {
+                entry: TextEntry::Pause { steps },
+                text,
+            },
+            Piece::Word(text) => {
+                // A tokenizer that panics has met a word nobody thought of, which is then not said.
+                let tokens = catch_unwind(AssertUnwindSafe(|| tokenizer.encode(&text))).ok()?;
+                let entry = TextEntry::Word((!tokens.is_empty()).then_some(tokens)?.into());
+                Saying::Entry { entry, text }
+            }
+        })
+    }
+
+    fn say(&mut self, key: RowKey, saying: Saying) -> Result<(), LinkError> {
+        if self
+            .slot(key.row)
+            .as_ref()
+            .is_some_and(|stream| stream.key == key)
+        {
+            self.sink.output.send(Pcm::Saying { key, saying })?;
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, key: RowKey, credit: u32) {
+        if let Some(stream) = self.slot(key.row).as_ref().filter(|stream| stream.key == key) {
+            stream.credits.give(credit);
+        }
     }
 
     fn control(&mut self, key: RowKey, control: Control) -> Result<(), LinkError> {
@@ -214,6 +270,7 @@ mod tests {
     use super::*;
     use crate::pipeline::bounds::Bounds;
     use crate::pipeline::links::{self, Arrival, PcmRx};
+    use crate::stream::voice::Speaker;
     use crate::telemetry::Meters;
 
     /// A stage with one stream in its only row.
@@ -227,10 +284,11 @@ mod tests {
         let (outbox, _) = links::outbox(1, 0);
         let credits = Arc::new(Credits::new(bounds.credits));
         let meters = Meters::default().audio.clone();
-        let mut stage = InputStage::new(1, 1, FramePool::new(4), tx, meters);
+        let mut stage = InputStage::new(1, 1, FramePool::new(4), tx, None, meters);
         let attach = Box::new(Attach {
             credits: Arc::clone(&credits),
             outbox,
+            speaker: Speaker::default(),
         });
         stage.apply(Ingress::Attach { key, attach }).unwrap();
         (stage, rx, credits, key)
@@ -254,7 +312,7 @@ mod tests {
                 Pcm::Frame { buf, credit, .. } => out.push((buf.len(), credit)),
                 Pcm::Control { .. } => out.push((0, 0)),
                 Pcm::Fail { .. } => out.push((usize::MAX, 0)),
-                Pcm::Attach { .. } | Pcm::Detach { .. } | Pcm::Wake => {}
+                Pcm::Attach { .. } | Pcm::Saying { .. } | Pcm::Detach { .. } | Pcm::Wake => {}
             }
         }
         out

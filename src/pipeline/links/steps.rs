@@ -2,6 +2,7 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::model::Spec;
 use crate::pipeline::tick::TickOutput;
 
 /// Outputs of ticks that may be on their way to the output stage.
@@ -55,14 +56,14 @@ impl StepRx {
 
 /// The link from the engine to the output stage, with the output the engine begins with.
 #[must_use]
-pub fn steps(rows: usize, heads: usize) -> (StepTx, StepRx, Box<TickOutput>) {
+pub fn steps(spec: &Spec) -> (StepTx, StepRx, Box<TickOutput>) {
     let (full, filled) = bounded(STEP_LINK);
     let (emptied, empty) = bounded(STEP_LINK + 1);
     for _ in 0..STEP_LINK {
         // The link was made with room for these.
-        let _ = emptied.try_send(Box::new(TickOutput::new(rows, heads)));
+        let _ = emptied.try_send(Box::new(TickOutput::new(spec)));
     }
-    let first = Box::new(TickOutput::new(rows, heads));
+    let first = Box::new(TickOutput::new(spec));
     (
         StepTx { full, empty },
         StepRx {

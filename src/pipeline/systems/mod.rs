@@ -4,6 +4,7 @@ pub mod expire;
 pub mod ingest;
 pub mod plan;
 pub mod resolve;
+pub mod speak;
 pub mod step;
 
 #[cfg(test)]

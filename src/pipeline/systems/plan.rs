@@ -3,6 +3,7 @@
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::model::Readiness;
 use crate::pipeline::columns::{EngineCols, StopKind};
 use crate::pipeline::outbox::STEP_EVENTS;
 use crate::pipeline::phase::Phase;
@@ -14,6 +15,8 @@ pub struct BatchPlan {
     pub rows: Vec<RowId>,
     /// Samples each row takes from its ring; the rest of its frame is silence.
     pub take: Vec<usize>,
+    /// Light steps since the last whole one that made other rows wait.
+    lights: u32,
 }
 
 /// Whether a step starts now.
@@ -32,6 +35,7 @@ impl BatchPlan {
         Self {
             rows: Vec::with_capacity(rows),
             take: Vec::with_capacity(rows),
+            lights: 0,
         }
     }
 }
@@ -59,6 +63,7 @@ pub fn plan(
             .is_none_or(|room| room.has_or_wake(STEP_EVENTS, waker))
         {
             cols.ready_since[row] = None;
+            cols.speaking[row].waited = true;
             continue;
         }
         streams += 1;
@@ -76,14 +81,39 @@ pub fn plan(
     };
     let waited = now.saturating_duration_since(first);
     if plan.rows.len() == streams || waited >= coalesce {
+        prefer_light(cols, plan);
         Decision::Step
     } else {
         Decision::WaitUntil(first + coalesce)
     }
 }
 
+/// Most light steps that go before a step of all rows.
+const LIGHT_STEPS: u32 = 2;
+
+// A stream that begins to speak needs some steps that give no audio and cost little. They go first, so that its first sound
+// comes soon; after a few of them all rows step, so that nobody who speaks already runs out of audio.
+fn prefer_light(cols: &EngineCols, plan: &mut BatchPlan) {
+    let is_light = |row: &RowId| cols.speaking[*row].readiness == Readiness::Light;
+    let lights = plan.rows.iter().filter(|row| is_light(row)).count();
+    if lights == 0 || lights == plan.rows.len() {
+        plan.lights = 0;
+    } else if plan.lights < LIGHT_STEPS {
+        plan.lights += 1;
+        plan.rows.retain(is_light);
+        // Rows that speak take no audio.
+        plan.take.truncate(lights);
+    } else {
+        plan.lights = 0;
+    }
+}
+
 // Returns the samples that the next step of `row` takes, if there is enough for one.
 fn ready(cols: &EngineCols, row: RowId) -> Option<usize> {
+    if cols.speaks {
+        let steps = matches!(cols.speaking[row].readiness, Readiness::Light | Readiness::Full);
+        return steps.then_some(0);
+    }
     if cols.phase[row] != Phase::Active {
         return Some(0);
     }

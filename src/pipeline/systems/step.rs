@@ -1,7 +1,8 @@
 //! Step: resets new rows, and advances the planned rows by one frame.
 
 use super::plan::BatchPlan;
-use crate::model::{ModelError, StepIo, StreamModel};
+use super::speak::{prepare, seed};
+use crate::model::{ModelError, Spec, StepIo, StepOutput, StreamModel};
 use crate::pipeline::columns::EngineCols;
 use crate::pipeline::outbox::STEP_EVENTS;
 use crate::pipeline::phase::{Phase, PhaseEvent};
@@ -14,10 +15,17 @@ pub fn reset(cols: &mut EngineCols, model: &mut dyn StreamModel, out: &mut TickO
         if cols.phase[row] != Phase::Resetting {
             continue;
         }
-        // Each lease samples differently, and a test that replays leases samples the same.
-        model.reset_row(row, u64::from(cols.epoch[row]) << 16 | u64::from(row.0));
-        if let (true, Some(key)) = (cols.advance(row, PhaseEvent::ResetDone), cols.key(row)) {
+        model.reset_row(row, seed(cols, row));
+        let Some(key) = cols.key(row) else { continue };
+        if cols.speaks && !prepare(cols, model, row, out) || !cols.advance(row, PhaseEvent::ResetDone) {
+            continue;
+        }
+        let speaking = &mut cols.speaking[row];
+        if !cols.speaks || !std::mem::replace(&mut speaking.is_ready, true) {
             out.before.push((key, RowEvent::Ready));
+        }
+        for _ in 0..std::mem::take(&mut speaking.cancels) {
+            out.before.push((key, RowEvent::Cancelled));
         }
     }
 }
@@ -53,6 +61,7 @@ pub fn stage(cols: &mut EngineCols, plan: &BatchPlan, pcm: &mut [f32], out: &mut
             out.arrived
                 .push(if got > 0 { cols.ring[row].taken() } else { None });
             out.buffered.push(cols.ring[row].len() as u32);
+            out.waited.push(std::mem::take(&mut cols.speaking[row].waited));
         }
     }
 }
@@ -67,19 +76,34 @@ pub fn step(
     pcm: &[f32],
     out: &mut TickOutput,
 ) -> Result<(), ModelError> {
+    let hears = model.spec().ports.audio_in;
     model.step(&mut StepIo {
         rows: &plan.rows,
-        audio: &pcm[..plan.rows.len() * FRAME_SAMPLES],
+        audio: if hears {
+            &pcm[..plan.rows.len() * FRAME_SAMPLES]
+        } else {
+            &[]
+        },
         out: &mut out.step,
     })?;
-    let heads = model.spec().pause_heads;
-    if out.step.tokens.len() != plan.rows.len() || out.step.pauses.len() != plan.rows.len() * heads {
-        return Err(ModelError(format!(
-            "{} tokens and {} pauses for {} rows of {heads} heads",
-            out.step.tokens.len(),
-            out.step.pauses.len(),
-            plan.rows.len()
-        )));
+    check(model.spec(), plan.rows.len(), &out.step)
+}
+
+// Checks that the model answered `rows` rows on each of its ports.
+fn check(spec: &Spec, rows: usize, out: &StepOutput) -> Result<(), ModelError> {
+    let (heads, ports) = (spec.pause_heads, spec.ports);
+    let tokens = if ports.tokens { rows } else { 0 };
+    let frames = if ports.audio_out { rows } else { 0 };
+    let answered = [
+        out.tokens.len(),
+        out.pauses.len(),
+        out.sounds.len(),
+        out.audio.len(),
+    ];
+    if answered == [tokens, tokens * heads, frames, frames * FRAME_SAMPLES] {
+        return Ok(());
     }
-    Ok(())
+    Err(ModelError(format!(
+        "{answered:?} tokens, pauses, frames and samples for {rows} rows of {heads} heads"
+    )))
 }

@@ -23,6 +23,7 @@ use super::dialect::Dialect;
 use super::query::BadQuery;
 use super::service::{Model, Refusal, Service};
 use super::uuid;
+use crate::stream::voice::SpeakerRequest;
 
 /// Path of the socket.
 pub const LISTEN: &str = "/v1/listen";
@@ -87,6 +88,7 @@ fn open(query: &str, model: Model<'_>) -> Result<Dialect, BadQuery> {
         decoder: Box::new(decoder),
         encoder: Box::new(encoder),
         can_queue: true,
+        speaker: SpeakerRequest::default(),
     })
 }
 

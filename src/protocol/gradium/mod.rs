@@ -15,6 +15,7 @@ use self::encoder::SpeechEncoder;
 use super::dialect::Dialect;
 use super::query::BadQuery;
 use super::service::{Model, Refusal, Service};
+use crate::stream::voice::SpeakerRequest;
 
 /// Path of the socket.
 pub const SPEECH: &str = "/api/speech/asr";
@@ -48,6 +49,7 @@ fn open(_: &str, model: Model<'_>) -> Result<Dialect, BadQuery> {
         decoder: Box::new(SpeechDecoder::new(shared.clone())),
         encoder: Box::new(SpeechEncoder::new(model, shared)),
         can_queue: true,
+        speaker: SpeakerRequest::default(),
     })
 }
 

@@ -11,6 +11,7 @@ use crate::protocol::query::BadQuery;
 use crate::stream::end::End;
 use crate::stream::input::{AudioBytes, Control, Encoding, Input};
 use crate::stream::output::Output;
+use crate::stream::voice::SpeakerRequest;
 
 /// Opens the dialect as `query` asks.
 ///
@@ -27,6 +28,7 @@ pub fn dialect(form: Form) -> Dialect {
         decoder: Box::new(Half(form)),
         encoder: Box::new(Half(form)),
         can_queue: form.extras,
+        speaker: SpeakerRequest::default(),
     }
 }
 
@@ -49,7 +51,7 @@ impl Encoder for Half {
         if matches!(&output, Output::Step { pauses, .. } if pauses.is_empty()) {
             return None;
         }
-        self.write(&ServerMsg::from(output), message)
+        self.write(&ServerMsg::of(output)?, message)
     }
 
     fn refuse(&mut self, why: &str, message: &mut Vec<u8>) -> Option<FrameKind> {

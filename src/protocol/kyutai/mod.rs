@@ -5,5 +5,6 @@ pub mod client;
 mod form;
 mod msgpack;
 pub mod server;
+pub mod tts;
 
 pub use self::form::Form;

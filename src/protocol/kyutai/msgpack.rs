@@ -171,6 +171,18 @@ pub(super) fn floats(mut value: &[u8]) -> Result<Bytes, Malformed> {
     Ok(out.freeze())
 }
 
+/// Lengths of at most a few dimensions.
+pub(super) fn lengths(mut value: &[u8]) -> Result<Vec<usize>, Malformed> {
+    const WRONG: Malformed = "`shape` must be a list of at most 4 lengths";
+    let len = read_array_len(&mut value).map_err(|_| WRONG)?;
+    if len > 4 {
+        return Err(WRONG);
+    }
+    (0..len)
+        .map(|_| read_int(&mut value).map_err(|_| WRONG))
+        .collect()
+}
+
 /// Bytes: from a list of integers, or from `bin`.
 pub(super) fn octets(mut value: &[u8]) -> Result<Bytes, Malformed> {
     const WRONG: Malformed = "`data` must be bytes, or a list of integers from 0 to 255";

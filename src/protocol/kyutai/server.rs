@@ -55,9 +55,11 @@ pub enum ServerMsg {
     NotRenewed,
 }
 
-impl From<Output> for ServerMsg {
-    fn from(output: Output) -> Self {
-        match output {
+impl ServerMsg {
+    /// Returns the message that tells of `output`; none for what only a stream that speaks tells.
+    #[must_use]
+    pub fn of(output: Output) -> Option<Self> {
+        Some(match output {
             Output::Ready => Self::Ready,
             Output::Step {
                 frame,
@@ -84,7 +86,8 @@ impl From<Output> for ServerMsg {
                 valid_s: valid.as_secs_f64(),
             },
             Output::NotRenewed => Self::NotRenewed,
-        }
+            Output::Sound(_) | Output::Spoken { .. } | Output::Cancelled { .. } => return None,
+        })
     }
 }
 

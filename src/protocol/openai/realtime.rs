@@ -20,6 +20,7 @@ use self::encoder::Writer;
 use self::session::Settings;
 use self::shared::Shared;
 use crate::protocol::dialect::Dialect;
+use crate::stream::voice::SpeakerRequest;
 
 /// Opens the dialect of a session that begins with `settings`.
 #[must_use]
@@ -29,6 +30,7 @@ pub fn open(settings: Settings) -> Dialect {
         decoder: Box::new(Reader::new(Arc::clone(&shared))),
         encoder: Box::new(Writer::new(shared)),
         can_queue: true,
+        speaker: SpeakerRequest::default(),
     }
 }
 

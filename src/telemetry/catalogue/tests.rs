@@ -15,6 +15,7 @@ fn all() -> impl Iterator<Item = &'static Metric> {
 fn everything() -> Meters {
     let meters = Meters::default();
     let _ = (meters.engine("asr"), meters.transcription("asr"), meters.gpu(0));
+    let _ = meters.speech("tts");
     meters.build_info(&[("version", "1".into())]);
     meters.model_info(&[("module", "asr".into())]);
     meters

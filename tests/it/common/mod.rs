@@ -4,6 +4,7 @@ pub mod cases;
 pub mod forms;
 pub mod frames;
 pub mod json;
+pub mod speech;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -149,6 +150,18 @@ impl Server {
 
     /// The same, with header lines.
     pub async fn request_with(&self, headers: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
+        let answer = self.answer_with(headers, method, path, body).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+        (status, answer)
+    }
+
+    /// All bytes of the answer to a plain request.
+    pub async fn answer(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+        self.answer_with("", method, path, body).await
+    }
+
+    async fn answer_with(&self, headers: &str, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
@@ -161,9 +174,7 @@ impl Server {
         let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
             .await
             .unwrap();
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-        (status, answer)
+        answer
     }
 
     /// The answer to a head that says how it ends.
@@ -219,10 +230,14 @@ fn load(name: &str, module: &ModuleConfig) -> LoadedModule {
 }
 
 fn scripted(head: &str, keys: &str, rest: &str) -> Config {
+    of_type("Scripted", head, keys, rest)
+}
+
+fn of_type(kind: &str, head: &str, keys: &str, rest: &str) -> Config {
     let (server, rest) = rest.split_once("---").unwrap_or(("", rest));
     let text = format!(
         "{head}\n[server]\nport = 0\nadmin_addr = \"\"\n{server}\n\
-         [modules.asr]\ntype = \"Scripted\"\npath = \"{PATH}\"\n{keys}\n{rest}"
+         [modules.asr]\ntype = \"{kind}\"\npath = \"{PATH}\"\n{keys}\n{rest}"
     );
     Config::parse("test", &text, &Expander::from_env()).unwrap().0
 }

@@ -78,8 +78,8 @@ impl Decoder for Reader {
         shared.changed || !shared.replies.is_empty()
     }
 
-    fn max_message(&self) -> Option<usize> {
-        Some(MAX_MESSAGE)
+    fn longest_message(&self) -> usize {
+        MAX_MESSAGE
     }
 }
 

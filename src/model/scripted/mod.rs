@@ -4,6 +4,8 @@
 //! A loud frame after a silent one starts a word; each loud frame after that is a letter, a later one of the alphabet the
 //! louder it is (3 dB per letter). Text comes `delay` frames late and ends with the word, as with a real model.
 
+pub mod speech;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,6 +130,28 @@ impl Default for ScriptedConfig {
     }
 }
 
+impl ScriptedConfig {
+    // What the script has in store for the step after `steps`: it may fail, hang or panic.
+    fn fate(&self, steps: u64) -> Result<(), ModelError> {
+        if self.fail_after_steps.is_some_and(|n| steps >= n) {
+            return Err(ModelError(format!("the script says so after {steps} steps")));
+        }
+        while self.hang_after_steps.is_some_and(|n| steps >= n) {
+            std::thread::park();
+        }
+        assert!(
+            self.panic_after_steps.is_none_or(|n| steps < n),
+            "the script says so"
+        );
+        Ok(())
+    }
+
+    // Time that a step of `rows` rows takes.
+    fn takes(&self, rows: usize) -> Duration {
+        self.step_time + self.row_time * rows as u32
+    }
+}
+
 /// The model.
 pub struct Scripted {
     spec: Spec,
@@ -175,23 +199,10 @@ impl StreamModel for Scripted {
     }
 
     fn step(&mut self, io: &mut StepIo<'_>) -> Result<(), ModelError> {
-        let config = &self.config;
-        if config.fail_after_steps.is_some_and(|n| self.steps >= n) {
-            return Err(ModelError(format!(
-                "the script says so after {} steps",
-                self.steps
-            )));
-        }
-        while config.hang_after_steps.is_some_and(|n| self.steps >= n) {
-            std::thread::park();
-        }
-        assert!(
-            config.panic_after_steps.is_none_or(|n| self.steps < n),
-            "the script says so"
-        );
+        self.config.fate(self.steps)?;
         io.check(&self.spec)?;
         self.steps += 1;
-        let takes = config.step_time + config.row_time * io.rows.len() as u32;
+        let takes = self.config.takes(io.rows.len());
         if !takes.is_zero() {
             std::thread::sleep(takes);
         }
