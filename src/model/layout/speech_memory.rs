@@ -72,6 +72,10 @@ mod tests {
         });
         // Files have a low-rank projection of the depformer's text, which has one per stream instead.
         let unused = (lm.depformer_dim * lm.depformer_low_rank_embeddings.unwrap_or(0)) as u64;
-        assert_eq!(lm.values() + conditions.sum::<u64>() + unused, w.elements());
+        // Each of the depformer's sets holds the norms, which the file has once.
+        let depformer = lm.depformer();
+        let norms = ((depformer.sets() - 1) * depformer.layers * 2 * depformer.dim) as u64;
+        let held = lm.values() + conditions.sum::<u64>();
+        assert_eq!(held + unused, w.elements() + norms);
     }
 }
