@@ -93,10 +93,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn address(url: &str, ogg: bool, voice: Option<&str>) -> String {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let host = base.split_once("://").map_or(base, |(_, host)| host);
-    let path = match host.trim_end_matches('/').contains('/') {
-        true => "",
-        false => PATH,
-    };
+    let has_path = host.trim_end_matches('/').contains('/');
+    let path = if has_path { "" } else { PATH };
     let mut asked = form_urlencoded::Serializer::new(query.to_owned());
     asked.append_pair("extras", "1");
     asked.append_pair(
