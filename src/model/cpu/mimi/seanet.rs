@@ -12,6 +12,7 @@ use crate::model::layout::seanet::{BlockLayout, SeanetLayout};
 use crate::model::weights::Weights;
 use crate::stream::ids::RowId;
 
+#[expect(clippy::large_enum_variant, reason = "a model has some eight of them")]
 enum Block {
     Residual { narrow: StreamConv, widen: StreamConv },
     Resample(StreamConv),
