@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::model::voice_file;
 use crate::stream::voice::{UnknownVoice, Voice, Voices};
@@ -108,8 +110,8 @@ impl Voices for VoiceFolder {
         };
         // A name is looked up and never made a path, so that it cannot lead out of the folder.
         let path = self.files.get(name).ok_or_else(|| self.unknown(name))?;
-        // Voices are small, so whoever wants one may wait for another to be read. What a panic left behind is whole.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // Voices are small, so whoever wants one may wait for another to be read.
+        let mut kept = self.kept.lock();
         if let Some(voice) = kept.take(name) {
             kept.put(Arc::clone(&voice));
             return Ok(Some(voice));

@@ -93,7 +93,7 @@ impl Speech {
         (sounds, meters): (&SoundPool, &Meters),
         send: &mut dyn FnMut(Output) -> Result<(), NotTaken>,
     ) -> Result<(), NotTaken> {
-        while let Some((entry, frame)) = step.begun.next() {
+        for (entry, frame) in &mut *step.begun {
             while self.next <= entry {
                 self.next += 1;
                 let Some(text) = self.given.pop_front() else {
