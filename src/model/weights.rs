@@ -63,6 +63,7 @@ impl Weights {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.header.info(name).is_some()
     }
+
     /// Returns the format of `name` in the file, f32 where the file does not have it.
     pub(crate) fn format(&self, name: &str) -> WeightFormat {
         match self.header.info(name).map(|info| info.dtype) {

@@ -69,18 +69,19 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
             biased;
             end = &mut close => break end.unwrap_or_else(|_| EndReason::EngineFailed.into()),
             Some(message) = side.recv() => socket.side(message).await,
+            // However much is written: a client that only listens shows by its answers that it is there.
+            () = sleep_until(ping_at) => {
+                ping_at = Instant::now() + limits.ping;
+                socket.ping().await
+            }
             output = source.next() => socket.burst(output, &mut source).await,
             () = reached(due), if due.is_some() => socket.reply().await,
-            () = sleep_until(ping_at) => socket.ping().await,
         };
-        match wrote {
-            Ok(()) => ping_at = Instant::now() + limits.ping,
-            Err(reason) => {
-                source.end(reason.into());
-                // Nothing more can be written to this client.
-                let _ = close.await;
-                return;
-            }
+        if let Err(reason) = wrote {
+            source.end(reason.into());
+            // Nothing more can be written to this client.
+            let _ = close.await;
+            return;
         }
     };
     // What the client asked before it broke a rule, or closed, is answered; if it still reads.

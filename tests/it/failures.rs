@@ -207,6 +207,22 @@ async fn a_quiet_server_pings_and_a_peer_that_never_answers_is_gone() {
 }
 
 #[tokio::test]
+async fn a_client_that_only_listens_to_a_busy_stream_is_pinged_and_stays() {
+    // Steps follow each other faster than pings, for longer than a silent peer is waited for.
+    let server = Server::start(
+        "batch_size = 1\nstep_s = 0.04",
+        "[limits]\naudio_ahead_s = 10\nping_s = 0.1\npeer_timeout_s = 0.5",
+    )
+    .await;
+    let mut client = server.connect("extras=1").await;
+    client.silence(40).await;
+    client.say("abc", FRAME).await;
+    client.send(&Out::EndOfStream).await;
+    let (messages, end) = client.rest().await;
+    assert_eq!(words(&messages).len(), 1, "{end:?}");
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_is_closed_and_does_not_hold_up_others() {
     let server = Server::start(TWO, "[limits]\noutbox_messages = 16\nwrite_timeout_s = 0.2").await;
     let mut slow = Client::with_small_window(server.address, "format=json&input=pcm16").await;
