@@ -49,6 +49,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         deadline: limits.write_timeout,
         encoded: Vec::new(),
         closing: None,
+        refused: refusal.is_some(),
         asks,
     };
     let mut source = Source {
@@ -126,6 +127,8 @@ struct Socket<W> {
     encoded: Vec<u8>,
     /// The code of the client's own close frame.
     closing: Option<u16>,
+    /// The client was told why it cannot stay: nothing but the close frame follows.
+    refused: bool,
     /// Where the encoder's own requests to the stream go.
     asks: mpsc::WeakSender<Inbound>,
 }
@@ -238,6 +241,9 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
         }
         let deadline = self.deadline;
         let said = in_time(deadline, async {
+            if self.refused {
+                return Ok(());
+            }
             let kind = self.encoder.farewell(end, &mut self.encoded);
             self.send(kind).await
         });

@@ -101,6 +101,8 @@ pub struct Segmenter {
     /// Audio heard, in seconds.
     heard: f64,
     speaking: bool,
+    /// Audio was heard that no flush followed: words of it may still be in the model.
+    unflushed: bool,
     /// Frames since text last came.
     quiet: u64,
     /// When the stream last said anything.
@@ -129,6 +131,7 @@ impl Segmenter {
             cut: 0.0,
             heard: 0.0,
             speaking: false,
+            unflushed: false,
             quiet: 0,
             news: None,
             flush: Flush::No,
@@ -176,7 +179,7 @@ impl Segmenter {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let endpoint = self.rules.endpoint?;
-        let waits = self.flush == Flush::No && (self.speaking || !self.open.is_empty());
+        let waits = self.flush == Flush::No && (self.speaking || self.unflushed || !self.open.is_empty());
         self.news.filter(|_| waits)?.checked_add(endpoint.max(STOPPED))
     }
 
@@ -193,6 +196,7 @@ impl Segmenter {
         let wanted = self.flush == Flush::Wanted;
         if wanted {
             self.flush = Flush::Asked;
+            self.unflushed = false;
         }
         wanted
     }
@@ -200,6 +204,7 @@ impl Segmenter {
     fn step(&mut self, frame: u64, pauses: &Pauses, events: &mut Vec<Event>) {
         self.heard = (frame + 1) as f64 / FRAME_RATE;
         self.quiet += 1;
+        self.unflushed = true;
         let settled = frame >= UNSETTLED;
         if settled && !self.speaking && pauses.first().is_some_and(|pause| *pause < SPEECH) {
             self.started(frame as f64 / FRAME_RATE, events);
@@ -290,10 +295,13 @@ impl Segmenter {
     fn flushed(&mut self, events: &mut Vec<Event>) {
         if self.flush == Flush::Asked {
             self.flush = Flush::No;
-            self.speaking = false;
-            self.finish(Cause::Endpoint, events);
+            // Where nobody spoke, there is no utterance to end.
+            if std::mem::take(&mut self.speaking) {
+                self.finish(Cause::Endpoint, events);
+            }
             self.utterance_end(events);
         } else {
+            self.unflushed = false;
             self.finish(Cause::Flush, events);
         }
     }

@@ -200,7 +200,7 @@ mod tests {
             "encoding=linear16",
             "encoding=linear16&sample_rate=44056",
             "encoding=flac",
-            "channels=2&multichannel=true",
+            "multichannel=true&channels=2",
             "channels=0",
             "callback=https://example.org",
             "interim_results=maybe",

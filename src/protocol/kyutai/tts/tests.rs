@@ -62,7 +62,7 @@ fn messages_are_the_bytes_that_published_clients_read() {
     let sent = messages(&mut dialect, frame());
     let head = b"\x82\xa4type\xa5Audio\xa3pcm\xdc\x07\x80\xca\x3f\x80\0\0\xca\xbf\0\0\0\xca\0";
     assert!(sent[0].starts_with(head), "{:x?}", &sent[0][..40]);
-    assert_eq!(sent[0].len(), 20 + 5 * FRAME_SAMPLES);
+    assert_eq!(sent[0].len(), 19 + 5 * FRAME_SAMPLES);
     assert_eq!(
         messages(&mut dialect, word()),
         [b"\x84\xa4type\xa4Text\xa4text\xa3h\xc3\xa9\xa7start_s\xcb\x3f\xf8\0\0\0\0\0\0\xa6stop_s\xcb\x40\0\0\0\0\0\0\0".to_vec()]
