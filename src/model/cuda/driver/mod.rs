@@ -93,6 +93,10 @@ impl Driver {
             functions.push(function.map_err(failed(kernel.name()))?);
         }
         let queues = [Queue::new()?, Queue::new()?];
+        let mut ends = [std::ptr::null_mut(); Part::ALL.len()];
+        for end in &mut ends {
+            *end = event()?;
+        }
         let mut driver = Self {
             device,
             context,
@@ -105,7 +109,7 @@ impl Driver {
             memory: Vec::new(),
             pinned: Vec::new(),
             begin: event()?,
-            ends: [event()?, event()?],
+            ends,
             error: None,
             profile: None,
         };
