@@ -55,6 +55,7 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         outbox,
         over: Some(over),
     };
+    let told = refusal.is_some();
     if let Some(why) = refusal {
         // If this cannot be written, neither can the close frame; the session hears of that.
         let _ = socket.refuse(&why).await;
@@ -88,6 +89,9 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         if socket.side(message).await.is_err() {
             return;
         }
+    }
+    if !told && end.reason != EndReason::PeerGone && socket.farewell(&end).await.is_err() {
+        return;
     }
     socket.close(&end).await;
 }
@@ -231,16 +235,17 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
             .await
     }
 
-    async fn close(&mut self, end: &End) {
-        if end.reason == EndReason::PeerGone {
-            return;
-        }
+    async fn farewell(&mut self, end: &End) -> Result<(), EndReason> {
         let deadline = self.deadline;
-        let said = in_time(deadline, async {
+        in_time(deadline, async {
             let kind = self.encoder.farewell(end, &mut self.encoded);
             self.send(kind).await
-        });
-        if said.await.is_err() {
+        })
+        .await
+    }
+
+    async fn close(&mut self, end: &End) {
+        if end.reason == EndReason::PeerGone {
             return;
         }
         let (code, text) = self.encoder.close(end);

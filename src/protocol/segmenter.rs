@@ -101,6 +101,8 @@ pub struct Segmenter {
     /// Audio heard, in seconds.
     heard: f64,
     speaking: bool,
+    /// Audio was heard since the last flush: the model may still hold words of it.
+    unflushed: bool,
     /// Frames since text last came.
     quiet: u64,
     /// When the stream last said anything.
@@ -129,6 +131,7 @@ impl Segmenter {
             cut: 0.0,
             heard: 0.0,
             speaking: false,
+            unflushed: false,
             quiet: 0,
             news: None,
             flush: Flush::No,
@@ -176,11 +179,11 @@ impl Segmenter {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let endpoint = self.rules.endpoint?;
-        let waits = self.flush == Flush::No && (self.speaking || !self.open.is_empty());
+        let waits = self.flush == Flush::No && (self.unflushed || !self.open.is_empty());
         self.news.filter(|_| waits)?.checked_add(endpoint.max(STOPPED))
     }
 
-    /// Notes that it is `now`: an utterance whose audio stopped coming ends.
+    /// Notes that it is `now`: where audio stopped coming, what was said so far ends, words still in the model included.
     pub fn tick(&mut self, now: Instant) {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.flush = Flush::Wanted;
@@ -200,6 +203,7 @@ impl Segmenter {
     fn step(&mut self, frame: u64, pauses: &Pauses, events: &mut Vec<Event>) {
         self.heard = (frame + 1) as f64 / FRAME_RATE;
         self.quiet += 1;
+        self.unflushed = true;
         let settled = frame >= UNSETTLED;
         if settled && !self.speaking && pauses.first().is_some_and(|pause| *pause < SPEECH) {
             self.started(frame as f64 / FRAME_RATE, events);
@@ -288,10 +292,13 @@ impl Segmenter {
     // not known. Taking the first answer as the segmenter's own is right either way: a client's answer then comes when
     // all the audio before its flush is transcribed, or later.
     fn flushed(&mut self, events: &mut Vec<Event>) {
+        self.unflushed = false;
         if self.flush == Flush::Asked {
             self.flush = Flush::No;
-            self.speaking = false;
-            self.finish(Cause::Endpoint, events);
+            // Audio that stopped may have held nothing.
+            if std::mem::take(&mut self.speaking) || !self.open.is_empty() {
+                self.finish(Cause::Endpoint, events);
+            }
             self.utterance_end(events);
         } else {
             self.finish(Cause::Flush, events);

@@ -42,7 +42,7 @@ async fn a_file_is_answered_with_its_words_its_hash_and_its_length() {
     let said = &answer["results"]["channels"][0]["alternatives"][0];
     assert_eq!(
         (&said["transcript"], &said["words"][0]["start"]),
-        (&json!("abc"), &json!(0.08))
+        (&json!("abc"), &json!(0.16))
     );
     assert_eq!(answer["results"]["utterances"][0]["transcript"], "abc");
 }

@@ -52,7 +52,7 @@ async fn a_request_goes_from_ready_to_the_end_of_stream() {
     let flushed = client.until("flushed").await;
     assert_eq!(flushed.last().unwrap()["flush_id"], "1");
     let text = flushed.iter().find(|message| message["type"] == "text").unwrap();
-    assert_eq!((&text["text"], &text["start_s"]), (&json!("abc"), &json!(0.08)));
+    assert_eq!((&text["text"], &text["start_s"]), (&json!("abc"), &json!(0.16)));
     assert_eq!(types(&flushed).iter().filter(|kind| **kind == "step").count(), 6);
     assert!(types(&flushed).contains(&"end_text"), "{flushed:#?}");
     assert_eq!(flushed[0]["vad"].as_array().unwrap().len(), 4);

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::Shared;
 use super::messages::{ClientMessage, ServerMessage};
+use super::shared::Shared;
 use crate::audio::live::{Format, Live};
 use crate::protocol::dialect::{Decoder, FrameKind};
 use crate::stream::end::{End, EndReason};

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::Shared;
 use super::messages::{Alternative, NamedModel, ServerMessage};
 use super::options::Options;
+use super::shared::Shared;
 use crate::protocol::close;
 use crate::protocol::dialect::{Encoder, FrameKind};
 use crate::protocol::segmenter::{self, Cause, Event, Segmenter};

@@ -8,17 +8,13 @@ mod encoder;
 mod messages;
 mod options;
 pub mod prerecorded;
+mod shared;
 mod text;
-
-use std::collections::VecDeque;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 
 use self::decoder::ListenDecoder;
 use self::encoder::ListenEncoder;
 use self::options::Options;
+use self::shared::Shared;
 use super::dialect::Dialect;
 use super::query::BadQuery;
 use super::service::{Model, Refusal, Service};
@@ -35,47 +31,6 @@ pub static SERVICE: Service = Service {
     refusal,
     full_in_words: false,
 };
-
-/// Replies that may wait for the encoder; a client that causes more gets no more until it reads.
-const MAX_REPLIES: usize = 16;
-
-/// What the halves share.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    /// Messages that answer messages.
-    replies: VecDeque<String>,
-    /// Of all audio as it came.
-    hash: Sha256,
-}
-
-impl Shared {
-    fn reply(&self, message: String) {
-        let replies = &mut self.0.lock().replies;
-        if replies.len() < MAX_REPLIES {
-            replies.push_back(message);
-        }
-    }
-
-    fn replied(&self) -> Option<String> {
-        self.0.lock().replies.pop_front()
-    }
-
-    fn waits(&self) -> bool {
-        !self.0.lock().replies.is_empty()
-    }
-
-    fn heard(&self, audio: &[u8]) {
-        self.0.lock().hash.update(audio);
-    }
-
-    /// SHA-256 of all audio, in hexadecimal.
-    fn digest(&self) -> String {
-        uuid::hex(&self.0.lock().hash.clone().finalize())
-    }
-}
 
 /// Opens the dialect as `query` asks.
 fn open(query: &str, model: Model<'_>) -> Result<Dialect, BadQuery> {

@@ -3,6 +3,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::shared::MAX_REPLIES;
 use super::*;
 use crate::protocol::dialect::FrameKind;
 use crate::stream::end::{End, EndReason};

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::Shared;
 use super::messages::ClientMessage;
+use super::shared::Shared;
 use crate::audio::g711::Law;
 use crate::audio::live::{Format, Live, Samples};
 use crate::protocol::dialect::{Decoder, FrameKind};

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::Shared;
 use super::messages::{Named, Pause, ServerMessage};
+use super::shared::Shared;
 use crate::protocol::dialect::{Encoder, FrameKind};
 use crate::protocol::service::Model;
 use crate::protocol::{close, uuid};

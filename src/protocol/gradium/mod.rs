@@ -3,15 +3,11 @@
 mod decoder;
 mod encoder;
 mod messages;
-
-use std::collections::VecDeque;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-use serde_json::Value;
+mod shared;
 
 use self::decoder::SpeechDecoder;
 use self::encoder::SpeechEncoder;
+use self::shared::Shared;
 use super::dialect::Dialect;
 use super::query::BadQuery;
 use super::service::{Model, Refusal, Service};
@@ -29,18 +25,6 @@ pub static SERVICE: Service = Service {
     refusal,
     full_in_words: true,
 };
-
-/// What the halves share.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    /// The client's name for its request, which every message repeats; outside, whether it has set the session up.
-    setup: Option<Option<Value>>,
-    /// Names of flushes that are not answered yet, in their order.
-    flushes: VecDeque<Value>,
-}
 
 fn open(_: &str, model: Model<'_>) -> Result<Dialect, BadQuery> {
     let shared = Shared::default();

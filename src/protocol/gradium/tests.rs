@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::protocol::dialect::FrameKind;
