@@ -190,7 +190,8 @@ impl Segmenter {
         }
     }
 
-    /// Returns whether a flush is to be sent into the stream now. Says so once: the caller has to send it.
+    /// Returns whether a flush is to be sent into the stream now. Says so once: the caller has to send it, and does not ask where
+    /// it would not be answered.
     #[must_use]
     pub fn take_flush(&mut self) -> bool {
         let wanted = self.flush == Flush::Wanted;
