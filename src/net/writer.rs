@@ -49,13 +49,13 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         deadline: limits.write_timeout,
         encoded: Vec::new(),
         closing: None,
-        refused: refusal.is_some(),
         asks,
     };
     let mut source = Source {
         outbox,
         over: Some(over),
     };
+    let told = refusal.is_some();
     if let Some(why) = refusal {
         // If this cannot be written, neither can the close frame; the session hears of that.
         let _ = socket.refuse(&why).await;
@@ -90,6 +90,9 @@ pub(super) async fn write<W: AsyncWrite + Unpin>(
         if socket.side(message).await.is_err() {
             return;
         }
+    }
+    if !told && end.reason != EndReason::PeerGone && socket.farewell(&end).await.is_err() {
+        return;
     }
     socket.close(&end).await;
 }
@@ -127,8 +130,6 @@ struct Socket<W> {
     encoded: Vec<u8>,
     /// The code of the client's own close frame.
     closing: Option<u16>,
-    /// The client was told why it cannot stay: nothing but the close frame follows.
-    refused: bool,
     /// Where the encoder's own requests to the stream go.
     asks: mpsc::WeakSender<Inbound>,
 }
@@ -235,19 +236,17 @@ impl<W: AsyncWrite + Unpin> Socket<W> {
             .await
     }
 
-    async fn close(&mut self, end: &End) {
-        if end.reason == EndReason::PeerGone {
-            return;
-        }
+    async fn farewell(&mut self, end: &End) -> Result<(), EndReason> {
         let deadline = self.deadline;
-        let said = in_time(deadline, async {
-            if self.refused {
-                return Ok(());
-            }
+        in_time(deadline, async {
             let kind = self.encoder.farewell(end, &mut self.encoded);
             self.send(kind).await
-        });
-        if said.await.is_err() {
+        })
+        .await
+    }
+
+    async fn close(&mut self, end: &End) {
+        if end.reason == EndReason::PeerGone {
             return;
         }
         let (code, text) = self.encoder.close(end);

@@ -101,7 +101,7 @@ pub struct Segmenter {
     /// Audio heard, in seconds.
     heard: f64,
     speaking: bool,
-    /// Audio was heard that no flush followed: words of it may still be in the model.
+    /// Audio was heard since the last flush: the model may still hold words of it.
     unflushed: bool,
     /// Frames since text last came.
     quiet: u64,
@@ -179,24 +179,24 @@ impl Segmenter {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let endpoint = self.rules.endpoint?;
-        let waits = self.flush == Flush::No && (self.speaking || self.unflushed || !self.open.is_empty());
+        let waits = self.flush == Flush::No && (self.unflushed || !self.open.is_empty());
         self.news.filter(|_| waits)?.checked_add(endpoint.max(STOPPED))
     }
 
-    /// Notes that it is `now`: an utterance whose audio stopped coming ends.
+    /// Notes that it is `now`: where audio stopped coming, what was said so far ends, words still in the model included.
     pub fn tick(&mut self, now: Instant) {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.flush = Flush::Wanted;
         }
     }
 
-    /// Returns whether a flush is to be sent into the stream now. Says so once: the caller has to send it.
+    /// Returns whether a flush is to be sent into the stream now. Says so once: the caller has to send it, and does not ask where
+    /// it would not be answered.
     #[must_use]
     pub fn take_flush(&mut self) -> bool {
         let wanted = self.flush == Flush::Wanted;
         if wanted {
             self.flush = Flush::Asked;
-            self.unflushed = false;
         }
         wanted
     }
@@ -293,15 +293,15 @@ impl Segmenter {
     // not known. Taking the first answer as the segmenter's own is right either way: a client's answer then comes when
     // all the audio before its flush is transcribed, or later.
     fn flushed(&mut self, events: &mut Vec<Event>) {
+        self.unflushed = false;
         if self.flush == Flush::Asked {
             self.flush = Flush::No;
-            // Where nobody spoke, there is no utterance to end.
-            if std::mem::take(&mut self.speaking) {
+            // Audio that stopped may have held nothing.
+            if std::mem::take(&mut self.speaking) || !self.open.is_empty() {
                 self.finish(Cause::Endpoint, events);
             }
             self.utterance_end(events);
         } else {
-            self.unflushed = false;
             self.finish(Cause::Flush, events);
         }
     }

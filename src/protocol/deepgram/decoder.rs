@@ -32,12 +32,17 @@ impl ListenDecoder {
         Ok(audio.map(Input::Audio))
     }
 
+    fn end(&self) -> Input {
+        self.shared.end();
+        Input::Control(Control::End)
+    }
+
     // A message that is not understood costs the client nothing else.
     fn text(&self, text: &[u8]) -> Option<Input> {
         match serde_json::from_slice(text) {
             Ok(ClientMessage::KeepAlive) => Some(Input::KeepAlive),
             Ok(ClientMessage::Finalize) => Some(Input::Control(Control::Flush)),
-            Ok(ClientMessage::CloseStream) => Some(Input::Control(Control::End)),
+            Ok(ClientMessage::CloseStream) => Some(self.end()),
             Ok(ClientMessage::Configure) => {
                 let failure = ServerMessage::ConfigureFailure {
                     request_id: &self.request_id,
@@ -64,7 +69,7 @@ impl Decoder for ListenDecoder {
     fn decode(&mut self, kind: FrameKind, message: Bytes) -> Result<Option<Input>, End> {
         match kind {
             // The older way to close a stream, which some clients still use.
-            FrameKind::Binary if message.is_empty() => Ok(Some(Input::Control(Control::End))),
+            FrameKind::Binary if message.is_empty() => Ok(Some(self.end())),
             FrameKind::Binary => self.audio(message),
             FrameKind::Text => Ok(self.text(&message)),
         }

@@ -120,8 +120,9 @@ impl Encoder for ListenEncoder {
         self.segmenter.deadline()
     }
 
+    // Behind the end nothing is answered, and the segmenter would take the answer to the client's last flush for its own.
     fn ask(&mut self) -> Option<Input> {
-        let flush = self.segmenter.take_flush();
+        let flush = !self.shared.has_ended() && self.segmenter.take_flush();
         flush.then_some(Input::Control(Control::Flush))
     }
 

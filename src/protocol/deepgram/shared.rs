@@ -1,4 +1,4 @@
-//! What the two halves of a connection share.
+//! What the halves of a connection share.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ struct State {
     replies: VecDeque<String>,
     /// Of all audio as it came.
     hash: Sha256,
+    /// The client has ended the stream: requests behind that are not answered.
+    ended: bool,
 }
 
 impl Shared {
@@ -33,6 +35,14 @@ impl Shared {
 
     pub(super) fn replied(&self) -> Option<String> {
         self.0.lock().replies.pop_front()
+    }
+
+    pub(super) fn end(&self) {
+        self.0.lock().ended = true;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.lock().ended
     }
 
     pub(super) fn waits(&self) -> bool {

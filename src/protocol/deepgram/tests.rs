@@ -150,6 +150,18 @@ fn the_end_is_the_tail_and_then_the_metadata() {
 }
 
 #[test]
+fn an_endpoint_behind_the_end_takes_no_answer_from_a_finalize() {
+    let mut dialect = halves("");
+    said(&mut dialect, word("yes", 0.2));
+    tell(&mut dialect, r#"{"type":"Finalize"}"#);
+    tell(&mut dialect, r#"{"type":"CloseStream"}"#);
+    said(&mut dialect, step(40, 0.9));
+    assert_eq!(dialect.encoder.ask(), None, "it would not be answered");
+    let answer = &said(&mut dialect, Output::Flushed)[0];
+    assert_eq!(answer["from_finalize"], true, "{answer}");
+}
+
+#[test]
 fn messages_that_are_not_understood_are_answered_and_cost_nothing() {
     let mut dialect = halves("");
     for (text, kind) in [

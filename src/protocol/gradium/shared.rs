@@ -1,4 +1,4 @@
-//! What the two halves of a connection share.
+//! What the halves of a connection share.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -224,6 +224,29 @@ fn audio_that_stops_coming_ends_the_utterance_by_the_wall_clock() {
 }
 
 #[test]
+fn words_that_were_in_the_model_when_the_audio_stopped_come_out() {
+    let mut heard = Heard::new(rules(), 4);
+    heard.steps(6, 0.1);
+    assert_eq!(
+        heard.told(),
+        [""; 0],
+        "the first frames prove nothing, and the text lags"
+    );
+    let deadline = heard.segmenter.deadline().unwrap();
+    heard.segmenter.tick(deadline);
+    assert!(heard.segmenter.take_flush());
+    heard.word("hi", 0.1, 0.3);
+    heard.hear(&Output::Flushed);
+    assert_eq!(heard.told(), ["speech 0.10", "word", "Endpoint [hi] 0.00-0.48"]);
+    heard.steps(1, 0.9);
+    heard.segmenter.tick(heard.segmenter.deadline().unwrap());
+    assert!(heard.segmenter.take_flush());
+    heard.hear(&Output::Flushed);
+    assert_eq!(heard.told(), [""; 0], "silence that stops is no utterance");
+    assert_eq!(heard.segmenter.deadline(), None, "it is flushed once");
+}
+
+#[test]
 fn without_endpoints_only_the_client_ends_an_utterance() {
     let never = Rules {
         endpoint: None,
