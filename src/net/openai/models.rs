@@ -61,8 +61,7 @@ fn listening(shared: &Shared) -> impl Iterator<Item = &Arc<Module>> {
 /// # Errors
 /// The server has no module that transcribes.
 pub(super) fn find<'s>(shared: &'s Shared, model: Option<&str>) -> Result<&'s Arc<Module>, Refusal> {
-    let named = listening(shared).find(|module| Some(&*module.name) == model);
-    named.or_else(|| listening(shared).next()).ok_or_else(|| {
+    shared.listening(model).ok_or_else(|| {
         let message = "this server has no module that transcribes";
         Refusal::new(StatusCode::NOT_FOUND, message)
     })
